@@ -1,0 +1,36 @@
+"""Track Anything for Label Studio: one click becomes a mask on every frame.
+
+The public Python API. torch is imported when `TrackAnything` is first used, not here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tam_backend.types import FrameResult, Mask, Point, Prompt, VideoSource
+from tam_backend.video import open_video
+
+if TYPE_CHECKING:
+    from tam_backend.engine import Session, TrackAnything
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FrameResult",
+    "Mask",
+    "Point",
+    "Prompt",
+    "Session",
+    "TrackAnything",
+    "VideoSource",
+    "__version__",
+    "open_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Session", "TrackAnything"):
+        from tam_backend import engine  # noqa: PLC0415 - torch takes seconds to import; `--help` must be quick
+
+        return getattr(engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

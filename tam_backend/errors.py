@@ -1,0 +1,167 @@
+"""Every failure a user can cause, as one family: a sentence, a remedy and an HTTP status.
+
+TamError
+├── InvalidInputError            400  something in the request or the call is wrong
+│   ├── InvalidPromptError       400  a prompt that cannot be understood (no content, NaN, unknown object)
+│   ├── PromptOffFrameError      400  a point or box lies outside the frame
+│   ├── FrameOutOfRangeError     400  no such frame in this video (also an IndexError)
+│   ├── LabelConfigError         400  the labeling config offers nothing that can be predicted
+│   ├── PayloadError             400  malformed JSON, or missing keys
+│   └── PayloadTooLargeError     413  the request body is over the limit
+├── UnauthorizedError            401  wrong or missing credentials, or a bad signature
+├── NotFoundError                404  no such job, video or frame
+├── MediaError                   422  the video or image of a task
+│   ├── MediaNotFoundError       404  it does not exist there
+│   ├── MediaForbiddenError      403  settings do not allow that scheme, host or path
+│   ├── MediaTooLargeError       413  over the size limit
+│   ├── MediaTimeoutError        504  it did not arrive in time
+│   ├── UnreadableMediaError     422  it is no video or image that can be decoded
+│   └── EmptyVideoError          422  it has no frame
+├── ProfileError                 400  an unknown profile
+│   └── WeightsError             503  weights missing, corrupted, or of another network
+├── DeviceError                  503  a device that is not there
+├── CancelledError               499  the caller cancelled or hung up
+├── BusyError                    503  too many requests wait already
+└── LabelStudioError             502  Label Studio refused or did not answer
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TamError(Exception):
+    """The root of the family.
+
+    Args:
+        message: one sentence that names the thing that failed.
+        remedy: one sentence that says what to do about it; may be empty.
+    """
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class InvalidInputError(TamError, ValueError):
+    """Something in the request or the call is wrong."""
+
+    status = 400
+
+
+class InvalidPromptError(InvalidInputError):
+    """A prompt that cannot be understood: no content, not a number, an unknown object."""
+
+
+class PromptOffFrameError(InvalidPromptError):
+    """A point or a box lies outside the frame."""
+
+
+class FrameOutOfRangeError(InvalidInputError, IndexError):
+    """There is no such frame in this video."""
+
+
+class LabelConfigError(InvalidInputError):
+    """The labeling config is not XML, or offers nothing that can be predicted."""
+
+
+class PayloadError(InvalidInputError):
+    """Malformed JSON, or keys that are missing from it."""
+
+
+class PayloadTooLargeError(InvalidInputError):
+    """The request body is over the limit of the settings."""
+
+    status = 413
+
+
+class UnauthorizedError(TamError):
+    """Wrong or missing credentials, or a signature that does not fit."""
+
+    status = 401
+
+
+class NotFoundError(TamError):
+    """There is no such job, video or frame."""
+
+    status = 404
+
+
+class MediaError(TamError):
+    """Something is wrong with the video or image of a task."""
+
+    status = 422
+
+
+class MediaNotFoundError(MediaError):
+    """The video or image does not exist where the task says."""
+
+    status = 404
+
+
+class MediaForbiddenError(MediaError):
+    """The settings do not allow that scheme, host or path."""
+
+    status = 403
+
+
+class MediaTooLargeError(MediaError):
+    """The video or image is over the size limit of the settings."""
+
+    status = 413
+
+
+class MediaTimeoutError(MediaError):
+    """The video or image did not arrive within the time limit of the settings."""
+
+    status = 504
+
+
+class UnreadableMediaError(MediaError):
+    """The file is no video or image that can be decoded."""
+
+
+class EmptyVideoError(MediaError):
+    """The video, or the folder of images, has no frame."""
+
+
+class ProfileError(TamError):
+    """No profile has that name."""
+
+    status = 400
+
+
+class WeightsError(ProfileError):
+    """Weights are missing, corrupted, or of another network."""
+
+    status = 503
+
+
+class DeviceError(TamError):
+    """The device asked for is not on this machine."""
+
+    status = 503
+
+
+class CancelledError(TamError):
+    """The caller cancelled, or hung up."""
+
+    status = 499
+
+
+class BusyError(TamError):
+    """Too many requests wait already."""
+
+    status = 503
+
+
+class LabelStudioError(TamError):
+    """Label Studio refused a call, or did not answer."""
+
+    status = 502

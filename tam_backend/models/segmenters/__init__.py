@@ -1,0 +1,1 @@
+"""Segmenters: frame + prompts -> mask."""

@@ -1,0 +1,1 @@
+"""XMem and its compact relative: masks on the following frames."""

@@ -1,0 +1,1 @@
+"""The Track Anything loop: prompts, propagation, quality."""

@@ -1,0 +1,103 @@
+"""The one settings object, read from the environment; the only global state of the package.
+
+Every name has the prefix ``TAM_``; the names that Label Studio ML users know (BASIC_AUTH_USER, MODEL_DIR,
+LABEL_STUDIO_URL, ...) work too.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _known_as(name: str) -> AliasChoices:
+    return AliasChoices(f"TAM_{name}", name)
+
+
+class Settings(BaseSettings):
+    """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
+
+    model_config = SettingsConfigDict(env_prefix="TAM_", populate_by_name=True, extra="ignore")
+
+    profile: str = Field("compact", description="which segmenter, tracker and weights")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    model_threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 = all cores")
+    data_dir: Path = Field(
+        Path("~/.local/share/tam_backend"),
+        validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
+        description="downloads, the register of imported videos, the signing secret",
+    )
+    log_level: str = Field("INFO", validation_alias=_known_as("LOG_LEVEL"))
+
+    host: str = Field("127.0.0.1", description="address that `tam-backend serve` binds")
+    port: int = Field(9090, ge=0, le=65535, validation_alias=AliasChoices("TAM_PORT", "PORT"))
+    http_threads: int = Field(8, ge=2, validation_alias=AliasChoices("TAM_HTTP_THREADS", "THREADS"))
+    public_url: str = Field(
+        "", description="how browsers and Label Studio reach this server, for the frame URLs; default http://host:port"
+    )
+    basic_auth_user: str = Field("", validation_alias=_known_as("BASIC_AUTH_USER"))
+    basic_auth_pass: SecretStr = Field(SecretStr(""), validation_alias=_known_as("BASIC_AUTH_PASS"))
+    max_payload_mb: float = Field(256, gt=0, description="largest request body")
+
+    label_studio_url: str = Field(
+        "", validation_alias=AliasChoices("TAM_LABEL_STUDIO_URL", "LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
+    )
+    label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias=_known_as("LABEL_STUDIO_API_KEY"))
+
+    propagate_label: str = Field("Propagate", description="the label whose prompts mean: track all objects")
+    time_budget_s: float = Field(60, gt=0, le=95, description="of one /predict; Label Studio gives up after 100 s")
+    max_sessions: int = Field(4, ge=1, description="tasks whose propagation is kept to be continued")
+    max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
+
+    media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="hosts besides Label Studio's and our own that task media may come from; comma separated"
+    )
+    media_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="local folders that task media (file paths, file://) may come from; comma separated"
+    )
+    media_max_mb: float = Field(4096, gt=0, description="largest video or image to download")
+    media_timeout_s: float = Field(50, gt=0, description="longest wait for one download")
+
+    @field_validator("media_hosts", "media_dirs", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("label_studio_url", "public_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError(f"{value!r} is not an http(s) address such as http://localhost:8080")
+        return value.rstrip("/")
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+        for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+            if value.upper() == level:
+                return level
+        raise ValueError(f"{value!r} is no log level; use DEBUG, INFO, WARNING, ERROR or CRITICAL")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @property
+    def own_url(self) -> str:
+        """The address that frame URLs are made of, without a trailing slash."""
+        return self.public_url or f"http://{'localhost' if self.host in ('0.0.0.0', '127.0.0.1', '::') else self.host}:{self.port}"  # noqa: S104,E501 - compared, not bound
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the environment once."""
+    return Settings()

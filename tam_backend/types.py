@@ -1,0 +1,185 @@
+"""Plain data that crosses the floors: prompts go in, masks come out.
+
+Everywhere in the package frames are RGB, ``uint8``, shaped (H, W, 3); masks are ``bool``, shaped (H, W), at the
+original size of the frame; coordinates are (x, y) in pixels of the original frame with the origin at its top left
+corner; frame indices are 0-based.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_backend.errors import InvalidPromptError
+
+BoolMask = NDArray[np.bool_]
+RgbFrame = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+Source = Literal["prompt", "propagated", "refined"]
+
+
+class Point(NamedTuple):
+    """A click: (x, y) in pixels of the original frame; positive = on the object, negative = not on it."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a human says about one object on one frame: points, a box, a mask, or several of them.
+
+    Args:
+        object_id: the object, 1 or above; an id never used before starts a new object.
+        frame: 0-based index of the frame.
+        points: (x, y, positive) each, in pixels of the original frame.
+        box: (x0, y0, x1, y1) in pixels of the original frame.
+        mask: (H, W); non-zero = object. A mask alone is taken as it is; with points or a box it is a hint.
+        label: the object's label; None leaves the label as it was.
+
+    Raises:
+        InvalidPromptError: no content, a coordinate that is no number, or an empty box or mask shape.
+
+    >>> Prompt(object_id=1, frame=0, points=[(10, 20, True)]).points
+    (Point(x=10.0, y=20.0, positive=True),)
+    """
+
+    object_id: int
+    frame: int
+    points: Sequence[tuple[float, float, bool]] = ()
+    box: Sequence[float] | None = None
+    mask: NDArray[Any] | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.object_id, bool) or not isinstance(self.object_id, (int, np.integer)) or self.object_id < 1:
+            raise InvalidPromptError(f"Object id {self.object_id!r} is not a whole number from 1 up.")
+        if isinstance(self.frame, bool) or not isinstance(self.frame, (int, np.integer)) or self.frame < 0:
+            raise InvalidPromptError(f"Frame {self.frame!r} is not a whole number from 0 up.")
+        object.__setattr__(self, "points", tuple(_point(point) for point in self.points))
+        if self.box is not None:
+            object.__setattr__(self, "box", _box(self.box))
+        if self.mask is not None:
+            mask = np.asarray(self.mask)
+            if mask.ndim != 2:
+                raise InvalidPromptError(f"A mask prompt must be (height, width), not of shape {mask.shape}.")
+            object.__setattr__(self, "mask", mask != 0)
+        if not self.points and self.box is None and self.mask is None:
+            raise InvalidPromptError(
+                f"The prompt for object {self.object_id} on frame {self.frame} is empty.",
+                "Give at least one point, a box or a mask.",
+            )
+
+
+def _point(values: Sequence[float]) -> Point:
+    if len(values) not in (2, 3):
+        raise InvalidPromptError(f"Point {values!r} is not (x, y, positive).")
+    x, y = _number(values[0]), _number(values[1])
+    return Point(x, y, bool(values[2]) if len(values) == 3 else True)
+
+
+def _box(values: Sequence[float]) -> Box:
+    if len(values) != 4:
+        raise InvalidPromptError(f"Box {values!r} is not (x0, y0, x1, y1).")
+    x0, y0, x1, y1 = (_number(value) for value in values)
+    x0, x1 = sorted((x0, x1))
+    y0, y1 = sorted((y0, y1))
+    if x1 <= x0 or y1 <= y0:
+        raise InvalidPromptError(f"Box {tuple(values)!r} has no area.", "Draw it with some width and height.")
+    return (x0, y0, x1, y1)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InvalidPromptError(f"Coordinate {value!r} is not a number.")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidPromptError(f"Coordinate {value!r} is not a finite number.")
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A mask and how far it is to be trusted. NumPy takes it as its (H, W) bool array.
+
+    Args:
+        array: (H, W) bool at the original size of the frame.
+        quality: 0..1, an estimate of the mask's IoU with the truth.
+    """
+
+    array: BoolMask
+    quality: float
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the frame."""
+        return self.array.shape[0], self.array.shape[1]
+
+    @property
+    def area(self) -> int:
+        """How many pixels the mask covers."""
+        return int(np.count_nonzero(self.array))
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """All objects on one frame. An absent object has an empty mask, not a missing key.
+
+    Args:
+        frame: 0-based index.
+        masks: object id -> (H, W) bool mask at the original size.
+        quality: object id -> 0..1.
+        source: object id -> where the mask comes from: a human's prompt, propagation, or refinement.
+    """
+
+    frame: int
+    masks: Mapping[int, BoolMask]
+    quality: Mapping[int, float]
+    source: Mapping[int, Source] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the seconds of a session went (wall clock)."""
+
+    total_s: float = 0.0
+    segment_s: float = 0.0
+    track_s: float = 0.0
+    decode_s: float = 0.0
+
+
+@runtime_checkable
+class VideoSource(Protocol):
+    """Frame-exact random access to a video, a folder of images or a list of frame URLs."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the file's or the folder's name."""
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of every frame, after rotation."""
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frames per second; None where there is no clock (images)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        """Return frame `index` (0-based). Raises FrameOutOfRangeError, UnreadableMediaError."""
+
+    def __iter__(self) -> Iterator[RgbFrame]: ...
+
+    def close(self) -> None:
+        """Give back the file handles; calling it twice is harmless."""

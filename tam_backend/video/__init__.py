@@ -1,0 +1,1 @@
+"""Videos, folders of images and lists of frame URLs behind one protocol."""
