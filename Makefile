@@ -1,0 +1,67 @@
+# make demo    the main job on a real video: Label Studio and the backend side by side (KEEP=0: end at once)
+# make test    linters, types, unit tests, end-to-end tests against a real Label Studio
+# make serve   the backend alone on http://localhost:9090
+# make clean   remove everything that make made
+#
+# Each does its own set-up, once: a stamp file in each virtual environment says that it is complete, and is renewed
+# when what it was made from changes.
+
+export PYTHON ?= python3
+export TORCH ?= 2.14.1
+export TORCHVISION ?= 0.29.1
+export LABEL_STUDIO ?= 1.23.2
+export LABEL_STUDIO_ML ?= 1.0.9
+KEEP ?= 1
+ARGS ?=
+
+BACKEND := .venv/.complete
+LABEL_STUDIO_READY := .venv-labelstudio/.complete
+LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint unit e2e serve clean .venv-labelstudio
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
+
+demo: $(BACKEND) $(LABEL_STUDIO_READY)
+	@.venv/bin/python -m demo.run --keep $(KEEP) $(ARGS)
+
+test: lint unit e2e
+
+lint: $(BACKEND)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+unit: $(BACKEND)
+	.venv/bin/python -m pytest -m "not e2e" --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+
+e2e: $(BACKEND) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY)
+	@scripts/setup.sh browser
+	.venv/bin/python -m pytest -m e2e -v --durations=10 $(ARGS)
+
+serve: $(BACKEND)
+	.venv/bin/tam-backend serve $(ARGS)
+
+clean:
+	rm -rf .venv .venv-labelstudio .venv-labelstudio-ml .demo .cache build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv-labelstudio: $(LABEL_STUDIO_READY)
+
+$(BACKEND): pyproject.toml scripts/setup.sh
+	@echo "Setting up the backend, once:"
+	@scripts/setup.sh backend
+	@touch $@
+
+$(LABEL_STUDIO_READY): scripts/setup.sh
+	@echo "Setting up Label Studio, once:"
+	@scripts/setup.sh label-studio
+	@touch $@
+
+$(LABEL_STUDIO_ML_READY): $(BACKEND) scripts/setup.sh
+	@echo "Setting up label-studio-ml for its tests, once:"
+	@scripts/setup.sh label-studio-ml
+	@touch $@
