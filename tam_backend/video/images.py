@@ -1,0 +1,193 @@
+"""Folders and lists of still images as videos."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from tam_backend.errors import (
+    EmptyVideoError,
+    MediaForbiddenError,
+    MediaNotFoundError,
+    MediaTooLargeError,
+    UnreadableMediaError,
+)
+from tam_backend.types import RgbFrame
+from tam_backend.video.limits import check_index, check_pixel_count
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
+    """Sort key that puts "frame_2" before "frame_10"."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part], path.name
+
+
+def images_in(folder: Path) -> list[Path]:
+    """List the images of a folder in natural order; other files and hidden ones are left out."""
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        ),
+        key=natural_key,
+    )
+
+
+def image_size_hw(path: Path) -> tuple[int, int]:
+    """Read (height, width) from an image's header, as it is to be looked at (EXIF orientation applied).
+
+    Raises:
+        MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
+    """
+    height, width, orientation = _header(path)
+    return (width, height) if orientation in _TRANSPOSED else (height, width)
+
+
+def read_image(path: Path) -> RgbFrame:
+    """Decode an image file: (H, W, 3) uint8 RGB, EXIF orientation applied, 16 bit scaled down, alpha dropped.
+
+    Raises:
+        MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
+    """
+    *_, orientation = _header(path)
+    try:
+        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (cv2.error, OSError) as error:
+        raise _unreadable(path) from error
+    if bgr is None:
+        raise _unreadable(path)
+    rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(_upright(rgb, orientation))
+
+
+class ImageSequence:
+    """Image files as a `VideoSource`: frame i is the i-th file. Only headers are read when it is opened.
+
+    Args:
+        paths: the files, in the order of their frames.
+        name: what to call it in messages.
+
+    Raises:
+        EmptyVideoError: no files.
+        MediaNotFoundError, UnreadableMediaError: a file is missing, is no image, or differs in size from the first.
+    """
+
+    fps = None
+    """Images have no clock."""
+
+    def __init__(self, paths: Sequence[Path], name: str) -> None:
+        if not paths:
+            raise EmptyVideoError(f"There are no images in {name}.", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        self._paths = tuple(paths)
+        self._name = name
+        self._size_hw = image_size_hw(self._paths[0])
+        for path in self._paths[1:]:
+            self._check_size(path, image_size_hw(path))
+
+    @property
+    def name(self) -> str:
+        """The folder's or the first file's name."""
+        return self._name
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of every frame, after EXIF orientation."""
+        return self._size_hw
+
+    def __repr__(self) -> str:
+        return f"<ImageSequence {self._name!r} {len(self)} frames {self._size_hw[1]}x{self._size_hw[0]}>"
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        """Return frame `index` (0-based): (H, W, 3) uint8 RGB, contiguous, the caller's own.
+
+        Raises:
+            FrameOutOfRangeError: there is no such frame.
+            MediaNotFoundError, UnreadableMediaError: the file is gone, damaged, or of another size by now.
+        """
+        index = operator.index(index)
+        check_index(self._name, index, len(self))
+        frame = read_image(self._paths[index])
+        self._check_size(self._paths[index], (frame.shape[0], frame.shape[1]))
+        return frame
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> ImageSequence:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
+        if size_hw != self._size_hw:
+            raise UnreadableMediaError(
+                f"{path.name} is {size_hw[1]} x {size_hw[0]} pixels, but {self._paths[0].name} is "
+                f"{self._size_hw[1]} x {self._size_hw[0]}.",
+                "All images of one video must have the same size.",
+            )
+
+
+# EXIF orientation -> (transpose, mirror x, mirror y), the transposition first (EXIF 2.32, tag 0x0112).
+_TURNS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+_TRANSPOSED = frozenset(orientation for orientation, turn in _TURNS.items() if turn[0])
+
+
+def _upright(rgb: RgbFrame, orientation: int) -> RgbFrame:
+    transpose, mirror_x, mirror_y = _TURNS[orientation]
+    if transpose:
+        rgb = rgb.transpose(1, 0, 2)
+    if mirror_x:
+        rgb = rgb[:, ::-1]
+    return rgb[::-1] if mirror_y else rgb
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """Return (height, width, EXIF orientation) as stored."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # Not image.getexif(): that of PNG files decodes the picture first.
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except FileNotFoundError as error:
+        raise MediaNotFoundError(f"{path} does not exist.", "Check the path.") from error
+    except PermissionError as error:
+        raise MediaForbiddenError(f"{path} may not be read.", "Check the file's permissions.") from error
+    except Image.DecompressionBombError as error:
+        raise MediaTooLargeError(f"{path.name}: {error}", "Scale it down first.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path) from error
+    check_pixel_count(path.name, width, height)
+    return height, width, orientation if orientation in _TURNS else 1
+
+
+def _unreadable(path: Path) -> UnreadableMediaError:
+    return UnreadableMediaError(f"{path.name} is no image that can be decoded.", "Check that it opens in a viewer.")

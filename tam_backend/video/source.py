@@ -1,0 +1,108 @@
+"""Open whatever holds frames, a video file, a folder or a list of images, as one `VideoSource`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tam_backend.errors import EmptyVideoError, MediaNotFoundError
+from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.video.decode import VideoFile
+from tam_backend.video.images import IMAGE_SUFFIXES, ImageSequence, images_in
+from tam_backend.video.limits import check_index
+
+
+def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence:
+    """Do what `tam_backend.open_video` promises."""
+    if not isinstance(path, (str, Path)):
+        paths = [Path(item).expanduser() for item in path]
+        return ImageSequence(paths, name=paths[0].name if paths else "an empty list")
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return ImageSequence(images_in(path), name=path.resolve().name)
+    if not path.exists():
+        raise MediaNotFoundError(f"{path} does not exist.", "Check the path.")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSequence([path], name=path.name)
+    return VideoFile(path)
+
+
+class FrameSubset:
+    """Some frames of a video, in any order, as a `VideoSource` of their own; closing it closes the video.
+
+    Args:
+        video: where the frames come from.
+        indices: frame numbers in `video`; frame i of the subset is `video[indices[i]]`.
+
+    Raises:
+        EmptyVideoError: no indices.
+        FrameOutOfRangeError: an index that the video does not have.
+
+    >>> every_fifth = FrameSubset(video, range(0, len(video), 5))
+    """
+
+    def __init__(self, video: VideoSource, indices: Sequence[int]) -> None:
+        if not len(indices):
+            raise EmptyVideoError(f"No frames of {video.name} were chosen.", "Choose at least one.")
+        length = len(video)
+        self._indices = tuple(operator.index(index) for index in indices)
+        for index in self._indices:
+            check_index(video.name, index, length)
+        self._video = video
+
+    @property
+    def name(self) -> str:
+        """The name of the whole video."""
+        return self._video.name
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of every frame."""
+        return self._video.size_hw
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The frame numbers in the whole video."""
+        return self._indices
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frames per second of the subset; None without a clock or where the frames do not go forward."""
+        span = self._indices[-1] - self._indices[0]
+        if self._video.fps is None or span <= 0:
+            return None
+        return self._video.fps * (len(self) - 1) / span
+
+    def __repr__(self) -> str:
+        return f"<FrameSubset {len(self)} frames of {self._video!r}>"
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        """Return frame `index` of the subset: (H, W, 3) uint8 RGB.
+
+        Raises:
+            FrameOutOfRangeError: there is no such frame in the subset.
+            UnreadableMediaError: as the video raises it.
+        """
+        index = operator.index(index)
+        check_index(self.name, index, len(self))
+        return self._video[self._indices[index]]
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def close(self) -> None:
+        """Close the whole video."""
+        self._video.close()
+
+    def __enter__(self) -> FrameSubset:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
