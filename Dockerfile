@@ -1,0 +1,34 @@
+# The backend behind gunicorn, in Label Studio ML's convention: docker build -t tam-backend .
+FROM python:3.11-slim
+
+# The pair that `make` installs too. For another build of PyTorch (CPU only, another CUDA) give pip its index:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=... -t tam-backend .
+ARG TORCH=2.14.1
+ARG TORCHVISION=0.29.1
+ARG PIP_EXTRA_INDEX_URL=
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /app
+RUN pip install "torch==${TORCH}" "torchvision==${TORCHVISION}"
+COPY requirements.txt ./
+RUN pip install -r requirements.txt
+COPY pyproject.toml README.md LICENSE _wsgi.py ./
+COPY tam_backend ./tam_backend
+RUN pip install --no-deps .
+
+# Registered videos, downloads and the secret that signs frame addresses live here: keep it in a volume.
+RUN useradd --create-home --uid 1000 tam && install -d -o tam /data
+USER tam
+ENV TAM_DATA_DIR=/data
+VOLUME /data
+
+EXPOSE 9090
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/health', timeout=3)"
+
+# One worker: the sessions that a correction continues live in its memory. The threads share the model. No timeout:
+# gunicorn's would kill a propagation.
+CMD ["gunicorn", "--bind", ":9090", "--workers", "1", "--threads", "8", "--timeout", "0", "_wsgi:app"]
