@@ -109,6 +109,6 @@ class ServerProcess:
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=5).status_code == requests.codes.ok
+        return requests.get(url, timeout=5).ok
     except requests.RequestException:
         return False
