@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -50,8 +50,7 @@ def image_size_hw(path: Path) -> tuple[int, int]:
     Raises:
         MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
     """
-    height, width, orientation = _header(path)
-    return (width, height) if orientation in _TRANSPOSED else (height, width)
+    return _header(path).size_hw
 
 
 def read_image(path: Path) -> RgbFrame:
@@ -60,7 +59,7 @@ def read_image(path: Path) -> RgbFrame:
     Raises:
         MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
     """
-    *_, orientation = _header(path)
+    turn = _header(path).turn
     try:
         bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, OSError) as error:
@@ -68,7 +67,7 @@ def read_image(path: Path) -> RgbFrame:
     if bgr is None:
         raise _unreadable(path)
     rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(_upright(rgb, orientation))
+    return np.ascontiguousarray(_upright(rgb, turn))
 
 
 class ImageSequence:
@@ -147,34 +146,48 @@ class ImageSequence:
             )
 
 
-# EXIF orientation -> (transpose, mirror x, mirror y), the transposition first (EXIF 2.32, tag 0x0112).
+class _Turn(NamedTuple):
+    """How a stored picture becomes upright: the transposition first."""
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+
+# EXIF 2.32, tag 0x0112.
 _TURNS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
+    1: _Turn(),
+    2: _Turn(mirror_x=True),
+    3: _Turn(mirror_x=True, mirror_y=True),
+    4: _Turn(mirror_y=True),
+    5: _Turn(transpose=True),
+    6: _Turn(transpose=True, mirror_x=True),
+    7: _Turn(transpose=True, mirror_x=True, mirror_y=True),
+    8: _Turn(transpose=True, mirror_y=True),
 }
-_TRANSPOSED = frozenset(orientation for orientation, turn in _TURNS.items() if turn[0])
 
 
-def _upright(rgb: RgbFrame, orientation: int) -> RgbFrame:
-    transpose, mirror_x, mirror_y = _TURNS[orientation]
-    if transpose:
+def _upright(rgb: RgbFrame, turn: _Turn) -> RgbFrame:
+    if turn.transpose:
         rgb = rgb.transpose(1, 0, 2)
-    if mirror_x:
+    if turn.mirror_x:
         rgb = rgb[:, ::-1]
-    return rgb[::-1] if mirror_y else rgb
+    return rgb[::-1] if turn.mirror_y else rgb
 
 
-def _header(path: Path) -> tuple[int, int, int]:
-    """Return (height, width, EXIF orientation) as stored."""
+class _Header(NamedTuple):
+    size_hw: tuple[int, int]
+    """As it is to be looked at."""
+    turn: _Turn
+    """What is left to do after OpenCV's decoder."""
+
+
+def _header(path: Path) -> _Header:
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            is_tiff = image.format == "TIFF"
+            # Pillow gives the size of a TIFF turned already, or not, depending on its release; the tags are plain.
+            width, height = (image.tag_v2[256], image.tag_v2[257]) if is_tiff else image.size  # type: ignore[attr-defined]
             # Not image.getexif(): that of PNG files decodes the picture first.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except FileNotFoundError as error:
@@ -183,10 +196,13 @@ def _header(path: Path) -> tuple[int, int, int]:
         raise MediaForbiddenError(f"{path} may not be read.", "Check the file's permissions.") from error
     except Image.DecompressionBombError as error:
         raise MediaTooLargeError(f"{path.name}: {error}", "Scale it down first.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, KeyError) as error:
         raise _unreadable(path) from error
     check_pixel_count(path.name, width, height)
-    return height, width, orientation if orientation in _TURNS else 1
+    turn = _TURNS.get(orientation, _TURNS[1])
+    size_hw = (width, height) if turn.transpose else (height, width)
+    # OpenCV's TIFF decoder turns the picture whatever it is told.
+    return _Header(size_hw, _Turn() if is_tiff else turn)
 
 
 def _unreadable(path: Path) -> UnreadableMediaError:
