@@ -1,0 +1,166 @@
+"""The Flask app: Label Studio's protocol and a few pages for people, over one backend.
+
+| route | who calls it | answer |
+|---|---|---|
+| GET /health | Label Studio, load balancers | {"status": "UP", ...}, at once, whatever the model does |
+| POST /setup | Label Studio, when a backend is added or looked at | {"model_version": ".."} |
+| POST /predict | Label Studio: clicks and batches | {"results": [..one per task..]} |
+| POST /webhook | Label Studio, on every event | {} at once |
+| GET /versions | Label Studio | {"versions": [..]} |
+| GET /metrics | Prometheus | text |
+| GET / | people | a status page |
+| GET /jobs, GET or DELETE /jobs/<id> | people, scripts | running and recent propagations; DELETE stops one |
+| GET /frames/.., GET /videos/.. | browsers | signed media, see frames.py |
+
+Who must show a password is told in auth.py, what errors look like in replies.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from tam_backend import __version__
+from tam_backend.errors import BusyError, NotFoundError, TamError
+from tam_backend.server import payloads
+from tam_backend.server.auth import check_credentials
+from tam_backend.server.connection import watch_client
+from tam_backend.server.frames import frames_blueprint
+from tam_backend.server.metrics import Metrics
+from tam_backend.server.pages import pages_blueprint
+from tam_backend.server.replies import HttpError, error_reply
+from tam_backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from tam_backend.server.backend import Backend
+
+logger = logging.getLogger(__name__)
+
+# Threads that no /predict may take, so that /health and frames are answered however many annotators wait.
+_THREADS_KEPT_FREE = 2
+
+
+def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:
+    """Build the app.
+
+    Args:
+        settings: default: from the environment.
+        backend: default: a new one, which begins to load its networks in the background.
+    """
+    settings = settings or get_settings()
+    if backend is None:
+        # Only here: a backend that is given (another one, in tests) needs none of what this imports.
+        from tam_backend.server.backend import Backend as RealBackend  # noqa: PLC0415
+
+        backend = RealBackend(settings)
+    app = Flask("tam_backend.server")
+    app.config["MAX_CONTENT_LENGTH"] = int(settings.max_payload_mb * 1024 * 1024)
+    metrics = Metrics(backend.jobs, lambda: backend.model_version)
+    _add_protocol_routes(app, settings, backend, metrics)
+    _add_error_replies(app, settings, backend, metrics)
+    _add_request_hooks(app, settings, metrics)
+    app.register_blueprint(frames_blueprint(backend.library))
+    app.register_blueprint(pages_blueprint(settings, backend, metrics))
+    return app
+
+
+def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metrics: Metrics) -> None:
+    admission_limit = max(1, min(settings.max_waiting, settings.http_threads - _THREADS_KEPT_FREE))
+    admission = threading.BoundedSemaphore(admission_limit)
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        return {"status": "UP", "model_class": "TrackAnything", "v": __version__}
+
+    @app.post("/setup")
+    def setup() -> dict[str, Any]:
+        payload = payloads.read_object(request, settings.max_payload_mb)
+        payloads.check_setup(payload)
+        return {"model_version": backend.setup(payload)}
+
+    @app.post("/predict")
+    def predict() -> dict[str, Any]:
+        payload = payloads.read_object(request, settings.max_payload_mb)
+        payloads.check_predict(payload)
+        client_gone = watch_client(request.environ)
+        if not admission.acquire(blocking=False):
+            raise BusyError(
+                f"{admission_limit} requests work or wait already.",
+                "Try again in a moment, or raise THREADS and TAM_MAX_WAITING.",
+            )
+        try:
+            with metrics.predict_seconds.time(), metrics.predicts_waiting.track_inprogress():
+                return {"results": backend.predict(payload, cancelled=client_gone)}
+        finally:
+            admission.release()
+
+    @app.post("/webhook")
+    def webhook() -> tuple[dict[str, Any], int]:
+        payload = payloads.read_object(request, settings.max_payload_mb)
+        payloads.check_webhook(payload)
+        backend.webhook(payload)
+        return {}, 201
+
+    @app.get("/versions")
+    def versions() -> dict[str, Any]:
+        return {"versions": backend.versions()}
+
+
+def _add_error_replies(app: Flask, settings: Settings, backend: Backend, metrics: Metrics) -> None:
+    def reply_to(error: Exception) -> Response:
+        problem = backend.problems.failed(f"{request.method} {request.path[:200]}", error)
+        metrics.failed(problem.type)
+        return error_reply(problem)
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        return reply_to(error)
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        known: TamError
+        if isinstance(error, NotFound):
+            known = NotFoundError(
+                f"There is nothing at {request.path[:200]}.",
+                "The URL to enter in Label Studio is the backend's root, such as http://localhost:9090.",
+            )
+        elif isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            known = HttpError(405, f"{request.path[:200]} does not know {request.method}.", f"Use {allowed}.")
+        elif isinstance(error, RequestEntityTooLarge):
+            known = payloads.too_large(settings.max_payload_mb)
+        else:
+            known = HttpError(error.code or 500, f"{error.name}: {error.description}")
+        reply = reply_to(known)
+        if isinstance(error, MethodNotAllowed):
+            reply.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return reply
+
+
+def _add_request_hooks(app: Flask, settings: Settings, metrics: Metrics) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.started = time.monotonic()
+        check_credentials(request, settings)
+
+    @app.after_request
+    def end(reply: Response) -> Response:
+        payloads.discard_rest(request)
+        rule = request.url_rule.rule if request.url_rule is not None else "(none)"
+        metrics.answered(request.method, rule, reply.status_code)
+        reply.headers["X-Content-Type-Options"] = "nosniff"
+        # The query string stays out of the log: it may be a signature.
+        logger.log(
+            logging.DEBUG if request.endpoint in ("health", "frames.frame") else logging.INFO,
+            "%s %s %d in %.3f s",
+            request.method,
+            request.path[:200],
+            reply.status_code,
+            time.monotonic() - g.get("started", time.monotonic()),
+        )
+        return reply

@@ -1,0 +1,130 @@
+"""What a request body must look like before anything else sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from tam_backend.errors import CancelledError, PayloadError, PayloadTooLargeError
+
+_SENT_BY = "Label Studio 1.23 sends it so; see what stands between it and the backend."
+
+
+def read_object(request: Request, max_payload_mb: float) -> dict[str, Any]:
+    """Read the body as one JSON object.
+
+    Raises:
+        PayloadTooLargeError: the body is over the limit.
+        PayloadError: it is not sent as JSON, is not JSON, is nested too deep, or is no object.
+        CancelledError: the client hung up while it was sending.
+    """
+    if not request.is_json:
+        raise PayloadError(
+            f"The request body is sent as {request.content_type or 'nothing'!r}, not as JSON.",
+            "Send it with the header Content-Type: application/json.",
+        )
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise too_large(max_payload_mb) from None
+    except ClientDisconnected:
+        raise CancelledError("The client hung up before it had sent the whole request.") from None
+    try:
+        content = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise PayloadError("The JSON in the request body is nested too deep.", _SENT_BY) from None
+    except ValueError as error:
+        raise PayloadError(f"The request body is not valid JSON: {error}.", _SENT_BY) from None
+    if not isinstance(content, dict):
+        raise PayloadError(f"The request body is a JSON {_kind(content)}, not an object.", _SENT_BY)
+    return content
+
+
+def discard_rest(request: Request) -> None:
+    """Read what a refused request's sender has still to send.
+
+    A server that closes a connection with unread input resets it, and then the sender may see "connection reset" in
+    place of the reply that tells what was wrong. A body over the limit is not read: that is what the limit is for.
+    """
+    with suppress(RequestEntityTooLarge, ClientDisconnected, OSError):
+        while request.stream.read(1 << 16):
+            continue
+
+
+def too_large(max_payload_mb: float) -> PayloadTooLargeError:
+    """Return the error for a body over the limit."""
+    return PayloadTooLargeError(
+        f"The request body is over {max_payload_mb:g} MB.",
+        "Select fewer tasks at a time, or raise TAM_MAX_PAYLOAD_MB.",
+    )
+
+
+def check_predict(payload: Mapping[str, Any]) -> None:
+    """Check the shape of a /predict body.
+
+    Raises:
+        PayloadError: names the first key that is missing or of the wrong kind.
+    """
+    tasks = payload.get("tasks")
+    if not isinstance(tasks, list):
+        raise PayloadError(_wrong("tasks", tasks, "a list of tasks"), _SENT_BY)
+    for number, task in enumerate(tasks):
+        if not isinstance(task, dict):
+            raise PayloadError(_wrong(f"tasks[{number}]", task, "an object"), _SENT_BY)
+        if not isinstance(task.get("data"), dict):
+            raise PayloadError(_wrong(f"tasks[{number}].data", task.get("data"), "an object"), _SENT_BY)
+    if not isinstance(payload.get("label_config"), str):
+        raise PayloadError(_wrong("label_config", payload.get("label_config"), "the labeling config's XML"), _SENT_BY)
+    params = payload.get("params")
+    if params is not None and not isinstance(params, dict):
+        raise PayloadError(_wrong("params", params, "an object or null"), _SENT_BY)
+    context = (params or {}).get("context")
+    if context is not None and not isinstance(context, dict):
+        raise PayloadError(_wrong("params.context", context, "an object or null"), _SENT_BY)
+    regions = (context or {}).get("result")
+    if regions is not None and not (isinstance(regions, list) and all(isinstance(region, dict) for region in regions)):
+        raise PayloadError(_wrong("params.context.result", regions, "a list of regions"), _SENT_BY)
+
+
+def check_setup(payload: Mapping[str, Any]) -> None:
+    """Check the shape of a /setup body.
+
+    Raises:
+        PayloadError: names the first key that is missing or of the wrong kind.
+    """
+    if not isinstance(payload.get("schema"), str):
+        raise PayloadError(_wrong("schema", payload.get("schema"), "the labeling config's XML"), _SENT_BY)
+    for key in ("hostname", "access_token"):
+        if not isinstance(payload.get(key), (str, type(None))):
+            raise PayloadError(_wrong(key, payload[key], "a text or null"), _SENT_BY)
+
+
+def check_webhook(payload: Mapping[str, Any]) -> None:
+    """Check the shape of a /webhook body.
+
+    Raises:
+        PayloadError: there is no action in it.
+    """
+    if not isinstance(payload.get("action"), str):
+        raise PayloadError(_wrong("action", payload.get("action"), "the event's name"), _SENT_BY)
+
+
+def _wrong(key: str, value: object, expected: str) -> str:
+    found = "missing" if value is None else f"a {_kind(value)}"
+    return f"The request's {key!r} is {found}; it must be {expected}."
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    names: dict[type, str] = {dict: "object", list: "list", str: "text", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

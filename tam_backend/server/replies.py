@@ -1,0 +1,48 @@
+"""The one format of every error reply.
+
+    {"error": {"type": "MediaNotFoundError", "message": "...", "remedy": "...", "reference": "1f0c22aa"}}
+
+`type` is the class of errors.py (or InternalError), `message` one sentence, `remedy` what to do (may be empty), and
+`reference` what to look for in the log. The HTTP status is the error's. The sentence also stands in the status line's
+reason, because that is the only part of an error reply that Label Studio passes on (it answers the browser with
+{"errors": ["404 Client Error: <reason> for url: ..."]}).
+"""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+
+from tam_backend.errors import TamError
+from tam_backend.server.problems import Problem
+
+
+class HttpError(TamError):
+    """A failure that only HTTP knows: no such route, or a method it does not have."""
+
+    def __init__(self, status: int, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.status = status  # type: ignore[misc]  # one class for 405, 415 and the like
+
+
+def error_reply(problem: Problem) -> Response:
+    """Answer with a problem."""
+    reply = jsonify(
+        error={
+            "type": problem.type,
+            "message": problem.message,
+            "remedy": problem.remedy,
+            "reference": problem.reference,
+        }
+    )
+    reply.status = f"{problem.status} {_reason(problem.message)}"
+    if problem.status == 401:
+        reply.headers["WWW-Authenticate"] = 'Basic realm="tam-backend", charset="UTF-8"'
+    elif problem.status == 503:
+        reply.headers["Retry-After"] = "5"
+    return reply
+
+
+def _reason(message: str) -> str:
+    """Fit a sentence into a status line: printable ASCII, one line, not too long."""
+    printable = "".join(char if " " <= char <= "~" else "?" for char in " ".join(message.split()))
+    return printable[:200]

@@ -1,0 +1,293 @@
+"""The register of imported videos: which file an id means, its frames' signed URLs, and its open decoders.
+
+A video is registered under a short id that stands for its absolute path, size and time of change. Label Studio's tasks
+carry only URLs with that id and a signature, so nobody can read a file, or a frame, that no task was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
+from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.video import open_video
+
+_ID = re.compile(r"[0-9a-f]{16}")
+_FRAME_PATH = re.compile(r"(?:^|/)frames/([0-9a-f]{16})/([0-9]{1,9})\.jpg$")
+_VIDEO_PATH = re.compile(r"(?:^|/)videos/([0-9a-f]{16})/[^/]+$")
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """A registered video.
+
+    Args:
+        id: 16 hex digits, stable as long as the file's path, size and time of change are.
+        path: absolute; a video file, or a folder of images.
+        frames: how many it has.
+        size_hw: (height, width) of its frames in pixels.
+        fps: mean frames per second; None for a folder of images.
+    """
+
+    id: str
+    path: Path
+    frames: int
+    size_hw: tuple[int, int]
+    fps: float | None
+
+
+@dataclass
+class _OpenVideo:
+    source: VideoSource
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    evicted: bool = False
+
+
+class VideoLibrary:
+    """Registers videos under `data_dir`, signs their URLs and keeps the last few of them open.
+
+    Threads may share one; processes may share its folder (every file in it is written whole and moved into place).
+
+    Args:
+        data_dir: made if it is not there; holds `videos/<id>.json` and the signing `secret`.
+        open_limit: how many decoders stay open for the next frame.
+    """
+
+    def __init__(self, data_dir: Path, open_limit: int = 4) -> None:
+        self._videos_dir = data_dir / "videos"
+        self._secret_path = data_dir / "secret"
+        self._open_limit = open_limit
+        self._open: OrderedDict[str, _OpenVideo] = OrderedDict()
+        self._lock = threading.Lock()
+        self._secret: bytes | None = None
+
+    def register(self, path: Path) -> VideoRecord:
+        """Make a video known. Registering the same unchanged file again gives the same record.
+
+        Raises:
+            MediaError: it does not exist, cannot be decoded, or has no frame (see `open_video`).
+        """
+        path = path.expanduser().resolve()
+        video_id = _fingerprint(path)
+        source = open_video(path)
+        try:
+            record = VideoRecord(video_id, path, len(source), source.size_hw, source.fps)
+        finally:
+            source.close()
+        content = {
+            "path": str(path),
+            "frames": record.frames,
+            "size_hw": list(record.size_hw),
+            "fps": record.fps,
+        }
+        self._videos_dir.mkdir(parents=True, exist_ok=True)
+        _write_atomically(self._videos_dir / f"{video_id}.json", json.dumps(content).encode())
+        return record
+
+    def get(self, video_id: str) -> VideoRecord:
+        """Look a video up.
+
+        Raises:
+            NotFoundError: no video was registered under this id.
+            MediaNotFoundError: its file is not there any more.
+            UnreadableMediaError: its file is another one now.
+        """
+        unknown = NotFoundError(
+            f"No video is registered as {video_id[:32]!r} here.", "Import it again with `tam-backend import`."
+        )
+        if not _ID.fullmatch(video_id):
+            raise unknown
+        try:
+            content: dict[str, Any] = json.loads((self._videos_dir / f"{video_id}.json").read_bytes())
+        except FileNotFoundError:
+            raise unknown from None
+        path = Path(content["path"])
+        if _fingerprint(path) != video_id:
+            raise UnreadableMediaError(
+                f"The video {path.name} has changed since it was imported.",
+                "Import it again, so that its tasks show the new frames.",
+            )
+        height, width = content["size_hw"]
+        return VideoRecord(video_id, path, content["frames"], (height, width), content["fps"])
+
+    def frame(self, video_id: str, index: int) -> RgbFrame:
+        """Decode one frame, holding only this video's lock.
+
+        Raises:
+            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does, or the frame cannot be decoded.
+        """
+        record = self.get(video_id)
+        if not 0 <= index < record.frames:
+            raise NotFoundError(
+                f"{record.path.name} has no frame {index}; it has {record.frames}, counted from 0.",
+                "Import the video again if it was replaced.",
+            )
+        with self._leased(record) as entry, entry.lock:
+            return entry.source[index]
+
+    def close(self) -> None:
+        """Close the decoders that nobody is reading from; the others close when their reader is done."""
+        with self._lock:
+            idle = [entry for entry in self._open.values() if self._evict(entry)]
+            self._open.clear()
+        for entry in idle:
+            entry.source.close()
+
+    def frame_url(self, base: str, video_id: str, index: int) -> str:
+        """Return the signed URL of a frame (0-based) under the server's address `base`."""
+        return f"{base.rstrip('/')}/frames/{video_id}/{index}.jpg?sig={self._signature(video_id, f'frame {index}')}"
+
+    def video_url(self, base: str, video_id: str) -> str:
+        """Return the signed URL of the whole file under the server's address `base`.
+
+        Raises:
+            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
+        """
+        name = quote(self.get(video_id).path.name, safe="")
+        return f"{base.rstrip('/')}/videos/{video_id}/{name}?sig={self._signature(video_id, 'video')}"
+
+    def frame_signature_fits(self, video_id: str, index: int, signature: str) -> bool:
+        """Tell whether `signature` is the one that `frame_url` gave this frame."""
+        return _same(self._signature(video_id, f"frame {index}"), signature)
+
+    def video_signature_fits(self, video_id: str, signature: str) -> bool:
+        """Tell whether `signature` is the one that `video_url` gave this video."""
+        return _same(self._signature(video_id, "video"), signature)
+
+    def own_frame(self, url: str) -> tuple[Path, int] | None:
+        """Read a frame URL of ours back, so that our own tasks need no HTTP request to ourselves.
+
+        The signature is the proof that the URL is ours; its host is not looked at, because a backend is known under
+        several (localhost, a name in a container network, a proxy), and tasks outlive a change of address.
+
+        Returns:
+            The file (or folder) and the 0-based index; None if the URL is not one of ours.
+
+        Raises:
+            NotFoundError, MediaNotFoundError, UnreadableMediaError: it is ours, but as `get` says.
+        """
+        path, signature = _path_and_signature(url)
+        match = _FRAME_PATH.search(path)
+        if match is None or not self.frame_signature_fits(match[1], int(match[2]), signature):
+            return None
+        return self.get(match[1]).path, int(match[2])
+
+    def own_video(self, url: str) -> Path | None:
+        """Read a video URL of ours back; see `own_frame`."""
+        path, signature = _path_and_signature(url)
+        match = _VIDEO_PATH.search(path)
+        if match is None or not self.video_signature_fits(match[1], signature):
+            return None
+        return self.get(match[1]).path
+
+    @contextmanager
+    def _leased(self, record: VideoRecord) -> Iterator[_OpenVideo]:
+        """Lend the open decoder of a video, opening it if need be; one that was evicted closes with its last user."""
+        with self._lock:
+            entry = self._open.get(record.id)
+            if entry is not None:
+                self._open.move_to_end(record.id)
+                entry.users += 1
+        if entry is None:
+            entry = self._add(record)
+        try:
+            yield entry
+        finally:
+            with self._lock:
+                entry.users -= 1
+                closing = entry.evicted and entry.users == 0
+            if closing:
+                entry.source.close()
+
+    def _add(self, record: VideoRecord) -> _OpenVideo:
+        # Opened outside of the lock: indexing a long video takes seconds, and other videos' frames must not wait.
+        opened = _OpenVideo(open_video(record.path))
+        unwanted: list[_OpenVideo] = []
+        with self._lock:
+            entry = self._open.setdefault(record.id, opened)
+            if entry is not opened:
+                unwanted.append(opened)
+            entry.users += 1
+            while len(self._open) > self._open_limit:
+                _, oldest = self._open.popitem(last=False)
+                if self._evict(oldest):
+                    unwanted.append(oldest)
+        for idle in unwanted:
+            idle.source.close()
+        return entry
+
+    @staticmethod
+    def _evict(entry: _OpenVideo) -> bool:
+        entry.evicted = True
+        return entry.users == 0
+
+    def _signature(self, video_id: str, what: str) -> str:
+        # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
+        return hmac.new(self._key(), f"{video_id} {what}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def _key(self) -> bytes:
+        if self._secret is None:
+            self._secret = _read_or_create_secret(self._secret_path)
+        return self._secret
+
+
+def _fingerprint(path: Path) -> str:
+    """Hash a file's absolute path, size and time of change; of a folder, those of the folder itself."""
+    try:
+        status = path.stat()
+    except OSError:
+        raise MediaNotFoundError(
+            f"The video {path} is not there any more, or cannot be reached.",
+            "Put it back where it was, or import it again from where it is now.",
+        ) from None
+    facts = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+    return hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _read_or_create_secret(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+            # A link, unlike a move, never replaces: of two processes that start at once, both end with one secret.
+            os.link(temporary, path)
+        except FileExistsError:
+            return _read_or_create_secret(path)
+        finally:
+            temporary.unlink()
+    return path.read_bytes()
+
+
+def _same(expected: str, given: str) -> bool:
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+
+
+def _path_and_signature(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.path, parse_qs(parts.query).get("sig", [""])[0]

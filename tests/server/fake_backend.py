@@ -1,0 +1,56 @@
+"""A backend without networks that does what a test tells it to, over the real jobs, problems and library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tam_backend.server.jobs import JobRegistry
+from tam_backend.server.problems import ProblemLog
+from tam_backend.settings import Settings
+from tam_backend.video.library import VideoLibrary
+
+PREDICT = {"tasks": [{"id": 7, "data": {"frames": []}}], "label_config": "<View/>", "project": "1.2", "params": None}
+SETUP = {"project": "1.2", "schema": "<View/>", "hostname": "http://localhost:8080", "access_token": "t"}
+
+
+class FakeBackend:
+    """Answers one empty prediction per task, unless `on_predict` says otherwise."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.jobs = JobRegistry()
+        self.problems = ProblemLog()
+        self.library = VideoLibrary(data_dir)
+        self.model_version = "fake-1"
+        self.ready = True
+        self.events: list[str] = []
+        self.entered = threading.Semaphore(0)
+        self.on_predict: Callable[[Callable[[], bool]], None] = lambda cancelled: None
+
+    def setup(self, payload: Mapping[str, Any]) -> str:
+        return self.model_version
+
+    def predict(self, payload: Mapping[str, Any], *, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
+        self.entered.release()
+        self.on_predict(cancelled)
+        return [{"result": [], "score": 0.0, "model_version": self.model_version} for _ in payload["tasks"]]
+
+    def webhook(self, payload: Mapping[str, Any]) -> None:
+        self.events.append(payload["action"])
+
+    def versions(self) -> list[str]:
+        return [self.model_version]
+
+    def describe(self) -> dict[str, Any]:
+        return {"profile": "fake", "device": "cpu", "version": self.model_version, "ready": self.ready}
+
+
+def make_settings(data_dir: Path, **overrides: Any) -> Settings:
+    """Settings that no variable of the developer's shell can change."""
+    values: dict[str, Any] = {
+        "data_dir": data_dir, "basic_auth_user": "", "basic_auth_pass": "", "http_threads": 8, "max_waiting": 16,
+        "host": "127.0.0.1", "port": 9090, "public_url": "", "log_level": "INFO", "max_payload_mb": 1,
+    }  # fmt: skip
+    return Settings(**(values | overrides))
