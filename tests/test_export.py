@@ -1,0 +1,159 @@
+"""Masks on disk: indexed PNGs, overlay videos, contact sheets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from PIL import Image
+
+from tam_backend import open_video
+from tam_backend.errors import EmptyVideoError, InvalidInputError, InvalidPromptError
+from tam_backend.export import OverlayWriter, contact_sheet, load_mask, mask_ids, save_index_mask
+
+# The first colours of DAVIS's own annotation files.
+DAVIS_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
+
+
+def square(y: int, x: int, size_hw: tuple[int, int] = (40, 60), side: int = 10) -> np.ndarray:
+    mask = np.zeros(size_hw, bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+def test_an_index_mask_holds_ids_and_the_davis_palette(tmp_path: Path) -> None:
+    path = tmp_path / "00000.png"
+    save_index_mask(path, {1: square(0, 0), 6: square(20, 30), 2: square(0, 0, side=0)})
+    with Image.open(path) as image:
+        assert (image.mode, image.size) == ("P", (60, 40))
+        pixels = np.asarray(image)
+        palette = image.getpalette()
+    assert (pixels[5, 5], pixels[25, 35], pixels[39, 0]) == (1, 6, 0)
+    assert palette is not None
+    assert [tuple(palette[3 * i : 3 * i + 3]) for i in range(7)] == DAVIS_COLOURS
+    assert tuple(palette[3 * 255 :]) == (224, 224, 192)
+
+
+@settings(max_examples=30, deadline=None)
+@given(masks=st.dictionaries(st.integers(1, 255), npst.arrays(bool, (7, 9)), min_size=1, max_size=4))
+def test_written_masks_come_back_with_higher_ids_on_top(tmp_path_factory: pytest.TempPathFactory, masks: dict) -> None:
+    path = tmp_path_factory.mktemp("masks") / "mask.png"
+    save_index_mask(path, masks)
+    for object_id, mask in masks.items():
+        above = [masks[other] for other in masks if other > object_id]
+        visible = mask & ~np.any(above, axis=0) if above else mask
+        np.testing.assert_array_equal(load_mask(path, object_id), visible)
+    assert mask_ids(path) == tuple(i for i in sorted(masks) if load_mask(path, i).any())
+
+
+def test_an_id_above_a_byte_is_refused(tmp_path: Path) -> None:
+    for object_id in (0, 256):
+        with pytest.raises(InvalidInputError, match=f"{object_id} does not fit"):
+            save_index_mask(tmp_path / "mask.png", {object_id: square(0, 0)})
+
+
+def test_masks_that_differ_in_size_or_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="differ in size"):
+        save_index_mask(tmp_path / "mask.png", {1: square(0, 0), 2: square(0, 0, (41, 60))})
+    with pytest.raises(InvalidInputError, match="no masks"):
+        save_index_mask(tmp_path / "mask.png", {})
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA", "LA", "I;16"])
+def test_the_non_zero_pixels_of_a_plain_image_are_the_mask(tmp_path: Path, mode: str) -> None:
+    expected = square(3, 4)
+    value = {"L": 1, "1": 255, "RGB": (0, 0, 1), "RGBA": (0, 9, 0, 255), "LA": (7, 255), "I;16": 256}[mode]
+    image = Image.new(mode, (60, 40), tuple([0] * 3 + [255]) if mode == "RGBA" else (0, 255) if mode == "LA" else 0)
+    for y, x in zip(*np.nonzero(expected), strict=True):
+        image.putpixel((int(x), int(y)), value)
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", 5), expected)
+    assert mask_ids(tmp_path / "mask.png") == (1,)
+
+
+def test_transparent_pixels_are_not_of_the_mask(tmp_path: Path) -> None:
+    pixels = np.full((40, 60, 4), 255, np.uint8)
+    pixels[..., 3] = square(3, 4) * 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", 1), square(3, 4))
+
+
+def test_a_black_image_has_no_ids(tmp_path: Path) -> None:
+    Image.new("L", (5, 5)).save(tmp_path / "black.png")
+    assert mask_ids(tmp_path / "black.png") == ()
+
+
+def test_a_mask_file_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name in ("broken.png", "gone.png"):
+        with pytest.raises(InvalidPromptError, match=name):
+            load_mask(tmp_path / name, 1)
+
+
+@pytest.mark.parametrize("size_hw", [(120, 160), (121, 161)])
+def test_an_overlay_video_shows_the_masks_in_their_colours(tmp_path: Path, size_hw: tuple[int, int]) -> None:
+    path = tmp_path / "overlay.mp4"
+    frame = np.full((*size_hw, 3), 90, np.uint8)
+    mask = square(40, 50, size_hw, side=50)
+    with OverlayWriter(path, size_hw, 30000 / 1001) as writer:
+        for _ in range(5):
+            writer.write(frame, {1: mask, 2: np.zeros(size_hw, bool)}, {1: "dog"})
+    assert (frame == 90).all(), "the caller's frame stays as it was"
+    with open_video(path) as video:
+        assert len(video) == 5
+        assert video.fps == pytest.approx(29.97, abs=0.001)
+        assert video.size_hw == (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)
+        red, green, blue = video[4][70, 75].astype(int)
+        assert red > green + 40 and red > blue + 40, "object 1 is red in the DAVIS palette"
+        assert np.abs(video[4][-3:, -3:].astype(int) - 90).max() < 12, "nothing is painted outside"
+
+
+def test_an_overlay_frame_of_another_size_is_refused_and_the_file_removed(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.mp4"
+    with pytest.raises(InvalidInputError, match="shape"), OverlayWriter(path, (40, 60), 10) as writer:
+        writer.write(np.zeros((42, 60, 3), np.uint8), {})
+    assert not path.exists()
+
+
+def test_an_overlay_without_frames_or_rate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmptyVideoError, match=r"overlay\.mp4"), OverlayWriter(tmp_path / "overlay.mp4", (40, 60), 10):
+        pass
+    assert not (tmp_path / "overlay.mp4").exists()
+    with pytest.raises(InvalidInputError, match="frames per second"):
+        OverlayWriter(tmp_path / "overlay.mp4", (40, 60), 0)
+
+
+def test_a_contact_sheet_chooses_frames_evenly_and_paints_them(tmp_path: Path) -> None:
+    shades = []
+
+    def frames():  # type: ignore[no-untyped-def]
+        for number in range(250):
+            yield (
+                number,
+                np.full((40, 60, 3), number, np.uint8),
+                {1: square(10, 10) if number else square(0, 0, side=0)},
+            )
+
+    contact_sheet(frames(), tmp_path / "sheet.png", 3, rows=2, thumbnail_width=60, labels={1: "dog"})
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    gap, cell_w, cell_h = 4, 64, 58
+    assert sheet.shape == (2 * cell_h + gap, 3 * cell_w + gap, 3)
+    for row in range(2):
+        for column in range(3):
+            picture = sheet[gap + row * cell_h :, gap + column * cell_w :]
+            shades.append(int(picture[35, 55, 0]))
+            assert row == column == 0 or (picture[15, 15] != picture[35, 55]).any(), "the mask is painted"
+    assert shades[0] == 0 and shades[-1] >= 240
+    assert np.ptp(np.diff(shades)) <= 16, f"evenly spread: {shades}"
+
+
+def test_a_contact_sheet_of_few_frames_has_few_pictures(tmp_path: Path) -> None:
+    frame = np.zeros((40, 60, 3), np.uint8)
+    contact_sheet([(7, frame, {})], tmp_path / "sheet.png", 4, thumbnail_width=60)
+    assert Image.open(tmp_path / "sheet.png").size == (68, 62)
+    with pytest.raises(EmptyVideoError):
+        contact_sheet([], tmp_path / "sheet.png", 4)
