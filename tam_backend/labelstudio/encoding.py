@@ -1,0 +1,254 @@
+"""Masks as Label Studio writes them: the run lengths of a brush, the PNG of a bitmask.
+
+Brush: the format of `@thi.ng/rle-pack`, which the editor and `label_studio_sdk.converter.brush` use. Most significant
+bit first: 32 bits count of values, 5 bits word size - 1, four times 4 bits length size - 1; then the runs: 1 bit
+"repeated", 2 bits which length size, the length - 1, and one word (repeated) or as many words as the length (not
+repeated). The values are the image's RGBA bytes, row by row; alpha above 0 is the mask.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_backend.errors import PayloadError
+from tam_backend.types import BoolMask
+
+MAX_PIXELS = 1 << 26
+"""The largest frame a mask is decoded for: 8192 x 8192, twice an 8K frame."""
+
+MAX_RUNS = 2_000_000
+"""The most runs of a brush mask: noise at 1080p has half as many, and they take two or three seconds to read."""
+
+MAX_BITMASK_BYTES = 32 << 20
+"""The largest PNG of a bitmask."""
+
+_CHANNELS = 4
+_WORD_BITS = 8
+_LENGTH_BITS = (3, 4, 8, 16)  # the SDK's and the editor's
+_HEADER_BITS = 32 + 5 + 4 * len(_LENGTH_BITS)
+_LONGEST_RUN = 1 << _LENGTH_BITS[-1]
+_DATA_URL = "data:image/png;base64,"
+_ON_REMEDY = "Delete that region and draw it again."
+
+
+def encode_brush(mask: BoolMask) -> list[int]:
+    """Return an (H, W) mask as the run lengths of a brush region; the same bytes as the SDK's `mask2rle(mask * 255)`.
+
+    >>> decode_brush(encode_brush(np.eye(3, dtype=bool)), (3, 3)).astype(int).tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
+    flat = np.asarray(mask, dtype=bool).ravel()
+    if flat.size == 0:
+        raise PayloadError("A mask without pixels cannot be written.", "")
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    lengths = np.diff(starts, append=flat.size) * _CHANNELS
+    # A run longer than the longest length is split; like the SDK's, its rest is written with the longest length too.
+    pieces = -(-lengths // _LONGEST_RUN)
+    values = np.repeat(flat[starts], pieces).astype(np.uint64) * np.uint64(255)
+    long = np.repeat(pieces > 1, pieces)
+    counts = np.full(long.size, _LONGEST_RUN, dtype=np.int64)
+    last = np.cumsum(pieces) - 1
+    counts[last] = lengths - (pieces - 1) * _LONGEST_RUN
+
+    which = np.searchsorted([1 << bits for bits in _LENGTH_BITS[:-1]], counts)
+    which[long] = len(_LENGTH_BITS) - 1
+    length_bits = np.asarray(_LENGTH_BITS, dtype=np.uint64)[which]
+    codes = (np.uint64(1) << np.uint64(2)) | which.astype(np.uint64)
+    codes = (codes << length_bits) | (counts - 1).astype(np.uint64)
+    codes = (codes << np.uint64(_WORD_BITS)) | values
+    header = (flat.size * _CHANNELS) << 5 | (_WORD_BITS - 1)
+    for bits in _LENGTH_BITS:
+        header = header << 4 | (bits - 1)
+    # The header is 53 bits; cut in two, so that every code fits the 32 bits that _pack writes at once.
+    codes = np.concatenate((np.array([header >> 21, header & 0x1FFFFF], dtype=np.uint64), codes))
+    widths = np.concatenate((np.array([32, 21]), 3 + length_bits.astype(np.int64) + _WORD_BITS))
+    packed: list[int] = _pack(codes, widths).tolist()
+    return packed
+
+
+def _pack(codes: NDArray[np.uint64], widths: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Write codes of up to 32 bits each one after the other; 1 to 8 zero bits close the last byte, as in the SDK."""
+    ends = np.cumsum(widths)
+    first_bytes = (ends - widths) >> 3
+    size = int(ends[-1] // 8) + 1
+    # Every code lies in 5 bytes from its first one on. Codes share bytes but no bits, so adding them is exact.
+    windows = codes << (40 - ((ends - widths) & 7) - widths).astype(np.uint64)
+    total = np.zeros(size + 4)
+    for place in range(5):
+        part = (windows >> np.uint64(8 * (4 - place))) & np.uint64(0xFF)
+        total += np.bincount(first_bytes + place, weights=part, minlength=size + 4)
+    return total[:size].astype(np.uint8)
+
+
+def decode_brush(rle: Sequence[int], hw: tuple[int, int]) -> BoolMask:
+    """Return the run lengths of a brush region as an (H, W) mask: alpha above 0.
+
+    Args:
+        rle: bytes as integers; an empty list is an empty mask (a region whose strokes are not yet part of it).
+        hw: the region's (original_height, original_width).
+
+    Raises:
+        PayloadError: not bytes, truncated, of another size, or too large.
+    """
+    height, width = checked_size(hw)
+    if not isinstance(rle, (list, tuple)):
+        raise PayloadError("The brush mask is not a list of bytes.", _ON_REMEDY)
+    try:
+        data = bytes(rle)
+    except (TypeError, ValueError) as error:
+        raise PayloadError("The brush mask is not a list of bytes (0..255).", _ON_REMEDY) from error
+    if not data:
+        return np.zeros((height, width), dtype=bool)
+    values, lengths = _read_runs(data, height * width * _CHANNELS, (height, width))
+    # The alpha of pixel p is value 4 p + 3, so e // 4 alphas lie before value e.
+    alphas = np.diff(np.cumsum(lengths) // _CHANNELS, prepend=0)
+    return np.repeat(values > 0, alphas).reshape(height, width)
+
+
+def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the values and the lengths of all runs; a run of unlike values as as many runs of length 1."""
+    total_bits = len(data) * 8
+    if total_bits < _HEADER_BITS:
+        raise _truncated()
+    header = int.from_bytes(data[:7], "big") >> (56 - _HEADER_BITS)
+    word_bits = (header >> 16 & 0x1F) + 1
+    sizes = [(header >> shift & 0xF) + 1 for shift in (12, 8, 4, 0)]
+    if header >> 21 != count:
+        raise PayloadError(
+            f"The brush mask holds {header >> 21} values; a frame of {hw[1]}x{hw[0]} has {count}.", _ON_REMEDY
+        )
+    if word_bits != _WORD_BITS:
+        raise PayloadError(f"The brush mask has words of {word_bits} bits; Label Studio writes {_WORD_BITS}.", "")
+
+    values: list[int] = []
+    lengths: list[int] = []
+    position = _HEADER_BITS
+    done = 0
+    padded = data + bytes(8)
+    while done < count:
+        if position + 3 > total_bits or len(lengths) > MAX_RUNS:
+            raise _truncated() if position + 3 > total_bits else _too_many_runs()
+        # A header of 3 bits, a length of at most 16 and a word of 8 lie within 5 bytes.
+        window = int.from_bytes(padded[position >> 3 : (position >> 3) + 5], "big") << (position & 7)
+        length_bits = sizes[window >> 37 & 3]
+        length = (window >> (37 - length_bits) & ((1 << length_bits) - 1)) + 1
+        if done + length > count:
+            raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
+        if window >> 39 & 1 or length == 1:
+            values.append(window >> (29 - length_bits) & 0xFF)
+            lengths.append(length)
+            position += 3 + length_bits + _WORD_BITS
+        else:
+            position += 3 + length_bits
+            if position + length * _WORD_BITS > total_bits:
+                raise _truncated()
+            values.extend(_words(data, position, length))
+            lengths.extend([1] * length)
+            position += length * _WORD_BITS
+        done += length
+    if position > total_bits:
+        raise _truncated()
+    return np.array(values, dtype=np.uint8), np.array(lengths, dtype=np.int64)
+
+
+def _words(data: bytes, position: int, count: int) -> bytes:
+    first, shift = divmod(position, 8)
+    chunk = int.from_bytes(data[first : first + count + 1].ljust(count + 1, b"\0"), "big")
+    return (chunk >> (8 - shift) & ((1 << 8 * count) - 1)).to_bytes(count, "big")
+
+
+def _truncated() -> PayloadError:
+    return PayloadError("The brush mask ends before the frame does.", _ON_REMEDY)
+
+
+def _too_many_runs() -> PayloadError:
+    return PayloadError(f"The brush mask has more than {MAX_RUNS} runs.", "Draw a mask that is less ragged.")
+
+
+def encode_bitmask(mask: BoolMask) -> str:
+    """Return an (H, W) mask as the data URL of a bitmask region: a PNG of 1 bit per pixel, black where the mask is.
+
+    The two palette entries are both black; the first is transparent (tRNS). That is a third of the size of RGBA.
+    """
+    array = np.asarray(mask, dtype=bool)
+    height, width = array.shape
+    if array.size == 0:
+        raise PayloadError("A mask without pixels cannot be written.", "")
+    rows = np.packbits(array, axis=1)
+    lines = np.zeros((height, rows.shape[1] + 1), dtype=np.uint8)  # each line starts with its filter: 0, none
+    lines[:, 1:] = rows
+    png = b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)),
+            _chunk(b"PLTE", bytes(6)),
+            _chunk(b"tRNS", b"\x00\xff"),
+            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)),
+            _chunk(b"IEND", b""),
+        )
+    )
+    return _DATA_URL + base64.b64encode(png).decode("ascii")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def decode_bitmask(url: Any) -> BoolMask:
+    """Return the PNG data URL of a bitmask region as a mask of the PNG's own size: alpha above 0.
+
+    A PNG without alpha is opaque, so all of it is mask, as in the editor.
+
+    Raises:
+        PayloadError: no PNG data URL, damaged, or too large.
+    """
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - slow to import, and a brush page never needs it
+
+    remedy = _ON_REMEDY
+    if not isinstance(url, str) or not url.startswith(_DATA_URL):
+        raise PayloadError('The bitmask is no "data:image/png;base64," address.', remedy)
+    if len(url) > MAX_BITMASK_BYTES * 4 // 3 + len(_DATA_URL):
+        raise PayloadError(f"The bitmask's PNG is over {MAX_BITMASK_BYTES >> 20} MB.", remedy)
+    try:
+        data = base64.b64decode(url[len(_DATA_URL) :], validate=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked_size has its own limit
+            with Image.open(BytesIO(data), formats=("PNG",)) as image:
+                width, height = image.size
+                checked_size((height, width))  # before a pixel is decompressed
+                alpha = image.convert("RGBA").getchannel("A")
+    except PayloadError:
+        raise
+    # Pillow raises SyntaxError on damaged PNG chunks.
+    except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise PayloadError(f"The bitmask's PNG cannot be read ({error}).", remedy) from error
+    except (ValueError, EOFError, struct.error, zlib.error) as error:
+        raise PayloadError(f"The bitmask's PNG is damaged ({error}).", remedy) from error
+    return np.asarray(alpha) > 0
+
+
+def checked_size(hw: tuple[Any, Any]) -> tuple[int, int]:
+    """Return (height, width) if they are whole numbers from 1 up of a frame that can be.
+
+    Raises:
+        PayloadError: they are not.
+    """
+    height, width = hw
+    for name, value in (("height", height), ("width", width)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= MAX_PIXELS:
+            raise PayloadError(f"The mask's {name} {value!r} is not a number of pixels.", _ON_REMEDY)
+        if value != int(value):
+            raise PayloadError(f"The mask's {name} {value!r} is not a whole number.", _ON_REMEDY)
+    if height * width > MAX_PIXELS:
+        raise PayloadError(f"A mask of {width}x{height} is too large ({MAX_PIXELS} pixels are allowed).", "")
+    return int(height), int(width)
