@@ -1,0 +1,234 @@
+"""Videos into Label Studio: which frames become pages, how long videos are cut into chained tasks, and the tasks' data.
+
+The tasks hold only URLs that this backend serves and signs (`video.library`), so Label Studio needs no disk of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tam_backend.errors import InvalidInputError, LabelStudioError, TamError
+from tam_backend.video.library import VideoLibrary, VideoRecord
+
+# What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
+DEFAULT_CHUNK = 50
+
+
+class TaskClient(Protocol):
+    """What is needed of Label Studio's API."""
+
+    def create_tasks(self, project_id: int, data: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+        """Create one task per item, in this order; return their ids in this order."""
+
+    def update_task_data(self, task_id: int, data: Mapping[str, Any]) -> None:
+        """Replace a task's data."""
+
+
+@dataclass(frozen=True)
+class FrameSelection:
+    """Which frames of a video become pages of tasks.
+
+    Args:
+        fps: so many frames per second of the video (all, if the video has fewer); None: see `stride`.
+        stride: every stride-th frame, 1 = all; not together with `fps`.
+        max_frames: no more than these, from the start; None = no limit.
+        chunk: pages of one task; a longer selection is cut into a chain of tasks. 0 = never cut.
+
+    Raises:
+        InvalidInputError: a value that is out of range, or both `fps` and `stride`.
+    """
+
+    fps: float | None = None
+    stride: int = 1
+    max_frames: int | None = None
+    chunk: int = DEFAULT_CHUNK
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not self.fps > 0:
+            raise InvalidInputError(f"{self.fps:g} frames per second cannot be chosen.", "Give a number above 0.")
+        if self.stride < 1:
+            raise InvalidInputError(f"A stride of {self.stride} cannot be walked.", "Give 1 for all frames, 2 for ...")
+        if self.fps is not None and self.stride != 1:
+            raise InvalidInputError("Frames are chosen by rate or by stride, not by both.", "Leave one of them out.")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise InvalidInputError(f"At most {self.max_frames} frames would be none.", "Give 1 or more.")
+        if self.chunk < 0:
+            raise InvalidInputError(f"Tasks of {self.chunk} frames cannot be made.", "Give 1 or more, or 0: never cut.")
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One task to be made.
+
+    Args:
+        record: the video.
+        frame_indices: 0-based frames of the video, ascending; page i shows the i-th of them.
+        part, parts: which link of the chain it is, from 1; 1 of 1 if the video is not cut.
+        stride: frames of the video from one page to the next (rounded, if they were chosen by rate).
+    """
+
+    record: VideoRecord
+    frame_indices: tuple[int, ...]
+    part: int
+    parts: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class ImportedVideo:
+    """A video that arrived: its record and the ids of its tasks in the order of its frames."""
+
+    record: VideoRecord
+    task_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FailedVideo:
+    """A video that did not arrive, and why."""
+
+    path: Path
+    error: TamError
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of each video, in the order given."""
+
+    imported: tuple[ImportedVideo, ...]
+    failed: tuple[FailedVideo, ...]
+
+
+def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedTask, ...]:
+    """Choose a video's frames and cut them into tasks.
+
+    Raises:
+        InvalidInputError: frames per second are asked of images, which have no clock.
+
+    >>> record = VideoRecord("0" * 16, Path("clip.mp4"), frames=120, size_hw=(720, 1280), fps=24.0)
+    >>> [len(task.frame_indices) for task in plan_tasks(record, FrameSelection(stride=2, chunk=50))]
+    [50, 10]
+    """
+    step = float(selection.stride)
+    if selection.fps is not None:
+        if record.fps is None:
+            raise InvalidInputError(
+                f"{record.path.name} is a folder of images; it has no frames per second.", "Use a stride instead."
+            )
+        step = max(1.0, record.fps / selection.fps)
+    limit = selection.max_frames or record.frames
+    indices: list[int] = []
+    while len(indices) < limit and (index := int(len(indices) * step + 0.5)) < record.frames:
+        indices.append(index)
+    chunk = selection.chunk or len(indices)
+    starts = range(0, len(indices), chunk)
+    return tuple(
+        PlannedTask(record, tuple(indices[start : start + chunk]), part, len(starts), round(step))
+        for part, start in enumerate(starts, start=1)
+    )
+
+
+def task_data(
+    task: PlannedTask,
+    library: VideoLibrary,
+    base_url: str,
+    *,
+    previous_task: int | None = None,
+    next_task: int | None = None,
+) -> dict[str, Any]:
+    """Return the data of a task: `video` (not for a folder of images), `frames` and, in a chain, `chain`.
+
+    Args:
+        task: what it shows.
+        library: knows the video and signs the URLs.
+        base_url: how browsers reach this backend.
+        previous_task, next_task: the neighbours' ids in Label Studio; None at the ends of the chain.
+    """
+    data: dict[str, Any] = {}
+    if task.record.path.is_file():
+        data["video"] = library.video_url(base_url, task.record.id)
+    data["frames"] = [library.frame_url(base_url, task.record.id, index) for index in task.frame_indices]
+    if task.parts > 1:
+        data["chain"] = {
+            "part": task.part,
+            "parts": task.parts,
+            "first_frame": task.frame_indices[0],
+            "stride": task.stride,
+            "previous_task": previous_task,
+            "next_task": next_task,
+        }
+    return data
+
+
+def _say_nothing(path: Path, doing: str) -> None:
+    """Take progress and drop it."""
+    _ = path, doing
+
+
+def import_videos(
+    paths: Sequence[Path],
+    project_id: int,
+    *,
+    library: VideoLibrary,
+    client: TaskClient,
+    base_url: str,
+    selection: FrameSelection,
+    on_progress: Callable[[Path, str], None] = _say_nothing,
+) -> ImportReport:
+    """Register videos and make their tasks. A video that fails does not keep the others from arriving.
+
+    Args:
+        paths: video files, or folders of images.
+        project_id: Label Studio's project.
+        library: where they are registered; must be the one of the backend that serves them.
+        client: Label Studio.
+        base_url: how browsers reach the backend.
+        selection: which frames.
+        on_progress: called with the video and what is being done to it, before each slow step.
+    """
+    imported: list[ImportedVideo] = []
+    failed: list[FailedVideo] = []
+    for path in paths:
+        try:
+            on_progress(path, "reading")
+            planned = plan_tasks(library.register(path), selection)
+            on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
+            task_ids = _create(planned, project_id, library, client, base_url)
+            if len(planned) > 1:
+                on_progress(path, "linking the tasks")
+                _link(planned, task_ids, library, client, base_url)
+            imported.append(ImportedVideo(planned[0].record, task_ids))
+        except TamError as error:  # noqa: PERF203 - the others shall arrive
+            failed.append(FailedVideo(path, error))
+    return ImportReport(tuple(imported), tuple(failed))
+
+
+def _create(
+    planned: Sequence[PlannedTask], project_id: int, library: VideoLibrary, client: TaskClient, base_url: str
+) -> tuple[int, ...]:
+    task_ids = tuple(client.create_tasks(project_id, [task_data(task, library, base_url) for task in planned]))
+    if len(task_ids) != len(planned):
+        raise LabelStudioError(
+            f"Label Studio made {len(task_ids)} tasks of {planned[0].record.path.name}; {len(planned)} were sent.",
+            "Look at the project's tasks, and at Label Studio's log.",
+        )
+    return task_ids
+
+
+def _link(
+    planned: Sequence[PlannedTask], task_ids: Sequence[int], library: VideoLibrary, client: TaskClient, base_url: str
+) -> None:
+    """Tell each task its neighbours. Their ids are known only after all of them were made."""
+    neighbours = [None, *task_ids, None]
+    for place, (task, task_id) in enumerate(zip(planned, task_ids, strict=True)):
+        data = task_data(task, library, base_url, previous_task=neighbours[place], next_task=neighbours[place + 2])
+        try:
+            client.update_task_data(task_id, data)
+        except LabelStudioError as error:
+            raise LabelStudioError(
+                f"The tasks {task_ids[0]} to {task_ids[-1]} of {task.record.path.name} were made, but not all were "
+                f"linked: {error.message}",
+                "Delete them and import the video again.",
+            ) from error

@@ -1,0 +1,209 @@
+"""Importing: the right frames as pages, chains that hold, and no video lost to another's failure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tam_backend.errors import InvalidInputError, LabelStudioError, MediaNotFoundError, UnreadableMediaError
+from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
+from tam_backend.video.library import VideoLibrary, VideoRecord
+
+BASE = "http://localhost:9090"
+
+
+def record(frames: int = 120, fps: float | None = 24.0) -> VideoRecord:
+    return VideoRecord("0" * 16, Path("/videos/clip.mp4"), frames, (72, 128), fps)
+
+
+def chosen(selection: FrameSelection, frames: int = 120, fps: float | None = 24.0) -> list[int]:
+    return [index for task in plan_tasks(record(frames, fps), selection) for index in task.frame_indices]
+
+
+def test_all_frames_are_chosen_unless_told_otherwise() -> None:
+    assert chosen(FrameSelection()) == list(range(120))
+
+
+def test_stride_takes_every_kth_frame() -> None:
+    assert chosen(FrameSelection(stride=50)) == [0, 50, 100]
+
+
+def test_fps_takes_frames_by_the_clock() -> None:
+    assert chosen(FrameSelection(fps=2), frames=48) == [0, 12, 24, 36]
+    assert chosen(FrameSelection(fps=10), frames=13, fps=25.0) == [0, 3, 5, 8, 10]
+
+
+def test_more_fps_than_the_video_has_takes_every_frame_once() -> None:
+    assert chosen(FrameSelection(fps=60), frames=10) == list(range(10))
+
+
+def test_max_frames_limits_what_was_chosen() -> None:
+    assert chosen(FrameSelection(stride=10, max_frames=3)) == [0, 10, 20]
+    assert chosen(FrameSelection(max_frames=500)) == list(range(120))
+
+
+def test_long_video_is_cut_into_a_chain_of_tasks() -> None:
+    tasks = plan_tasks(record(), FrameSelection(chunk=50))
+    assert [(task.part, task.parts, task.frame_indices[0], len(task.frame_indices)) for task in tasks] == [
+        (1, 3, 0, 50),
+        (2, 3, 50, 50),
+        (3, 3, 100, 20),
+    ]
+
+
+def test_chunk_of_zero_never_cuts() -> None:
+    [task] = plan_tasks(record(5000), FrameSelection(chunk=0))
+    assert (len(task.frame_indices), task.parts) == (5000, 1)
+
+
+def test_default_chunk_is_what_the_editor_carries() -> None:
+    assert [len(task.frame_indices) for task in plan_tasks(record(132), FrameSelection())] == [50, 50, 32]
+
+
+@given(
+    frames=st.integers(1, 400),
+    video_fps=st.floats(1, 120),
+    fps=st.none() | st.floats(0.1, 240),
+    stride=st.integers(1, 50),
+    max_frames=st.none() | st.integers(1, 500),
+    chunk=st.integers(0, 60),
+)
+def test_every_selection_is_ascending_within_the_video_and_cut_without_loss(
+    frames: int, video_fps: float, fps: float | None, stride: int, max_frames: int | None, chunk: int
+) -> None:
+    selection = FrameSelection(fps, 1 if fps else stride, max_frames, chunk)
+    tasks = plan_tasks(record(frames, video_fps), selection)
+    indices = [index for task in tasks for index in task.frame_indices]
+    assert indices == sorted(set(indices))
+    assert indices[0] == 0
+    assert indices[-1] < frames
+    assert len(indices) <= (max_frames or frames)
+    assert all(1 <= len(task.frame_indices) <= (chunk or frames) for task in tasks)
+    assert [task.part for task in tasks] == list(range(1, tasks[0].parts + 1))
+
+
+def test_images_have_no_frames_per_second() -> None:
+    with pytest.raises(InvalidInputError, match=r"clip\.mp4 is a folder of images"):
+        plan_tasks(record(fps=None), FrameSelection(fps=2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"fps": 0}, {"fps": -1}, {"fps": float("nan")}, {"stride": 0}, {"max_frames": 0}, {"chunk": -1},
+     {"fps": 2, "stride": 2}],
+)  # fmt: skip
+def test_senseless_selection_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        FrameSelection(**values)
+
+
+class RecordingLabelStudio:
+    """Keeps tasks as Label Studio would; can lose its connection after some calls."""
+
+    def __init__(self, fails_from_call: int = 10**9) -> None:
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.calls = 0
+        self.fails_from_call = fails_from_call
+
+    def create_tasks(self, project_id: int, data: Sequence[Mapping[str, Any]]) -> list[int]:
+        self._call()
+        assert project_id == 5
+        ids = [100 + len(self.tasks) + offset for offset in range(len(data))]
+        self.tasks |= {task_id: dict(item) for task_id, item in zip(ids, data, strict=True)}
+        return ids
+
+    def update_task_data(self, task_id: int, data: Mapping[str, Any]) -> None:
+        self._call()
+        self.tasks[task_id] = dict(data)
+
+    def _call(self) -> None:
+        self.calls += 1
+        if self.calls >= self.fails_from_call:
+            raise LabelStudioError("Label Studio does not answer.", "Start it.")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> VideoLibrary:
+    return VideoLibrary(tmp_path / "data")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Seven images as a video."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for index in range(7):
+        cv2.imwrite(str(folder / f"{index}.png"), np.full((24, 32, 3), index, np.uint8))
+    return folder
+
+
+def run(
+    paths: list[Path], library: VideoLibrary, client: RecordingLabelStudio, chunk: int = 0, **more: Any
+) -> ImportReport:
+    return import_videos(
+        paths, 5, library=library, client=client, base_url=BASE, selection=FrameSelection(chunk=chunk), **more
+    )
+
+
+def test_task_holds_signed_urls_of_its_frames_in_order(library: VideoLibrary, clip: Path) -> None:
+    client = RecordingLabelStudio()
+    [imported] = run([clip], library, client).imported
+    [task_id] = imported.task_ids
+    data = client.tasks[task_id]
+    assert [library.own_frame(url) for url in data["frames"]] == [(clip, index) for index in range(7)]
+    assert all(url.startswith(f"{BASE}/frames/") for url in data["frames"])
+    assert set(data) == {"frames"}, "no video for a folder of images, no chain for a single task"
+
+
+def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_path: Path) -> None:
+    client = RecordingLabelStudio()
+    image = tmp_path / "clip" / "3.png"
+    [imported] = run([image], library, client).imported
+    assert library.own_video(client.tasks[imported.task_ids[0]]["video"]) == image
+
+
+def test_chained_tasks_know_their_place_and_their_neighbours(library: VideoLibrary, clip: Path) -> None:
+    client = RecordingLabelStudio()
+    [imported] = run([clip], library, client, chunk=3).imported
+    first, second, third = imported.task_ids
+    chain = {"parts": 3, "stride": 1}
+    assert [client.tasks[task_id]["chain"] for task_id in imported.task_ids] == [
+        {**chain, "part": 1, "first_frame": 0, "previous_task": None, "next_task": second},
+        {**chain, "part": 2, "first_frame": 3, "previous_task": first, "next_task": third},
+        {**chain, "part": 3, "first_frame": 6, "previous_task": second, "next_task": None},
+    ]
+    assert [len(client.tasks[task_id]["frames"]) for task_id in imported.task_ids] == [3, 3, 1]
+
+
+def test_bad_video_is_named_and_the_others_arrive(library: VideoLibrary, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    report = run([tmp_path / "gone.mp4", clip, tmp_path / "notes.mp4"], library, RecordingLabelStudio())
+    assert [imported.record.path for imported in report.imported] == [clip]
+    assert [type(failure.error) for failure in report.failed] == [MediaNotFoundError, UnreadableMediaError]
+    assert ["gone.mp4" in str(report.failed[0].error), "notes.mp4" in str(report.failed[1].error)] == [True, True]
+
+
+def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:
+    [failure] = run([clip], library, RecordingLabelStudio(fails_from_call=3), chunk=3).failed
+    assert "tasks 100 to 102 of clip were made, but not all were linked" in failure.error.message
+    assert "does not answer" in failure.error.message
+
+
+def test_label_studio_that_makes_too_few_tasks_is_found_out(library: VideoLibrary, clip: Path) -> None:
+    class Forgetful(RecordingLabelStudio):
+        def create_tasks(self, project_id: int, data: Sequence[Mapping[str, Any]]) -> list[int]:
+            return super().create_tasks(project_id, data)[:-1]
+
+    [failure] = run([clip], library, Forgetful(), chunk=3).failed
+    assert "made 2 tasks of clip; 3 were sent" in failure.error.message
+
+
+def test_progress_is_told_before_each_slow_step(library: VideoLibrary, clip: Path) -> None:
+    told: list[tuple[str, str]] = []
+    run([clip], library, RecordingLabelStudio(), 3, on_progress=lambda path, doing: told.append((path.name, doing)))
+    assert told == [("clip", "reading"), ("clip", "making 3 tasks"), ("clip", "linking the tasks")]
