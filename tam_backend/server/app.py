@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         backend = RealBackend(settings)
     app = Flask("tam_backend.server")
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_payload_mb * 1024 * 1024)
+    app.extensions["tam_jobs"] = backend.jobs  # for whoever has to end them: serve.py
     metrics = Metrics(backend.jobs, lambda: backend.model_version)
     _add_protocol_routes(app, settings, backend, metrics)
     _add_error_replies(app, settings, backend, metrics)

@@ -1,0 +1,139 @@
+"""`tam-backend serve`: gunicorn, set up the one way that fits this app."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.errors import AppImportError
+
+from tam_backend.errors import InvalidInputError, TamError
+from tam_backend.server.app import create_app
+from tam_backend.settings import Settings
+
+# How long a stop waits for answers that are under way; running propagations are asked to end at once.
+_GRACE_S = 10
+
+
+def serve(settings: Settings, make_app: Callable[[Settings], Flask] = create_app) -> None:
+    """Serve until SIGTERM or SIGINT; does not return, but ends the process as gunicorn does.
+
+    One worker process, because the networks fill a device once and the sessions live in its memory; many threads, so
+    that waiting predicts never keep /health or frames waiting. No timeout: gunicorn's would kill a propagation.
+
+    Args:
+        settings: address, threads and everything else.
+        make_app: builds the app, in the worker.
+
+    Raises:
+        InvalidInputError: the address cannot be bound.
+    """
+    configure_logging(settings.log_level)
+    listener = _bind(settings.host, settings.port)
+    threads = settings.http_threads + settings.max_waiting
+    bound = settings.model_copy(update={"port": listener.getsockname()[1], "http_threads": threads})
+    _Server(bound, listener, make_app).run()
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr in one format, unless the process has set its logging up already."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind and listen here, because gunicorn would try a port in use for five seconds and then just exit."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(256)
+    except OSError as error:
+        raise InvalidInputError(
+            f"Cannot listen on {host}, port {port}: {os.strerror(error.errno) if error.errno else error}.",
+            "Something else may run there: choose another --port (0 = any free one), or check --host.",
+        ) from None
+    return listener
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn without its command line and configuration files."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, make_app: Callable[[Settings], Flask]) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._make_app = make_app
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, Any] = {
+            "bind": f"fd://{self._listener.detach()}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": self._settings.http_threads,
+            "timeout": 0,
+            "graceful_timeout": _GRACE_S,
+            "keepalive": 5,
+            "loglevel": "warning",
+            "proc_name": "tam-backend",
+            "control_socket_disable": True,
+            "when_ready": lambda _: print(_welcome(self._settings), file=sys.stderr, flush=True),
+            "post_worker_init": _end_jobs_on_signals,
+        }
+        if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn's own heartbeat file; /tmp may be a disk, and block
+            options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
+        for name, value in options.items():
+            if name in self.cfg.settings:  # the control socket came with gunicorn 25
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Build the app in the worker, after the fork: neither CUDA nor OpenMP's threads survive one."""
+        try:
+            return self._make_app(self._settings)
+        except TamError as error:
+            # gunicorn prints this one without a traceback and ends, instead of starting the worker again and again.
+            raise AppImportError(f"Error: {error}") from error
+
+
+def _end_jobs_on_signals(worker: Any) -> None:
+    """Ask running propagations to end when the worker is told to stop: it waits for its threads."""
+    jobs = worker.wsgi.extensions["tam_jobs"]
+
+    def end_jobs_before(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
+        def handle(number: int, frame: FrameType | None) -> Any:
+            jobs.cancel_all()
+            return handler(number, frame)
+
+        return handle
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            signal.signal(number, end_jobs_before(handler))
+
+
+def _welcome(settings: Settings) -> str:
+    url = settings.own_url
+    lines = [
+        f"tam-backend serves {settings.profile} on {settings.host}, port {settings.port}",
+        f"  status page   {url}/",
+        f"  connect       in Label Studio: Settings > Model > Connect Model, URL {url},",
+        "                with 'Use for interactive preannotations' on",
+        "  stop          Ctrl-C",
+    ]
+    if settings.basic_auth_user:
+        lines.insert(3, f"                with basic authentication as {settings.basic_auth_user}")
+    elif settings.host not in ("127.0.0.1", "localhost", "::1"):
+        lines.append(
+            "  note          without BASIC_AUTH_USER and BASIC_AUTH_PASS, whoever reaches this port may use it"
+        )
+    return "\n".join(lines)
