@@ -68,7 +68,7 @@ backend() {
     need_venv .venv
     run "$log" "Installing PyTorch $TORCH into .venv (2 to 6 minutes the first time)" \
         .venv/bin/python -m pip install "torch==$TORCH" "torchvision==$TORCHVISION"
-    run "$log" "Installing the backend and its developers' tools into .venv (about 1 minute)" \
+    run "$log" "Installing the backend and its developers' tools into .venv (1 to 3 minutes)" \
         .venv/bin/python -m pip install -e ".[dev]"
 }
 
@@ -76,7 +76,7 @@ label_studio() {
     need_python
     [ -e .venv-labelstudio/bin/label-studio ] || need_disk 2 "Label Studio's environment (.venv-labelstudio)"
     need_venv .venv-labelstudio
-    run .cache/setup-label-studio.log "Installing Label Studio $LABEL_STUDIO into .venv-labelstudio (1 to 2 minutes)" \
+    run .cache/setup-label-studio.log "Installing Label Studio $LABEL_STUDIO into .venv-labelstudio (1 to 4 minutes)" \
         .venv-labelstudio/bin/python -m pip install "label-studio==$LABEL_STUDIO"
 }
 

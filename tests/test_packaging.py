@@ -153,6 +153,11 @@ def test_an_old_python_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert "Python 3.10 or newer is needed" in done.stderr
 
 
+def test_every_setting_is_explained_to_operators() -> None:
+    explained = set(re.findall(r"`([A-Z][A-Z_]+)`", (ROOT / "docs/operations.md").read_text()))
+    assert environment_names() <= explained
+
+
 @pytest.mark.e2e
 def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Path) -> None:
     """What `docker build` would run, in its order, with torch taken from this environment instead of downloaded."""
