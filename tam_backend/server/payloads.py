@@ -12,7 +12,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from tam_backend.errors import CancelledError, PayloadError, PayloadTooLargeError
 
-_SENT_BY = "Label Studio 1.23 sends it so; see what stands between it and the backend."
+_SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."
 
 
 def read_object(request: Request, max_payload_mb: float) -> dict[str, Any]:
