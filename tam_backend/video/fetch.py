@@ -1,0 +1,246 @@
+"""From the media value of a task to a `VideoSource`; everything from the network is hostile until checked."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+
+from tam_backend.errors import EmptyVideoError, MediaError, UnreadableMediaError
+from tam_backend.settings import Settings
+from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.video import open_video
+from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place
+from tam_backend.video.download import Downloader
+from tam_backend.video.download_cache import BorrowedFile, DownloadCache
+from tam_backend.video.images import images_in, read_image
+from tam_backend.video.limits import check_index
+from tam_backend.video.source import FrameSubset
+
+OwnFrames = Callable[[str], tuple[Path, int] | None]
+OwnVideo = Callable[[str], Path | None]
+
+# Room for the media of the tasks that a team has open at the same time, in units of the largest allowed file.
+_CACHE_FILES = 4
+
+
+class MediaFetcher:
+    """Opens what tasks show: from Label Studio, allowed hosts and folders, cloud storage, or our own frame URLs.
+
+    Args:
+        settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, data_dir.
+        authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
+        own_frames: maps one of our own signed frame URLs to (video path, 0-based frame index), others to None.
+        own_video: maps one of our own video URLs to the video's path, others to None.
+        cache_max_bytes: bound of the downloads kept in data_dir/downloads; None = 4 times media_max_mb.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        authorization: Callable[[], Mapping[str, str]] = dict,
+        own_frames: OwnFrames = lambda _: None,
+        own_video: OwnVideo = lambda _: None,
+        cache_max_bytes: int | None = None,
+    ) -> None:
+        max_bytes = int(settings.media_max_mb * 1e6)
+        self._addresses = AddressBook(settings)
+        self._own_frames = own_frames
+        self._own_video = own_video
+        self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
+        self._cache = DownloadCache(
+            settings.data_dir / "downloads", _CACHE_FILES * max_bytes if cache_max_bytes is None else cache_max_bytes
+        )
+        self._url_is_set = bool(settings.label_studio_url)
+
+    def learn_label_studio_url(self, url: str) -> None:
+        """Take the address that Label Studio told at /setup; ignored if the settings name one."""
+        if not self._url_is_set:
+            self._addresses.label_studio_url = url.rstrip("/")
+
+    def open_media(self, value: str | Sequence[str], *, task_id: int | None = None) -> VideoSource:
+        """Open the media of a task; close the source when done, so that its file may leave the cache.
+
+        Args:
+            value: a video or an image (address, path, cloud URI, data: URL), or a list of images, one per frame. The
+                frames of a list are downloaded when they are read.
+            task_id: the Label Studio task that shows it; needed for cloud URIs.
+
+        Raises:
+            MediaForbiddenError: the settings or the host do not allow it.
+            MediaNotFoundError, MediaTooLargeError, MediaTimeoutError: it does not arrive.
+            UnreadableMediaError, EmptyVideoError: it is nothing that can be decoded.
+            NotFoundError: one of our own URLs, of a video that is not registered any more.
+        """
+        if isinstance(value, str):
+            return self._open_one(value, task_id)
+        if not value:
+            raise EmptyVideoError("The task's list of frames is empty.", "Import the video again.")
+        own = [self._own_frames(url) for url in value]
+        path = own[0][0] if own[0] is not None else None
+        indices = [frame[1] for frame in own if frame is not None and frame[0] == path]
+        if path is not None and len(indices) == len(value):
+            return _subset(path, indices)
+        places = [self._addresses.locate(url, task_id) for url in value]
+        return _FrameList([(place, partial(self._borrow, place)) for place in places])
+
+    def _open_one(self, value: str, task_id: int | None) -> VideoSource:
+        frame = self._own_frames(value)
+        if frame is not None:
+            return _subset(frame[0], [frame[1]])
+        path = self._own_video(value)
+        if path is not None:
+            return open_video(path)
+        place = self._addresses.locate(value, task_id)
+        if not isinstance(place, LocalFile):
+            return _BorrowedVideo(self._borrow(place))
+        if place.path.is_dir():
+            return open_video(self._addresses.allowed_images(images_in(place.path)))
+        return open_video(place.path)
+
+    def _borrow(self, place: Place) -> BorrowedFile:
+        if isinstance(place, LocalFile):
+            return BorrowedFile(place.path, lambda: None)
+        if isinstance(place, InlineImage):
+            return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
+        return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place))
+
+
+def _subset(path: Path, indices: Sequence[int]) -> VideoSource:
+    video = open_video(path)
+    try:
+        return FrameSubset(video, indices)
+    except BaseException:
+        video.close()
+        raise
+
+
+def _write(image: InlineImage, target: Path) -> None:
+    target.write_bytes(image.content)
+
+
+class _BorrowedVideo:
+    """A downloaded video, kept from eviction until it is closed."""
+
+    def __init__(self, file: BorrowedFile) -> None:
+        self._file = file
+        try:
+            self._video = open_video(file.path)
+        except BaseException:
+            _forget(file)  # it may have been replaced by the time somebody tries again
+            raise
+
+    @property
+    def name(self) -> str:
+        return self._video.name
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self._video.size_hw
+
+    @property
+    def fps(self) -> float | None:
+        return self._video.fps
+
+    def __repr__(self) -> str:
+        return f"<downloaded {self._video!r}>"
+
+    def __len__(self) -> int:
+        return len(self._video)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        return self._video[index]
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return iter(self._video)
+
+    def close(self) -> None:
+        self._video.close()
+        self._file.give_back()
+
+    def __enter__(self) -> _BorrowedVideo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _FrameList:
+    """Images that are fetched when they are read. Opening fetches the first, to know the size."""
+
+    fps = None
+
+    def __init__(self, frames: Sequence[tuple[Place, Callable[[], BorrowedFile]]]) -> None:
+        self._frames = frames
+        self._name = _name(frames[0][0])
+        first = self._read(0)
+        self._size_hw = (first.shape[0], first.shape[1])
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self._size_hw
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} images from {self._name!r} on>"
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        index = operator.index(index)
+        check_index(self._name, index, len(self))
+        frame = self._read(index)
+        if frame.shape[:2] != self._size_hw:
+            raise UnreadableMediaError(
+                f"{_name(self._frames[index][0])} (frame {index}) is {frame.shape[1]} x {frame.shape[0]} pixels, but "
+                f"the first frame is {self._size_hw[1]} x {self._size_hw[0]}.",
+                "All frames of one task must have the same size.",
+            )
+        return frame
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
+    def __enter__(self) -> _FrameList:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, index: int) -> RgbFrame:
+        place, borrow = self._frames[index]
+        file = borrow()
+        try:
+            frame = read_image(file.path)
+        except MediaError:
+            if not isinstance(place, LocalFile):
+                _forget(file)
+            raise
+        finally:
+            file.give_back()
+        return frame
+
+
+def _forget(file: BorrowedFile) -> None:
+    """Drop a download that cannot be decoded."""
+    file.path.unlink(missing_ok=True)
+    file.give_back()
+
+
+def _name(place: Place) -> str:
+    return place.path.name if isinstance(place, LocalFile) else place.name
