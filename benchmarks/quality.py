@@ -1,0 +1,221 @@
+"""Accuracy on real clips, tracked from masks or clicks: `python -m benchmarks.quality ../shared/clips`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.baselines import Baseline, repeat_first, warp_by_flow
+from benchmarks.clicking import next_click
+from benchmarks.clips import AnnotatedClip, find_clips
+from benchmarks.scores import BoolMask, Score, region_similarity, score
+from tam_backend import Prompt, Session, TrackAnything, open_video
+
+CLICKS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class TrackingRow:
+    """One method on one object of one clip; J, F and J&F in percent."""
+
+    clip: str
+    object_id: int
+    method: str
+    frames: int
+    region: float
+    boundary: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class ClickRow:
+    """IoU in percent after each of `CLICKS` clicks, mean over a clip's masks."""
+
+    clip: str
+    masks: int
+    after: tuple[float, ...]
+
+
+def track(tam: TrackAnything, clip: AnnotatedClip, clicks: int = 0) -> dict[int, list[Score]]:
+    """Track all objects of a clip in one pass and judge each.
+
+    Args:
+        tam: the networks.
+        clip: with masks.
+        clicks: simulated clicks on each object's first mask; 0 = the mask itself is given.
+
+    Returns:
+        Object id -> one score per judged frame; objects with a single mask have none.
+    """
+    scores: dict[int, list[Score]] = {object_id: [] for object_id in clip.starts}
+    judged = {object_id: set(clip.judged(object_id)) for object_id in scores}
+    with open_video(list(clip.frames)) as video, tam.session(video) as session:
+        for object_id, start in clip.starts.items():
+            truth = clip.ids(start) == object_id
+            if clicks:
+                click_until(session, object_id, start, truth, clicks)
+            else:
+                session.prompt(Prompt(object_id=object_id, frame=start, mask=truth))
+        for result in session.propagate():
+            for object_id, frames in judged.items():
+                if result.frame in frames:
+                    truth = clip.ids(result.frame) == object_id
+                    scores[object_id].append(score(result.masks[object_id], truth))
+    return scores
+
+
+def click_until(session: Session, object_id: int, frame: int, truth: BoolMask, clicks: int) -> list[float]:
+    """Click into the largest error, again and again. Returns the IoU after each click (the last repeats if done)."""
+    answer = np.zeros_like(truth)
+    ious: list[float] = []
+    for _ in range(clicks):
+        click = next_click(truth, answer)
+        if click is not None:
+            # The middle of the pixel, in the coordinates of prompts.
+            point = (click.x + 0.5, click.y + 0.5, click.positive)
+            answer = session.prompt(Prompt(object_id=object_id, frame=frame, points=[point])).array
+        ious.append(region_similarity(answer, truth))
+    return ious
+
+
+def click_rows(tam: TrackAnything, clip: AnnotatedClip, most_frames: int = 5) -> ClickRow:
+    """Click every object on some of the annotated frames, spread over the clip."""
+    chosen = [at for at, ids in clip.ids_at.items() if ids]
+    picks = sorted({chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, min(most_frames, len(chosen)))})
+    ious = []
+    with open_video(list(clip.frames)) as video:
+        for at in picks:
+            for object_id in sorted(clip.ids_at[at]):
+                with tam.session(video) as session:
+                    ious.append(click_until(session, object_id, at, clip.ids(at) == object_id, max(CLICKS)))
+    after = np.mean(ious, 0)
+    return ClickRow(clip.name, len(ious), tuple(100 * float(after[n - 1]) for n in CLICKS))
+
+
+def cycle_consistency(tam: TrackAnything, clip: AnnotatedClip, object_id: int) -> float:
+    """Track to the end of the clip and, from the mask found there, back again: J of what arrives, in percent.
+
+    Needs no mask but the first. 0 if nothing was left at the end.
+    """
+    start = clip.starts[object_id]
+    truth = clip.ids(start) == object_id
+    with open_video(list(clip.frames)) as video:
+        with tam.session(video) as session:
+            session.prompt(Prompt(object_id=object_id, frame=start, mask=truth))
+            *_, last = (result for result in session.propagate(start) if result.frame >= start)
+        if not last.masks[object_id].any():
+            return 0.0
+        with tam.session(video) as session:
+            session.prompt(Prompt(object_id=object_id, frame=last.frame, mask=last.masks[object_id]))
+            for result in session.propagate(start):
+                if result.frame == start:
+                    return 100 * region_similarity(result.masks[object_id], truth)
+    raise AssertionError("propagation left out a frame")
+
+
+def tracking_rows(clip: AnnotatedClip, method: str, scores: dict[int, list[Score]]) -> Iterator[TrackingRow]:
+    """Sum up the objects that were judged at all."""
+    for object_id, per_frame in scores.items():
+        if per_frame:
+            j, f = (100 * float(np.mean(values)) for values in zip(*per_frame, strict=True))
+            yield TrackingRow(clip.name, object_id, method, len(per_frame), j, f, (j + f) / 2)
+
+
+def baseline_scores(clip: AnnotatedClip, baseline: Baseline) -> dict[int, list[Score]]:
+    """Judge a baseline, object by object, on the same frames."""
+    scores: dict[int, list[Score]] = {}
+    for object_id, start in clip.starts.items():
+        judged = set(clip.judged(object_id))
+        first = clip.ids(start) == object_id
+        masks = baseline(clip, first, start) if judged else ()
+        scores[object_id] = [score(m, clip.ids(at) == object_id) for at, m in masks if at in judged]
+    return scores
+
+
+def mean_rows(rows: Sequence[TrackingRow]) -> list[TrackingRow]:
+    """Return one row per method: the mean over objects, each counting the same."""
+    means = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == method]
+        j, f = (float(np.mean([getattr(row, part) for row in own])) for part in ("region", "boundary"))
+        means.append(TrackingRow("mean", 0, method, sum(row.frames for row in own), j, f, (j + f) / 2))
+    return means
+
+
+def print_tracking(rows: Sequence[TrackingRow]) -> None:
+    """Print the table."""
+    print(f"{'clip':<14}{'object':>7} {'method':<20}{'frames':>7}{'J':>7}{'F':>7}{'J&F':>7}")
+    for row in [*rows, *mean_rows(rows)]:
+        name = str(row.object_id) if row.object_id else "all"
+        figures = f"{row.region:>7.1f}{row.boundary:>7.1f}{row.mean:>7.1f}"
+        print(f"{row.clip:<14}{name:>7} {row.method:<20}{row.frames:>7}{figures}")
+
+
+def print_clicks(rows: Sequence[ClickRow]) -> None:
+    """Print the table; the mean counts every mask the same."""
+    head = "".join(f"{n:>8}" for n in CLICKS)
+    print(f"{'clip':<14}{'masks':>7}   IoU after clicks:{head}")
+    total = sum(row.masks for row in rows)
+    mean = tuple(sum(row.after[i] * row.masks for row in rows) / total for i in range(len(CLICKS)))
+    for row in [*rows, ClickRow("mean", total, mean)]:
+        print(f"{row.clip:<14}{row.masks:>7}   {'':<17}" + "".join(f"{value:>8.1f}" for value in row.after))
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="clips, folders of clips, or DAVIS-like data sets")
+    parser.add_argument("--profile", default="compact")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--starts", default="mask,1,3", help="how tracking starts: mask, or a number of clicks; comma")
+    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--no-clicks", action="store_true", help="leave out the click segmenter's table")
+    parser.add_argument("--cycle", action="store_true", help="also track forth and back, which needs no masks")
+    parser.add_argument("--json", type=Path, help="write the rows there too")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+
+    torch.set_num_threads(options.threads)
+    clips = find_clips(options.folders)
+    tam = TrackAnything.load(options.profile, device=options.device)
+    print(f"{tam.models.version} on {tam.models.device}, {options.threads} threads, {len(clips)} clips\n")
+    rows: list[TrackingRow] = []
+    for clip in clips:
+        for start in options.starts.split(","):
+            clicks = 0 if start == "mask" else int(start)
+            method = "first mask given" if clicks == 0 else f"{clicks} click{'s' if clicks > 1 else ''}"
+            rows += tracking_rows(clip, method, track(tam, clip, clicks))
+        if not options.no_baselines:
+            rows += tracking_rows(clip, "repeat first mask", baseline_scores(clip, repeat_first))
+            rows += tracking_rows(clip, "flow warp", baseline_scores(clip, warp_by_flow))
+    if rows:
+        print_tracking(rows)
+    clicked = [] if options.no_clicks else [click_rows(tam, clip) for clip in clips]
+    if clicked:
+        print()
+        print_clicks(clicked)
+    cycles = []
+    if options.cycle:
+        print(f"\n{'clip':<14}{'object':>7}   J forth and back")
+        for clip in clips:
+            for object_id in clip.starts:
+                cycles.append((clip.name, object_id, cycle_consistency(tam, clip, object_id)))
+                print(f"{clip.name:<14}{object_id:>7}{cycles[-1][2]:>9.1f}", flush=True)
+    if options.json:
+        report = {
+            "version": tam.models.version,
+            "tracking": [asdict(row) for row in rows],
+            "clicks": [asdict(row) for row in clicked],
+            "cycles": cycles,
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""How well a mask agrees with the truth: J (region) and F (boundary), as the DAVIS benchmark defines them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BoolMask = NDArray[np.bool_]
+
+# Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016: boundaries
+# agree if they are no further apart than this share of the image's diagonal.
+BOUNDARY_TOLERANCE = 0.008
+
+
+class Score(NamedTuple):
+    """Region similarity J and contour accuracy F, 0..1 each."""
+
+    region: float
+    boundary: float
+
+    @property
+    def mean(self) -> float:
+        """J&F."""
+        return (self.region + self.boundary) / 2
+
+
+def score(mask: BoolMask, truth: BoolMask) -> Score:
+    """Compare two masks of one shape, (H, W) bool."""
+    return Score(region_similarity(mask, truth), boundary_accuracy(mask, truth))
+
+
+def region_similarity(mask: BoolMask, truth: BoolMask) -> float:
+    """Return the intersection over union; 1 if both are empty."""
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 1.0
+
+
+def boundary_accuracy(mask: BoolMask, truth: BoolMask, tolerance: float = BOUNDARY_TOLERANCE) -> float:
+    """Return the F-measure of the boundaries' precision and recall.
+
+    Args:
+        mask: (H, W) bool.
+        truth: (H, W) bool.
+        tolerance: share of the diagonal; the distance is rounded up to whole pixels.
+    """
+    reach = int(np.ceil(tolerance * np.hypot(*mask.shape)))
+    found, real = boundary(mask), boundary(truth)
+    if not found.any() and not real.any():
+        return 1.0
+    if not found.any() or not real.any():
+        return 0.0
+    precision = np.count_nonzero(found & _widened(real, reach)) / np.count_nonzero(found)
+    recall = np.count_nonzero(real & _widened(found, reach)) / np.count_nonzero(real)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary(mask: BoolMask) -> BoolMask:
+    """Return the pixels that differ from the one to the right, below, or right below; the image's rim is none."""
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    edge: BoolMask = (mask != right) | (mask != below) | (mask != diagonal)
+    return edge
+
+
+def _widened(edge: BoolMask, reach: int) -> NDArray[Any]:
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = (x * x + y * y <= reach * reach).astype(np.uint8)
+    return cv2.dilate(edge.astype(np.uint8), disc).astype(bool)

@@ -1,0 +1,140 @@
+"""Training: settings, rates, lessons that reach every weight they should, and going on after a kill."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.clicking import Click
+from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.xmem.compact import CompactNetwork
+from training.clicks import draw_click
+from training.clips import ClipStream
+from training.loop import (
+    BEST,
+    CURVES,
+    Trainer,
+    TrainingConfig,
+    batch_iou,
+    freeze,
+    mask_loss,
+    rate_factor,
+    read_config,
+    split_parameters,
+)
+from training.segmenter import ClickLesson
+from training.segments import AnnotatedImage, annotate
+from training.stills import StillStream
+from training.tracker import TrackerConfig, TrackLesson
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def images() -> list[AnnotatedImage]:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    regions = np.ones((120, 160), np.uint8)
+    regions[30:90, 40:110] = 2
+    image[regions == 2] //= 3
+    return [annotate("square", image, [regions])]
+
+
+def config(folder: Path, **changes: object) -> TrackerConfig:
+    return TrackerConfig(output=str(folder), data="", cache="", **changes)  # type: ignore[arg-type]
+
+
+def test_unknown_setting_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('output = "o"\ndata = "d"\ncache = "c"\nlegnth = 4\n')
+    with pytest.raises(ValueError, match="legnth"):
+        read_config(TrackerConfig, file)
+
+
+def test_configs_in_the_repository_can_be_read() -> None:
+    folder = Path(__file__).parents[2] / "training" / "configs"
+    names = {path.name for path in folder.glob("*.toml")}
+    assert {"tracker.toml", "segmenter.toml"} <= names
+
+
+def test_rates_rise_stay_and_fall() -> None:
+    assert rate_factor(0, 0.0, 10, 0.5) == pytest.approx(0.1)
+    assert rate_factor(100, 0.4, 10, 0.5) == pytest.approx(1.0)
+    assert rate_factor(100, 0.75, 10, 0.5) == pytest.approx(0.51)
+    assert rate_factor(100, 1.0, 10, 0.5) == pytest.approx(0.02)
+
+
+def test_loss_is_small_for_the_truth_and_large_for_its_opposite() -> None:
+    truth = torch.zeros(1, 8, 8)
+    truth[:, 2:6, 2:6] = 1
+    sure = (truth * 2 - 1) * 12
+    assert mask_loss(sure, truth)[0] < 0.01
+    assert mask_loss(-sure, truth)[0] > 10
+    # The hardest quarter of the pixels weighs more than all of them where only a few are wrong.
+    wrong = sure.clone()
+    wrong[0, 0, 0] = 12
+    assert mask_loss(wrong, truth, 0.25)[0] > mask_loss(wrong, truth)[0]
+    assert batch_iou(sure, truth)[0] == 1
+
+
+def test_click_is_a_disc_cut_off_at_the_rim() -> None:
+    plane = np.zeros((20, 20), np.float32)
+    draw_click(plane, Click(10, 10, True), 4.3)
+    assert plane.sum() == 61  # the whole points within 4.3 of the middle
+    draw_click(plane, Click(0, 0, True), 2)
+    assert plane[0, 0] == plane[2, 0] == 1
+
+
+def test_tracker_lesson_teaches_everything_that_is_not_frozen(images: list[AnnotatedImage], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = CompactNetwork()
+    freeze(network, 6)
+    frames, labels = map(torch.stack, zip(*islice(ClipStream(images, SIDE, 3, 0), 2), strict=True))
+    loss, figures = TrackLesson(config(tmp_path))(network, frames, labels, 0.5)
+    loss.backward()
+    backbone, heads = split_parameters(network)
+    assert all(p.grad is not None for p in [*backbone, *heads])
+    assert all(p.grad is None for p in network.backbone.stem.parameters())
+    assert set(figures) == {"iou1", "iou2"}
+
+
+def test_click_lesson_teaches_everything_that_is_not_frozen(images: list[AnnotatedImage]) -> None:
+    torch.manual_seed(0)
+    network = ClickNetwork()
+    freeze(network, 6)
+    pictures, masks = map(torch.stack, zip(*islice(StillStream(images, SIDE, 0), 2), strict=True))
+    loss, figures = ClickLesson(2, 4.3, 0)(network, pictures, masks, 0.0)
+    loss.backward()
+    assert all(p.grad is not None for part in split_parameters(network) for p in part)
+    assert set(figures) == {"iou1", "iou2"}
+
+
+def trainer(folder: Path, images: list[AnnotatedImage], minutes: float) -> Trainer:
+    torch.manual_seed(0)
+    settings: TrainingConfig = config(folder, minutes=minutes, batch=1, checkpoint_every=0.0, validate_every=0.0)
+    return Trainer(
+        CompactNetwork(),
+        settings,
+        TrackLesson(TrackerConfig(output="", data="", cache="")),
+        lambda seed: torch.utils.data.DataLoader(ClipStream(images, SIDE, 2, seed), batch_size=1),
+        lambda network: {"score": float(sum(p.sum() for p in network.parameters()))},
+    )
+
+
+def test_training_goes_on_where_it_was_killed(images: list[AnnotatedImage], tmp_path: Path) -> None:
+    first = trainer(tmp_path, images, minutes=0.01)
+    first.run()
+    assert first.iteration > 0
+    again = trainer(tmp_path, images, minutes=0.01)
+    assert again.iteration == first.iteration
+    assert again.best == first.best
+    for name, value in first.average.items():
+        assert torch.equal(again.average[name], value)
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], value)
+    assert (tmp_path / BEST).exists()
+    assert "validation" in (tmp_path / CURVES).read_text()

@@ -1,0 +1,1 @@
+"""How the embedded weights were made; the package never imports this."""

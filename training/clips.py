@@ -1,0 +1,250 @@
+"""Synthetic clips with exact masks: things from photographs that move, bend, hide each other, leave and return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.layers import Layer, SegmentPicker, cut_out, thin_shape, without
+from training.motion import MotionStyle, sampling_maps, smooth_path
+from training.segments import AnnotatedImage
+
+_SPEEDS, _SPEED_SHARES = (0.3, 1.0, 2.0), (0.3, 0.45, 0.25)
+_WARPED_SHARE = 0.4
+_LIFTED_SHARE = 0.5
+_THIN_SHARE = 0.12
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip and its truth.
+
+    Args:
+        frames: (T, S, S, 3) uint8 RGB.
+        labels: (T, S, S) uint8; 0 background (and things nobody asked for), i = object i.
+    """
+
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+class ClipMaker:
+    """Composes clips. The same seed gives the same clips."""
+
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int) -> None:
+        self.images, self.side, self.length = images, side, length
+        self._things = SegmentPicker(images, max_border=0.15, area_range=(0.006, 0.45), wholeness=0.5)
+        self._parts = SegmentPicker(images, max_border=0.35, area_range=(0.008, 0.5), wholeness=0.5)
+        self._rng = np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[Clip]:
+        cv2.setNumThreads(0)
+        while True:
+            clip = self._compose()
+            if clip is not None:
+                yield clip
+
+    def _compose(self) -> Clip | None:
+        rng, side = self._rng, self.side
+        # Half of all camera work is calm; the rest shakes by up to 2 % of the frame a step.
+        shake = 0.0 if rng.random() < 0.5 else rng.uniform(0, 0.02) * side
+        camera = np.cumsum(rng.normal(0, shake, (self.length, 2)), 0).astype(np.float32) * 0.5
+        camera -= camera[0]
+        warped = rng.random() < _WARPED_SHARE
+        frames, labels = self._background(camera, warped)
+        for label, layer in self._cast(warped):
+            self._paint(frames, labels, label, layer, camera)
+        if not (labels[0] == 1).any() or not 0.002 < (labels[0] == 1).mean() < 0.7:
+            return None
+        if (labels[0] == 2).sum() < 0.001 * side * side:
+            labels[labels == 2] = 0
+        return Clip(self._photograph(frames), labels)
+
+    def _background(self, camera: NDArray[np.float32], warped: bool) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return (T, S, S, 3) float RGB and labels; where `warped`, one of the image's own segments is object 1."""
+        rng, side = self._rng, self.side
+        index = self._parts.image(rng)
+        source = self.images[index]
+        image = source.image
+        height, width = image.shape[:2]
+        cover = rng.uniform(0.55, 1.0) * min(height, width)
+        centre = (rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * height)
+        layer = None
+        if warped:
+            layer = cut_out(source, self._parts.segment(rng, index), rng)
+            half = cover / 2 * 0.9
+            centre = (
+                float(
+                    np.clip(
+                        layer.centre[0] + rng.normal(0, 0.1) * cover, min(half, width / 2), max(width - half, width / 2)
+                    )
+                ),
+                float(
+                    np.clip(
+                        layer.centre[1] + rng.normal(0, 0.1) * cover,
+                        min(half, height / 2),
+                        max(height - half, height / 2),
+                    )
+                ),
+            )
+        speed = self._speed() * (1.0 if warped else 0.7)
+        style = MotionStyle(speed, (0.05 if warped else 0.02) * side)
+        lifted = layer is not None and rng.random() < _LIFTED_SHARE and layer.alpha.mean() < 0.3 * 255
+        if layer is not None and lifted:
+            image = without(image, layer.alpha)
+        frames = np.empty((self.length, side, side, 3), np.float32)
+        labels = np.zeros((self.length, side, side), np.uint8)
+        state = rng.bit_generator.state
+        maps = sampling_maps(rng, style, side, centre, side / cover, (side / 2, side / 2), camera, 0.08)
+        for t, (map_x, map_y) in enumerate(maps):
+            frames[t] = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            if layer is not None and not lifted:
+                alpha = cv2.remap(layer.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+                labels[t][alpha > 127] = 1
+        if layer is not None and lifted:
+            # The thing starts where it was in its photograph and then goes its own way over what is behind it.
+            # The same random state gives the same first frame, flip and bend as the background.
+            after = rng.bit_generator.state
+            rng.bit_generator.state = state
+            own = camera + np.array(
+                smooth_path(
+                    np.random.default_rng(int(after["state"]["state"]) % 2**32),
+                    self.length,
+                    2,
+                    0.035 * side,
+                    0.008 * side,
+                )
+            )
+            own_maps = sampling_maps(rng, style, side, centre, side / cover, (side / 2, side / 2), own, 0.08)
+            for t, (map_x, map_y) in enumerate(own_maps):
+                self._blend(frames[t], labels[t], 1, source.image, layer.alpha, map_x, map_y, 0.7)
+            rng.bit_generator.state = after
+        return frames, labels
+
+    def _cast(self, warped: bool) -> list[tuple[int, Layer]]:
+        """Return what is pasted, back to front: (label, layer); label 0 hides others and is nobody's object."""
+        rng = self._rng
+        labels: list[int] = [] if warped else [1]
+        if rng.random() < (0.5 if warped else 0.7):
+            labels.append(2)
+        labels += [0] * int(rng.binomial(2, 0.25))
+        rng.shuffle(labels)
+        cast: list[tuple[int, Layer]] = []
+        for label in labels:
+            if cast and rng.random() < 0.2:
+                # A look-alike: the very same thing again under another label.
+                layer = cast[-1][1]
+            elif rng.random() < _THIN_SHARE:
+                layer = thin_shape(self.images[int(rng.integers(len(self.images)))].image, rng)
+            else:
+                index = self._things.image(rng)
+                layer = cut_out(self.images[index], self._things.segment(rng, index), rng)
+            cast.append((label, layer))
+        return cast
+
+    def _paint(
+        self,
+        frames: NDArray[np.float32],
+        labels: NDArray[np.uint8],
+        label: int,
+        layer: Layer,
+        camera: NDArray[np.float32],
+    ) -> None:
+        rng, side = self._rng, self.side
+        size = np.exp(rng.uniform(np.log(0.2), np.log(0.95))) * side * (1.0 if label == 1 else 0.8)
+        scale = size / layer.extent
+        style = MotionStyle(self._speed(), 0.05 * size, exit_and_return=self.length > 4 and rng.random() < 0.12)
+        start = (rng.uniform(0.2, 0.8) * side, rng.uniform(0.2, 0.8) * side)
+        image = layer.image if scale >= 0.5 else cv2.GaussianBlur(layer.image, (0, 0), 0.35 / scale)
+        image = self._harmonised(image, layer, frames[0])
+        feather = rng.uniform(0.4, 1.2)
+        for t, (map_x, map_y) in enumerate(sampling_maps(rng, style, side, layer.centre, scale, start, camera, 0.25)):
+            self._blend(frames[t], labels[t], label, image, layer.alpha, map_x, map_y, feather)
+
+    @staticmethod
+    def _blend(
+        frame: NDArray[np.float32],
+        labels: NDArray[np.uint8],
+        label: int,
+        image: NDArray[np.uint8],
+        alpha: NDArray[np.uint8],
+        map_x: NDArray[np.float32],
+        map_y: NDArray[np.float32],
+        feather: float,
+    ) -> None:
+        opacity = (
+            cv2.remap(alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT).astype(np.float32) / 255
+        )
+        colour = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        opacity = cv2.GaussianBlur(opacity, (0, 0), feather)
+        frame += (colour - frame) * opacity[..., None]
+        labels[opacity > 0.5] = label
+
+    def _harmonised(self, image: NDArray[np.uint8], layer: Layer, scene: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Change the light on a cut-out; in a third of cases towards the scene's, so that colour betrays nothing."""
+        rng = self._rng
+        gain, offset = np.exp(rng.normal(0, 0.12)), rng.normal(0, 8, 3)
+        if rng.random() < 0.35:
+            own = image[layer.alpha > 127]
+            pull = rng.uniform(0.3, 0.9)
+            if len(own):
+                offset = offset + (scene.mean((0, 1)) - own.mean(0)) * pull
+        return np.clip(image * np.float32(gain) + offset.astype(np.float32), 0, 255).astype(np.uint8)
+
+    def _photograph(self, frames: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Add the camera's share: exposure, colour, motion blur, softness, noise, compression."""
+        rng = self._rng
+        exposure, offset = np.exp(rng.normal(0, 0.15)), rng.normal(0, 12)
+        colour = np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
+        grey, blurred, noisy = rng.random() < 0.05, rng.random() < 0.2, rng.random() < 0.3
+        soft = rng.uniform(0.5, 1.5) if rng.random() < 0.25 else 0.0
+        jpeg_quality = int(rng.integers(25, 90)) if rng.random() < 0.4 else 0
+        shot = np.empty(frames.shape, np.uint8)
+        for t, frame in enumerate(frames):
+            f = frame
+            if blurred and t > 0:
+                f = cv2.filter2D(f, -1, _motion_kernel(rng))
+            if soft:
+                f = cv2.GaussianBlur(f, (0, 0), soft)
+            f = f * (colour * np.float32(exposure * np.exp(rng.normal(0, 0.04)))) + np.float32(
+                offset + rng.normal(0, 3)
+            )
+            if grey:
+                f = np.repeat(f.mean(2, keepdims=True), 3, 2)
+            if noisy:
+                f = f + rng.normal(0, 4, f.shape).astype(np.float32)
+            shot[t] = np.clip(f, 0, 255)
+            if jpeg_quality:
+                _, packed = cv2.imencode(".jpg", shot[t], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+                shot[t] = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        return shot
+
+    def _speed(self) -> float:
+        return float(self._rng.choice(_SPEEDS, p=_SPEED_SHARES))
+
+
+def _motion_kernel(rng: np.random.Generator) -> NDArray[np.float32]:
+    length = int(rng.integers(2, 4)) * 2 + 1
+    kernel = np.zeros((length, length), np.float32)
+    cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1)
+    if rng.random() < 0.5:
+        kernel = kernel.T.copy()
+    return kernel / kernel.sum()
+
+
+class ClipStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Endless clips for a DataLoader: (T, 3, S, S) uint8 frames and (T, S, S) uint8 labels."""
+
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int) -> None:
+        self._images, self._side, self._length, self._seed = images, side, length, seed
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        seed = self._seed + 1000 * (worker.id if worker else 0)
+        for clip in ClipMaker(self._images, self._side, self._length, seed):
+            yield torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(clip.labels)

@@ -1,0 +1,90 @@
+"""Crops of photographs with the mask of one thing in them, to learn clicks on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.clips import ClipMaker
+from training.layers import SegmentPicker
+from training.segments import AnnotatedImage
+
+_PASTED_SHARE = 0.25
+
+
+class StillMaker:
+    """Draws stills. The same seed gives the same stills."""
+
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int) -> None:
+        self.images, self.side = images, side
+        self._picker = SegmentPicker(images, max_border=0.7, area_range=(0.005, 0.6))
+        self._rng = np.random.default_rng(seed)
+        self._clips = iter(ClipMaker(images, side, 1, seed + 1))
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield ((S, S, 3) uint8 RGB, (S, S) uint8 0 or 1)."""
+        cv2.setNumThreads(0)
+        while True:
+            if self._rng.random() < _PASTED_SHARE:
+                clip = next(self._clips)
+                yield clip.frames[0], (clip.labels[0] == 1).astype(np.uint8)
+                continue
+            image, mask = self._crop()
+            if 0.004 < mask.mean() < 0.8:
+                yield image, mask
+
+    def _crop(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        rng, side = self._rng, self.side
+        index = self._picker.image(rng)
+        source = self.images[index]
+        segment = self._picker.segment(rng, index)
+        height, width = source.image.shape[:2]
+        x0, y0, x1, y1 = segment.box_xyxy
+        # From a frame that shows the whole photograph to one that the thing nearly fills.
+        scale = np.exp(rng.uniform(np.log(0.6), np.log(1.8)))
+        scale = min(max(scale, side / min(height, width) * 0.8), side * 1.3 / max(x1 - x0, y1 - y0))
+        half = side / scale / 2
+        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + rng.normal(0, 0.3, 2) * half
+        size = np.array([width, height])
+        centre = np.clip(centre, np.minimum(half, size / 2), np.maximum(size - half, size / 2))
+        angle = rng.normal(0, 0.1)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+        turn[0] *= -1 if rng.random() < 0.5 else 1
+        matrix = np.concatenate([turn, (side / 2 - turn @ centre)[:, None]], 1)
+        image = cv2.GaussianBlur(source.image, (0, 0), 0.35 / scale) if scale < 0.75 else source.image
+        image = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        mask = source.mask(segment)
+        mask = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        return self._photograph(image), (mask > 127).astype(np.uint8)
+
+    def _photograph(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        rng = self._rng
+        gain = np.exp(rng.normal(0, 0.07, 3) + rng.normal(0, 0.2)).astype(np.float32)
+        shot = image * gain + np.float32(rng.normal(0, 12))
+        if rng.random() < 0.05:
+            shot = np.repeat(shot.mean(2, keepdims=True), 3, 2)
+        if rng.random() < 0.2:
+            shot = cv2.GaussianBlur(shot, (0, 0), rng.uniform(0.5, 1.5))
+        if rng.random() < 0.2:
+            shot = shot + rng.normal(0, 5, shot.shape).astype(np.float32)
+        shot = np.clip(shot, 0, 255).astype(np.uint8)
+        if rng.random() < 0.3:
+            _, packed = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+            shot = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        return shot
+
+
+class StillStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Endless stills for a DataLoader: (3, S, S) uint8 and (S, S) uint8."""
+
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int) -> None:
+        self._images, self._side, self._seed = images, side, seed
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        for image, mask in StillMaker(self._images, self._side, self._seed + 1000 * (worker.id if worker else 0)):
+            yield torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)
