@@ -3,9 +3,9 @@
     {"error": {"type": "MediaNotFoundError", "message": "...", "remedy": "...", "reference": "1f0c22aa"}}
 
 `type` is the class of errors.py (or InternalError), `message` one sentence, `remedy` what to do (may be empty), and
-`reference` what to look for in the log. The HTTP status is the error's. The sentence also stands in the status line's
-reason, because that is the only part of an error reply that Label Studio passes on (it answers the browser with
-{"errors": ["404 Client Error: <reason> for url: ..."]}).
+`reference` what to look for in the log. The HTTP status is the error's. Sentence and remedy also stand in the
+status line's reason, because that is the only part of an error reply that Label Studio 1.23.2 passes on: it answers the
+browser with {"errors": ["404 Client Error: <reason> for url: ..."]}, and shows it when a backend cannot be connected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def error_reply(problem: Problem) -> Response:
             "reference": problem.reference,
         }
     )
-    reply.status = f"{problem.status} {_reason(problem.message)}"
+    reply.status = f"{problem.status} {_reason(problem)}"
     if problem.status == 401:
         reply.headers["WWW-Authenticate"] = 'Basic realm="tam-backend", charset="UTF-8"'
     elif problem.status == 503:
@@ -42,7 +42,7 @@ def error_reply(problem: Problem) -> Response:
     return reply
 
 
-def _reason(message: str) -> str:
-    """Fit a sentence into a status line: printable ASCII, one line, not too long."""
-    printable = "".join(char if " " <= char <= "~" else "?" for char in " ".join(message.split()))
-    return printable[:200]
+def _reason(problem: Problem) -> str:
+    """Fit what happened and what to do into a status line: printable ASCII, one line, not too long for proxies."""
+    sentence = " ".join(f"{problem.message} {problem.remedy}".split())
+    return "".join(char if " " <= char <= "~" else "?" for char in sentence)[:400]

@@ -152,9 +152,9 @@ def test_error_of_the_backend_keeps_its_status_sentence_and_remedy(client: Flask
 def test_sentence_stands_in_the_status_line_because_label_studio_passes_on_only_that(
     client: FlaskClient, backend: FakeBackend
 ) -> None:
-    fail_with(backend, MediaNotFoundError("The vidéo\r\nSet-Cookie: x does not exist."))
+    fail_with(backend, MediaNotFoundError("The vidéo\r\nSet-Cookie: x does not exist.", "Upload it."))
     reply = client.post("/predict", json=PREDICT)
-    assert reply.status == "404 The vid?o Set-Cookie: x does not exist."
+    assert reply.status == "404 The vid?o Set-Cookie: x does not exist. Upload it."
     assert "Set-Cookie" not in reply.headers
 
 
