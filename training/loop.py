@@ -163,6 +163,8 @@ class Trainer:
             torch.save(
                 {"average": self.average, "iteration": self.iteration, "figures": dict(figures)}, self.folder / BEST
             )
+        # At once: a kill must not make the trainer forget what was best.
+        self._save()
 
     def _step(self, frames: Tensor, labels: Tensor) -> dict[str, float]:
         config = self.config

@@ -121,7 +121,7 @@ def trainer(folder: Path, images: list[AnnotatedImage], minutes: float) -> Train
         settings,
         TrackLesson(TrackerConfig(output="", data="", cache="")),
         lambda seed: torch.utils.data.DataLoader(ClipStream(images, SIDE, 2, seed), batch_size=1),
-        lambda network: {"score": float(sum(p.sum() for p in network.parameters()))},
+        lambda network: {"score": float(sum(p.detach().sum() for p in network.parameters()))},
     )
 
 
