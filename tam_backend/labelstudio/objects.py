@@ -1,0 +1,234 @@
+"""Regions -> objects: which regions of a task are the same thing.
+
+Label Studio knows regions, not objects. Regions that we made carry their object's key in their id. What a human drew
+is grouped within its label:
+
+1. A mask or a box on a frame where the object has none yet continues that object; of several, the nearest one (two
+   regions of one label on one frame are two objects). A box over an object's mask or box on the same frame joins it.
+2. The points of one label on one frame are one prompt. It belongs to the object whose mask or box on that frame its
+   first point lies in or near; a negative first point to the nearest one, since nothing begins with "not here".
+   Otherwise it continues the one object of that label that has nothing on that frame. Otherwise a new object begins.
+
+A new object's key comes from its first region, in the order of drawing, so it stays while prompts are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tam_backend.labelstudio.config import ControlKind
+from tam_backend.labelstudio.ids import object_key
+from tam_backend.labelstudio.regions import FractionPoint, Region
+
+_SAME_BOX_IOU = 0.5
+_NEAR = 0.15
+"""How far outside an object's bounds a point may lie and still speak of it, as a part of the bounds' larger side: a
+missing ear lies outside the mask that it is missing from."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskObject:
+    """One object of a task.
+
+    Args:
+        key: names it in Label Studio's ids; the same in every call.
+        object_id: 1, 2, .. in the order of drawing, within one reading of the task.
+        label: of its first region.
+        regions: its regions in the order of drawing.
+    """
+
+    key: str
+    object_id: int
+    label: str | None
+    regions: tuple[Region, ...]
+
+    def on_frame(self, frame: int) -> tuple[Region, ...]:
+        """Return its regions on a frame (from 0)."""
+        return tuple(region for region in self.regions if region.frame == frame)
+
+    @property
+    def human_frames(self) -> frozenset[int]:
+        """The frames (from 0) whose mask a human drew or changed: leave them out of answers."""
+        return frozenset(region.frame for region in self.regions if region.is_humans_mask)
+
+    @property
+    def region_id(self) -> str:
+        """The id of its first region; of a video box: the id to answer with."""
+        return self.regions[0].region_id
+
+
+class _Group:
+    """An object while it is being put together."""
+
+    def __init__(self, label: str | None, key: str | None = None) -> None:
+        self.label = label
+        self.key = key
+        self.members: list[tuple[int, Region]] = []
+        self.by_frame: dict[int, list[Region]] = {}
+
+    def add(self, place: int, region: Region) -> None:
+        self.members.append((place, region))
+        self.by_frame.setdefault(region.frame, []).append(region)
+
+    def shapes(self, frame: int) -> list[Region]:
+        return [region for region in self.by_frame.get(frame, ()) if region.kind is not ControlKind.POINT]
+
+    def nearest_in_time(self, frame: int) -> Region:
+        return self.by_frame[min(self.by_frame, key=lambda other: abs(other - frame))][0]
+
+
+def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
+    """Return the objects that these regions of one media make, in the order of drawing.
+
+    Raises:
+        PayloadError: a mask that has to be looked at cannot be decoded.
+    """
+    groups: list[_Group] = []
+    by_key: dict[str, _Group] = {}
+    drawn: dict[str | None, list[tuple[int, Region]]] = {}
+    for place, region in enumerate(regions):
+        if region.own_key is None and region.kind is not ControlKind.VIDEO_BOX:
+            drawn.setdefault(region.label, []).append((place, region))
+            continue
+        key = object_key(region.region_id)
+        if key not in by_key:
+            by_key[key] = _Group(region.label, key)
+            groups.append(by_key[key])
+        by_key[key].add(place, region)
+    for label, items in drawn.items():
+        groups += _group_label(items, label, [group for group in groups if group.label == label])
+    for group in groups:
+        group.members.sort(key=lambda member: member[0])
+    groups.sort(key=lambda group: group.members[0][0])
+    return tuple(
+        TaskObject(
+            group.key or object_key(group.members[0][1].region_id),
+            object_id,
+            group.label,
+            tuple(region for _, region in group.members),
+        )
+        for object_id, group in enumerate(groups, start=1)
+    )
+
+
+def _group_label(drawn: list[tuple[int, Region]], label: str | None, known: list[_Group]) -> list[_Group]:
+    """Put what a human drew with one label into the known groups of that label; return the new ones."""
+    groups = list(known)
+    frames: dict[int, list[tuple[int, Region]]] = {}
+    for item in drawn:
+        frames.setdefault(item[1].frame, []).append(item)
+    for frame, items in frames.items():
+        _match([item for item in items if item[1].is_mask], frame, label, groups)
+        boxes: list[tuple[int, Region]] = []
+        over: list[tuple[int, Region]] = []
+        for place, region in items:
+            if region.kind is ControlKind.BOX:
+                drawn_over = _covered_by(region, frame, groups) or any(_same_place(region, box) for _, box in boxes)
+                (over if drawn_over else boxes).append((place, region))
+        _match(boxes, frame, label, groups)
+        for place, region in over:
+            covered = _covered_by(region, frame, groups)
+            if covered is not None:
+                covered.add(place, region)
+    # Points last, so that a frame's shapes are known whichever was drawn first.
+    for frame, items in frames.items():
+        points = [item for item in items if item[1].kind is ControlKind.POINT]
+        if points:
+            group = _group_of_points(points[0][1].point, frame, groups)
+            if group is None:
+                group = _Group(label)
+                groups.append(group)
+            for place, region in points:
+                group.add(place, region)
+    return groups[len(known) :]
+
+
+def _match(drawn: list[tuple[int, Region]], frame: int, label: str | None, groups: list[_Group]) -> None:
+    """Give each region to the nearest object that has nothing on the frame; the rest begin new ones."""
+    free = [group for group in groups if frame not in group.by_frame]
+    rest = dict(enumerate(drawn))
+    for row, column in _pairs([region for _, region in drawn], [group.nearest_in_time(frame) for group in free]):
+        free[column].add(*rest.pop(row))
+    for item in rest.values():
+        groups.append(_Group(label))
+        groups[-1].add(*item)
+
+
+def _pairs(drawn: list[Region], there: list[Region]) -> list[tuple[int, int]]:
+    """Return indices of pairs, each region in one at most, the nearest centres first."""
+    if not drawn or not there:
+        return []
+    if len(drawn) == len(there) == 1:
+        return [(0, 0)]  # no need to decode masks
+    distances = np.linalg.norm(
+        np.array([_centre(region) for region in drawn])[:, None] - np.array([_centre(region) for region in there]),
+        axis=2,
+    )
+    pairs: list[tuple[int, int]] = []
+    rows: set[int] = set()
+    columns: set[int] = set()
+    for flat in np.argsort(distances, axis=None, kind="stable"):
+        row, column = divmod(int(flat), len(there))
+        if row not in rows and column not in columns:
+            pairs.append((row, column))
+            rows.add(row)
+            columns.add(column)
+            if len(pairs) == min(len(drawn), len(there)):
+                break
+    return pairs
+
+
+def _centre(region: Region) -> tuple[float, float]:
+    if region.point is not None:
+        return region.point.x, region.point.y
+    bounds = region.bounds
+    return ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2) if bounds else (0.5, 0.5)
+
+
+def _covered_by(box: Region, frame: int, groups: list[_Group]) -> _Group | None:
+    """Return the object that this box is drawn over on its frame."""
+    return next((group for group in groups if any(_same_place(box, region) for region in group.shapes(frame))), None)
+
+
+def _same_place(one: Region, other: Region) -> bool:
+    a, b = one.bounds, other.bounds
+    if a is None or b is None:
+        return False
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return False
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
+    return width * height >= _SAME_BOX_IOU * union
+
+
+def _group_of_points(first: FractionPoint | None, frame: int, groups: list[_Group]) -> _Group | None:
+    here = [(_gap(first, shapes), group) for group in groups if (shapes := group.shapes(frame))]
+    if here and first is not None:
+        gap, group = min(here, key=lambda item: item[0])
+        if gap <= _NEAR or not first.positive:
+            return group
+    free = [group for group in groups if frame not in group.by_frame]
+    return free[0] if len(free) == 1 else None
+
+
+def _gap(point: FractionPoint | None, shapes: list[Region]) -> float:
+    """Return how far a point lies outside the shapes' bounds, in parts of their larger side; -1 inside a mask."""
+    gaps = [math.inf]
+    for region in shapes:
+        bounds = region.bounds
+        if bounds is None or point is None:
+            continue
+        mask = region.mask
+        if mask is not None and 0 <= point.x < 1 and 0 <= point.y < 1:
+            height, width = mask.shape
+            if mask[int(point.y * height), int(point.x * width)]:
+                return -1.0
+        outside = max(bounds[0] - point.x, point.x - bounds[2], bounds[1] - point.y, point.y - bounds[3], 0.0)
+        side = max(bounds[2] - bounds[0], bounds[3] - bounds[1])
+        gaps.append(outside / side if side > 0 else math.inf)
+    return min(gaps)

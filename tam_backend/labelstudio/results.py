@@ -1,0 +1,151 @@
+"""Masks and boxes -> the results (JSON) that Label Studio takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
+from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
+from tam_backend.labelstudio.ids import result_id
+from tam_backend.labelstudio.regions import (
+    CHECKSUM_KEY,
+    SOURCE_KEY,
+    FractionBox,
+    VideoKeyframe,
+    keyframe_checksum,
+)
+from tam_backend.labelstudio.video_clock import VideoClock
+from tam_backend.types import BoolMask, Box, Source
+
+
+def mask_results(
+    control: Control,
+    media: Media,
+    *,
+    key: str,
+    frame: int,
+    label: str | None,
+    mask: BoolMask,
+    quality: float,
+    source: Source,
+) -> tuple[dict[str, Any], ...]:
+    """Return an object's mask on a frame as results: one, or two where a <Labels> tag of its own gives the label.
+
+    Leave out frames of `TaskObject.human_frames` (a result replaces the region with its id, edits included) and empty
+    masks (they would be empty regions in the editor's list).
+
+    Args:
+        control: a brush or bitmask tag: `LabelingConfig.mask_output`.
+        media: what it draws on.
+        key: the object's.
+        frame: from 0.
+        label: as results hold it; None = none.
+        mask: (H, W) at the original size of the frame.
+        quality: 0..1; the region's score.
+        source: comes back with the region: an accepted answer to a prompt is a keyframe, a propagated mask is none.
+    """
+    height, width = mask.shape
+    if control.kind is ControlKind.BRUSH:
+        value: dict[str, Any] = {"format": "rle", "rle": encode_brush(mask)}
+    else:
+        value = {"imageDataURL": encode_bitmask(mask)}
+    kind = control.kind.value
+    common: dict[str, Any] = {
+        "id": result_id(key, frame),
+        "to_name": media.name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "origin": "prediction",
+        "score": round(float(quality), 4),
+        "meta": {SOURCE_KEY: source},
+    }
+    if media.kind is MediaKind.FRAMES:
+        # Without it the editor would put the region on its first page.
+        common["item_index"] = frame
+    if control.labels_tag is None:
+        labels = {} if label is None else {f"{kind}labels": [label]}
+        return ({**common, "from_name": control.name, "type": f"{kind}labels", "value": {**value, **labels}},)
+    shape = {**common, "from_name": control.name, "type": kind, "value": value}
+    if label is None:
+        return (shape,)
+    # Second: the editor makes the region of the first result with an id, and that needs the mask.
+    return (shape, {**common, "from_name": control.labels_tag, "type": "labels", "value": {**value, "labels": [label]}})
+
+
+def box_track_region(
+    control: Control,
+    media: Media,
+    *,
+    region_id: str,
+    label: str | None,
+    boxes: Mapping[int, Box | None],
+    size_hw: tuple[int, int],
+    clock: VideoClock,
+    quality: float,
+    human: Sequence[VideoKeyframe] = (),
+) -> dict[str, Any]:
+    """Return an object's boxes as one VideoRectangle result with a keyframe on every frame that has a box.
+
+    After the last frame before a gap, and after the last of all, the box is switched off, so that none is shown where
+    the object is absent or nothing is known.
+
+    Args:
+        control: the VideoRectangle tag.
+        media: the video.
+        region_id: of the region that it replaces, or a new one.
+        label: as results hold it; None = none.
+        boxes: the file's frame (from 0) -> (x0, y0, x1, y1) in pixels, or None where the object is absent.
+        size_hw: (height, width) of the frames.
+        clock: the file's frames -> the editor's.
+        quality: 0..1; the region's score.
+        human: keyframes that a human drew; they go back as they are.
+    """
+    height, width = size_hw
+    drawn: dict[int, tuple[FractionBox, bool]] = {}
+    for frame in range(1, clock.frames_count + 1):
+        box = boxes.get(clock.index_of_video_frame(frame))
+        if box is not None:
+            x0, y0, x1, y1 = box
+            drawn[frame] = (FractionBox(x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height), False)
+    drawn.update({keyframe.frame: (keyframe.box, True) for keyframe in human})
+    sequence = []
+    for frame, (place, by_human) in sorted(drawn.items()):
+        keyframe: dict[str, Any] = {
+            "frame": frame,
+            "time": round(frame / clock.frame_rate, 6),
+            "enabled": frame + 1 in drawn,
+            "rotation": place.rotation_deg,
+            "x": 100 * place.x,
+            "y": 100 * place.y,
+            "width": 100 * place.width,
+            "height": 100 * place.height,
+        }
+        if not by_human:
+            keyframe[CHECKSUM_KEY] = keyframe_checksum(frame, place)
+        sequence.append(keyframe)
+    value: dict[str, Any] = {
+        "framesCount": clock.frames_count,
+        "duration": round(clock.duration_s, 6),
+        "sequence": sequence,
+    }
+    if label is not None:
+        value["labels"] = [label]
+    return {
+        "id": region_id,
+        "from_name": control.name,
+        "to_name": media.name,
+        "type": "videorectangle",
+        "origin": "prediction",
+        "score": round(float(quality), 4),
+        "value": value,
+    }
+
+
+def prediction(results: Iterable[Mapping[str, Any]], score: float | None, model_version: str) -> dict[str, Any]:
+    """Return one entry of a /predict answer's `results`, which is also what a stored prediction takes."""
+    answer: dict[str, Any] = {"result": list(results), "model_version": model_version}
+    if score is not None:
+        answer["score"] = round(float(score), 4)
+    return answer

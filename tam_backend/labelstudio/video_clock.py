@@ -1,0 +1,58 @@
+"""Frames of Label Studio's <Video> (from 1, at the tag's rate) <-> frames of the file (from 0, at the file's rate)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# The editor seeks a microsecond past a frame's start; a file's rate may be rounded. Both are far below this.
+_TOLERANCE = 1e-3  # frames
+
+
+@dataclass(frozen=True)
+class VideoClock:
+    """Which file frame the editor shows as which of its frames.
+
+    The editor shows its frame n at (n - 1) / frame_rate seconds, and the file's frame i from i / file_fps seconds on.
+    Where both rates count the same number of frames over the whole file, frame i is frame i + 1, exactly.
+
+    Args:
+        frame_rate: frames per second of the <Video> tag.
+        file_fps: mean frames per second of the file; None where it has no clock (then the tag's is taken).
+        length: frames in the file.
+    """
+
+    frame_rate: float
+    file_fps: float | None
+    length: int
+
+    @property
+    def frames_count(self) -> int:
+        """How many frames the editor counts: the duration times the tag's rate."""
+        return max(1, round(self.length * self._ratio))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the file lasts."""
+        return self.length / (self.file_fps or self.frame_rate)
+
+    def index_of_video_frame(self, frame: int) -> int:
+        """Return the file's frame (from 0) that the editor shows as its `frame` (from 1); ends are clamped."""
+        index = frame - 1 if self._counts_alike else math.floor((frame - 1) / self._ratio + _TOLERANCE)
+        return min(max(index, 0), self.length - 1)
+
+    def video_frame_of_index(self, index: int) -> int:
+        """Return the first of the editor's frames (from 1) at or after file frame `index`; ends are clamped.
+
+        Where the tag's rate is not below the file's, it is a frame that shows `index`.
+        """
+        frame = index + 1 if self._counts_alike else math.ceil((index - _TOLERANCE) * self._ratio) + 1
+        return min(max(frame, 1), self.frames_count)
+
+    @property
+    def _ratio(self) -> float:
+        return self.frame_rate / (self.file_fps or self.frame_rate)
+
+    @property
+    def _counts_alike(self) -> bool:
+        return self.frames_count == self.length
