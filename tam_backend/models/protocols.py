@@ -169,7 +169,8 @@ class Tracker(Protocol):
 class TrackerFactory(Protocol):
     """Makes a fresh tracker for one pass over a video; the network is shared."""
 
-    def __call__(self) -> Tracker: ...
+    def __call__(self) -> Tracker:
+        """Make one, with an empty memory."""
 
 
 @dataclass(frozen=True, eq=False)
