@@ -1,0 +1,44 @@
+"""The compact profile put together: its two networks, their weights and the objects over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tam_backend.models.protocols import Models
+from tam_backend.models.segmenters.compact import CompactSegmenter
+from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.weights import load_verified
+from tam_backend.models.xmem.compact import CompactNetwork
+from tam_backend.models.xmem.compact_tracker import CompactTracker
+
+# Better than 352 by 3 points of J&F at twice the time (model card).
+_TRACKER_SIDE = 480
+
+
+def build(name: str, version: str, segmenter_weights: Path, tracker_weights: Path, device: torch.device) -> Models:
+    """Load both networks on a device.
+
+    Args:
+        name: of the profile.
+        version: for `model_version`.
+        segmenter_weights: recorded in the manifest beside it.
+        tracker_weights: the same.
+        device: where the networks will live.
+
+    Raises:
+        WeightsError: weights missing, damaged or of another network.
+    """
+    click_network, track_network = ClickNetwork(), CompactNetwork()
+    for network, path in ((click_network, segmenter_weights), (track_network, tracker_weights)):
+        load_verified(network, path)
+        network.to(device).to(memory_format=torch.channels_last).eval()
+    return Models(
+        profile=name,
+        version=version,
+        device=device,
+        segmenter=CompactSegmenter(click_network, version, device),
+        new_tracker=lambda: CompactTracker(track_network, device),
+        tracker_side=_TRACKER_SIDE,
+    )

@@ -1,0 +1,76 @@
+"""Reading a memory: anisotropic L2 similarity as one matrix product, exact top-k softmax, gathered read-out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class TopK:
+    """The nearest memory elements of Q queries, K each, nearest first.
+
+    Args:
+        similarity: (Q, K) float32; -inf where masked.
+        weights: (Q, K) float32; the softmax of `similarity`.
+        indices: (Q, K) int64; rows of the memory.
+    """
+
+    similarity: Tensor
+    weights: Tensor
+    indices: Tensor
+
+
+def memory_rows(key: Tensor, shrinkage: Tensor) -> Tensor:
+    """Prepare memory elements for `similarity`.
+
+    Args:
+        key: (N, Ck).
+        shrinkage: (N, 1).
+
+    Returns:
+        (N, 2 Ck + 1): [-k^2, 2k, -1] s / sqrt(Ck), row by row.
+    """
+    rows = torch.cat([-key.square(), 2 * key, -torch.ones_like(shrinkage)], 1)
+    return rows * (shrinkage / math.sqrt(key.shape[1]))
+
+
+def query_rows(key: Tensor, selection: Tensor) -> Tensor:
+    """Prepare queries for `similarity`.
+
+    Args:
+        key: (Q, Ck).
+        selection: (Q, Ck).
+
+    Returns:
+        (Q, 2 Ck + 1): [e, k e, sum(e k^2)], row by row. The last term is the same for all elements of a query only
+        until the shrinkage multiplies it, so it cannot be dropped.
+    """
+    weighted = key * selection
+    return torch.cat([selection, weighted, (weighted * key).sum(1, keepdim=True)], 1)
+
+
+def similarity(queries: Tensor, memory: Tensor) -> Tensor:
+    """Return (Q, N): -s_m sum_c e_qc (k_mc - k_qc)^2 / sqrt(Ck), of `query_rows` and `memory_rows`."""
+    return queries @ memory.T
+
+
+def top_k_softmax(scores: Tensor, top_k: int) -> TopK:
+    """Take the softmax of the `top_k` largest scores of every row; of all, where there are fewer.
+
+    Args:
+        scores: (Q, N) float32; -inf = masked. A row that is masked throughout gets weights of 0.
+        top_k: at least 1.
+    """
+    values, indices = scores.topk(min(top_k, scores.shape[1]), dim=1)
+    weights = values.softmax(1)  # PyTorch subtracts the maximum
+    return TopK(values, torch.where(torch.isneginf(values[:, :1]), 0.0, weights), indices)
+
+
+def read_out(top: TopK, values: Tensor) -> Tensor:
+    """Return (Q, C): the weighted sum of (N, C) float32 memory values."""
+    return functional.embedding_bag(top.indices, values, per_sample_weights=top.weights, mode="sum")

@@ -1,0 +1,40 @@
+"""Several objects' masks as one distribution over background and objects."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def with_background(logits: Tensor) -> Tensor:
+    """Let objects compete for every pixel.
+
+    The background has logit 0, so one object alone keeps the sigmoid that its network was trained with. (XMem's own
+    rule, logit of prod(1 - p), squares the odds of a single object.)
+
+    Args:
+        logits: (O, H, W) float32.
+
+    Returns:
+        (1 + O, H, W) float32; sums to 1 at every pixel, background first.
+    """
+    return torch.cat([torch.zeros_like(logits[:1]), logits]).softmax(0)
+
+
+def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: list[int]) -> Tensor:
+    """Put given objects over predicted ones.
+
+    Args:
+        probabilities: (1 + predicted, H, W) float32, background first; sums to 1.
+        mask: (H, W) int64; its labels besides `given` are ignored.
+        predicted: ids, ascending, in the order of `probabilities`.
+        given: ids, ascending; none of `predicted`.
+
+    Returns:
+        (1 + predicted + given, H, W) float32, in the order of the ids: given objects are exactly 0 or 1, the others
+        keep their probability outside of them, and what remains is background.
+    """
+    planes = {object_id: (mask == object_id).float() for object_id in given}
+    free = 1 - torch.stack(list(planes.values())).sum(0)
+    planes.update({object_id: probabilities[1 + i] * free for i, object_id in enumerate(predicted)})
+    return torch.stack([probabilities[0] * free, *(planes[object_id] for object_id in sorted(planes))])

@@ -1,0 +1,256 @@
+"""The compact profile's tracker: memorises frames with masks and predicts the masks of the next frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tam_backend.errors import InvalidInputError
+from tam_backend.models.devices import fast_precision
+from tam_backend.models.padding import Padding
+from tam_backend.models.protocols import MemoryReading, TrackingStep
+from tam_backend.models.xmem.affinity import memory_rows, query_rows
+from tam_backend.models.xmem.aggregation import overrule, with_background
+from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
+from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
+
+# A frame joins the working memory when this many have passed since the last one that did.
+MEMORY_EVERY = 5
+# The window was measured at this shorter side; it grows and shrinks with the frame, but never below 2 cells.
+_WINDOW_MEASURED_AT_SIDE = 480
+_SMALLEST_WINDOW_CELLS = 2.0
+
+
+class CompactTracker:
+    """Implements `Tracker`. One instance per pass over a video; the network is shared.
+
+    Args:
+        network: loaded, in eval mode, on `device`.
+        device: where the network is; answers stay there.
+        rules: of the memory.
+    """
+
+    def __init__(self, network: CompactNetwork, device: torch.device, rules: MemoryRules | None = None) -> None:
+        self._network = network
+        self._device = device
+        self._rules = rules or MemoryRules()
+        self._bank: MemoryBank | None = None
+        self._size_hw = (0, 0)
+        self._padding = Padding(0, 0, 0, 0)
+        self._clock = -1
+        self._last_kept = 0
+        self._sensory: dict[int, Tensor] = {}  # id -> (Ch, h, w)
+        self._previous: dict[int, Tensor] = {}  # id -> (padded H, padded W), probabilities on the frame before
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects in memory, ascending."""
+        return tuple(sorted(self._previous))
+
+    @property
+    def memory_elements(self) -> int:
+        """How many elements the memory holds; bounded by the number of objects, not by the video's length."""
+        return 0 if self._bank is None else self._bank.elements
+
+    @torch.inference_mode()
+    def track(
+        self,
+        image: Tensor,
+        mask: Tensor | None = None,
+        object_ids: Sequence[int] | None = None,
+        *,
+        last: bool = False,
+        permanent: bool = True,
+    ) -> TrackingStep:
+        """Advance by one frame; see `Tracker.track`.
+
+        The frame on which an object joins is kept for good even if `permanent` is False: it is all that is known of it.
+
+        Raises:
+            InvalidInputError: no object known and none given, sizes or kinds that do not fit.
+        """
+        given, labels = self._check(image, mask, object_ids)
+        joining = given.difference(self._previous)
+        predicted = sorted(self._previous.keys() - given)
+        if not predicted and not given:
+            raise InvalidInputError("No object is known yet.", "Give a mask with the first frame.")
+        bank = self._prepare(image)
+        self._clock += 1
+        frame = self._encode(image)
+
+        probabilities, reading = self._predict(bank, frame, predicted)
+        if labels is not None and given:
+            probabilities = overrule(probabilities, labels, predicted, sorted(given))
+        ids = sorted({*predicted, *given})
+        self._previous = dict(zip(ids, probabilities[1:], strict=True))
+        for object_id in given:
+            # What the sensory memory held led to a mask that a human replaced, or to none.
+            self._sensory[object_id] = self._blank_sensory(frame)
+        if not last:
+            self._memorise(bank, frame, ids, given if permanent else joining)
+        return TrackingStep(
+            tuple(ids),
+            self._padding.remove(probabilities),
+            None if reading is None else _as_memory_reading(reading, ids, predicted, frame.key.shape[-2:]),
+        )
+
+    @torch.inference_mode()
+    def memorise(self, image: Tensor, mask: Tensor, object_ids: Sequence[int] | None = None) -> None:
+        """Keep a frame with a human's mask for good, without moving the clock; see `Tracker.memorise`.
+
+        An object reads its first such frame and the 7 added last, so add the nearest keyframes last.
+
+        Raises:
+            InvalidInputError: no object in the mask, sizes or kinds that do not fit.
+        """
+        given, labels = self._check(image, mask, object_ids)
+        if labels is None or not given:
+            raise InvalidInputError("There is no object in the mask to memorise.")
+        bank = self._prepare(image)
+        frame = self._encode(image)
+        ids = sorted(given)
+        masks = torch.stack([(labels == object_id).float() for object_id in ids])
+        bank.keep_for_good(self._memory_frame(frame, ids, masks))
+        for object_id in given.difference(self._previous):
+            self._previous[object_id] = torch.zeros_like(masks[0])
+            self._sensory[object_id] = self._blank_sensory(frame)
+
+    def step(
+        self,
+        image: Tensor,
+        mask: Tensor | None = None,
+        object_ids: Sequence[int] | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return `track(...)`'s probabilities alone: (1 + objects, H, W) float32, background first."""
+        return self.track(image, mask, object_ids, last=last).probabilities
+
+    def remove(self, object_id: int) -> None:
+        """Forget an object.
+
+        Raises:
+            InvalidInputError: it is not in memory.
+        """
+        if object_id not in self._previous or self._bank is None:
+            raise InvalidInputError(f"Object {object_id} is not in the tracker's memory.")
+        del self._previous[object_id], self._sensory[object_id]
+        self._bank.remove(object_id)
+
+    def _check(
+        self, image: Tensor, mask: Tensor | None, object_ids: Sequence[int] | None
+    ) -> tuple[set[int], Tensor | None]:
+        """Return the given objects and the padded (H, W) int64 mask; changes nothing."""
+        if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0 or not image.is_floating_point():
+            raise InvalidInputError(f"An image must be (3, H, W) float, not {tuple(image.shape)} {image.dtype}.")
+        size_hw = (image.shape[1], image.shape[2])
+        if self._bank is not None and size_hw != self._size_hw:
+            raise InvalidInputError(
+                f"The frame is {size_hw[0]}x{size_hw[1]}, those before were {self._size_hw[0]}x{self._size_hw[1]}.",
+                "Scale all frames of a video to one size.",
+            )
+        if mask is None:
+            if object_ids:
+                raise InvalidInputError("Object ids were given without the mask that speaks for them.")
+            return set(), None
+        if tuple(mask.shape) != size_hw or mask.is_floating_point() or mask.is_complex():
+            raise InvalidInputError(
+                f"A mask must be {size_hw} integers like its image, not {tuple(mask.shape)} {mask.dtype}."
+            )
+        labels = mask.to(self._device, torch.int64)
+        given = set(torch.unique(labels).tolist()) - {0} if object_ids is None else set(object_ids)
+        if any(object_id < 1 for object_id in given):
+            raise InvalidInputError(f"Object ids start at 1, not at {min(given)}.")
+        return given, Padding.to_stride(size_hw, CompactNetwork.STRIDE).add(labels)
+
+    def _prepare(self, image: Tensor) -> MemoryBank:
+        """Return the memory; on the first frame, lay it out for the frame's size."""
+        if self._bank is None:
+            self._size_hw = (image.shape[1], image.shape[2])
+            self._padding = Padding.to_stride(self._size_hw, CompactNetwork.STRIDE)
+            cells = self._rules.window_cells * min(self._size_hw) / _WINDOW_MEASURED_AT_SIDE
+            self._bank = MemoryBank(replace(self._rules, window_cells=max(_SMALLEST_WINDOW_CELLS, cells)))
+        return self._bank
+
+    def _encode(self, image: Tensor) -> TrackedFrame:
+        batch = image.to(self._device, torch.float32)[None]
+        with fast_precision(self._device):
+            return self._network.encode(self._padding.add(self._network.backbone.normalise(batch)))
+
+    def _predict(
+        self, bank: MemoryBank, frame: TrackedFrame, predicted: Sequence[int]
+    ) -> tuple[Tensor, Reading | None]:
+        """Return (1 + predicted, padded H, padded W) probabilities and what was read for them."""
+        grid_hw = (frame.key.shape[-2], frame.key.shape[-1])
+        padded_hw = (grid_hw[0] * MEMORY_STRIDE, grid_hw[1] * MEMORY_STRIDE)
+        if not predicted:
+            return torch.ones(1, *padded_hw, device=self._device), None
+        queries = query_rows(_elements(frame.key)[0], _elements(frame.selection)[0])
+        reading = bank.read(queries, grid_hw, predicted, self._clock)
+        readout = reading.values.transpose(1, 2).reshape(len(predicted), -1, *grid_hw)  # O x Cv x h x w
+        before = torch.stack([self._previous[object_id] for object_id in predicted])
+        others = (sum(self._previous.values()) - before).clamp(0, 1)
+        sensory = torch.stack([self._sensory[object_id] for object_id in predicted])
+        with fast_precision(self._device):
+            logits, sensory = self._network.decode(frame, readout, sensory, before[:, None], others[:, None])
+        self._sensory.update(zip(predicted, sensory, strict=True))
+        full = functional.interpolate(logits, padded_hw, mode="bilinear", align_corners=False)[:, 0]
+        return with_background(full), reading
+
+    def _memorise(self, bank: MemoryBank, frame: TrackedFrame, ids: Sequence[int], for_good: set[int]) -> None:
+        """Store the frame: for good for some objects, as a working or the last frame for the others."""
+        masks = torch.stack([self._previous[object_id] for object_id in ids])
+        memory = self._memory_frame(frame, ids, masks)
+        recent = {object_id: value for object_id, value in memory.values.items() if object_id not in for_good}
+        if for_good:
+            bank.keep_for_good(replace(memory, values={object_id: memory.values[object_id] for object_id in for_good}))
+        keep = bool(for_good) or self._clock - self._last_kept >= MEMORY_EVERY
+        if keep:
+            self._last_kept = self._clock
+        if keep and recent:
+            bank.keep_for_now(replace(memory, values=recent))
+        else:
+            bank.set_last(replace(memory, values=recent) if recent else None)
+
+    def _memory_frame(self, frame: TrackedFrame, ids: Sequence[int], masks: Tensor) -> MemoryFrame:
+        """Describe (O, padded H, padded W) masks for the memory."""
+        others = (masks.sum(0, keepdim=True) - masks).clamp(0, 1)
+        with fast_precision(self._device):
+            values = self._network.encode_value(frame, masks[:, None], others[:, None])
+        rows = memory_rows(_elements(frame.key)[0], _elements(frame.shrinkage)[0])
+        return MemoryFrame(rows, dict(zip(ids, _elements(values), strict=True)), self._clock)
+
+    def _blank_sensory(self, frame: TrackedFrame) -> Tensor:
+        return torch.zeros(CompactNetwork.SENSORY_CHANNELS, *frame.key.shape[-2:], device=self._device)
+
+
+def _elements(planes: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C) contiguous."""
+    return planes.flatten(2).transpose(1, 2).contiguous()
+
+
+def _as_memory_reading(
+    reading: Reading, ids: Sequence[int], predicted: Sequence[int], grid_hw: Sequence[int]
+) -> MemoryReading:
+    """Order what was read by `ids`; objects that nothing was read for have affinity 0 and similarity -inf.
+
+    K differs between objects only where an object's memory has fewer than top_k elements: the rest is padded likewise.
+    """
+    height, width = grid_hw
+    elements = max(top.indices.shape[1] for top in reading.top)
+    shape = (len(ids), height * width, elements)
+    device = reading.values.device
+    affinity, indices = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
+    similarity = torch.full(shape, -torch.inf, device=device)
+    foreground = torch.zeros(len(ids), height, width, device=device)
+    for row, top in enumerate(reading.top):
+        channel, used = ids.index(predicted[row]), top.indices.shape[1]
+        affinity[channel, :, :used] = top.weights
+        similarity[channel, :, :used] = top.similarity
+        indices[channel, :, :used] = top.indices
+        # A value carries the mask itself, averaged over its cell.
+        foreground[channel] = reading.values[row, :, CompactNetwork.FEATURE_CHANNELS].view(height, width)
+    return MemoryReading((height, width), affinity, similarity, indices, foreground)

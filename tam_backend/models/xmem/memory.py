@@ -1,0 +1,201 @@
+"""What a tracker remembers: frames kept for good, a few recent ones and the last; bounded for any video length."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tam_backend.models.xmem.affinity import TopK, read_out, similarity, top_k_softmax
+
+# Queries that are compared with the memory at a time: bounds the similarity matrix, and keeps it near the CPU's cache.
+_QUERY_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class MemoryRules:
+    """How much is remembered, and where it is looked for.
+
+    Args:
+        top_k: memory elements that each query reads.
+        working_frames: recent frames kept, beside the last one.
+        permanent_frames: frames kept for good that each object reads: its first and its most recently added ones.
+        window_cells: how far, in cells, a query looks in a frame that is one frame old and not kept for good.
+        window_growth: how much of `window_cells` is added with each further frame of age.
+        window_limit: the largest window, in multiples of `window_cells`.
+    """
+
+    top_k: int = 30
+    working_frames: int = 4
+    permanent_frames: int = 8
+    window_cells: float = 8.0
+    window_growth: float = 0.15
+    window_limit: float = 3.0
+
+    def window_radius(self, age: int) -> float:
+        """Return how far, in cells, a query looks in a frame of that age (in frames, 1 or above)."""
+        return self.window_cells * min(self.window_limit, 1 + self.window_growth * (max(1, age) - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryFrame:
+    """One remembered frame of N = h * w elements.
+
+    Args:
+        rows: (N, 2 Ck + 1) float32; `affinity.memory_rows`.
+        values: object id -> (N, Cv) float32. An object that is not in it had not joined, or was kept elsewhere.
+        time: the tracker's clock when it was seen.
+    """
+
+    rows: Tensor
+    values: Mapping[int, Tensor]
+    time: int
+
+    def without(self, object_id: int) -> MemoryFrame:
+        """Return the frame without an object's values."""
+        return MemoryFrame(self.rows, {i: v for i, v in self.values.items() if i != object_id}, self.time)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read for some objects, in the order they were asked for.
+
+    Args:
+        values: (objects, Q, Cv) float32.
+        top: one for each object; objects that read the same frames share it.
+    """
+
+    values: Tensor
+    top: tuple[TopK, ...]
+
+
+class MemoryBank:
+    """Keeps frames and reads them. Its reading order is permanent frames, working frames, last frame, oldest first."""
+
+    def __init__(self, rules: MemoryRules) -> None:
+        self._rules = rules
+        self._permanent: list[MemoryFrame] = []
+        self._working: list[MemoryFrame] = []
+        self._last: MemoryFrame | None = None
+
+    @property
+    def elements(self) -> int:
+        """How many memory elements there are."""
+        return sum(frame.rows.shape[0] for frame, _ in self._frames())
+
+    def keep_for_good(self, frame: MemoryFrame) -> None:
+        """Add a permanent frame.
+
+        Each object reads its first permanent frame and the most recently added ones, up to the rules' number: reading
+        time stays bounded, the first shows the object as it was meant, and a caller that adds the nearest keyframe last
+        gets the nearest ones. What no object would read any more is let go. A frame equal to one already kept (the same
+        image) takes its place with the values of both.
+        """
+        for index, kept in enumerate(self._permanent):
+            if torch.equal(kept.rows, frame.rows):
+                frame = MemoryFrame(frame.rows, {**kept.values, **frame.values}, frame.time)
+                self._permanent[index] = frame
+                return
+        self._permanent.append(frame)
+        for object_id in frame.values:
+            holding = [i for i, kept in enumerate(self._permanent) if object_id in kept.values]
+            if len(holding) > self._rules.permanent_frames:
+                # The second oldest: the first stays.
+                dropped = holding[min(1, len(holding) - 1)]
+                self._permanent[dropped] = self._permanent[dropped].without(object_id)
+        self._permanent = [kept for kept in self._permanent if kept.values]
+
+    def keep_for_now(self, frame: MemoryFrame) -> None:
+        """Add a working frame; the oldest gives way."""
+        self._working = [*self._working, frame][-self._rules.working_frames :]
+        self._last = None
+
+    def set_last(self, frame: MemoryFrame | None) -> None:
+        """Replace the last frame."""
+        self._last = frame
+
+    def remove(self, object_id: int) -> None:
+        """Forget an object's values, and frames that hold nothing else."""
+        self._permanent = _without(self._permanent, object_id)
+        self._working = _without(self._working, object_id)
+        self._last = next(iter(_without([self._last] if self._last else [], object_id)), None)
+
+    def read(self, queries: Tensor, grid_hw: tuple[int, int], object_ids: Sequence[int], now: int) -> Reading:
+        """Read the memory.
+
+        Every object's softmax runs over the elements of the frames that hold values of it, and no others.
+
+        Args:
+            queries: (Q, 2 Ck + 1) float32; `affinity.query_rows`, row by row of the grid.
+            grid_hw: (h, w) of the grid, the same for memory and queries.
+            object_ids: each with at least one permanent frame.
+            now: the tracker's clock.
+        """
+        frames = [
+            (frame, windowed) for frame, windowed in self._frames() if not frame.values.keys().isdisjoint(object_ids)
+        ]
+        rows = torch.cat([frame.rows for frame, _ in frames])
+        columns_of = torch.arange(rows.shape[0], device=rows.device).view(len(frames), -1)
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for object_id in object_ids:
+            groups[tuple(i for i, (frame, _) in enumerate(frames) if object_id in frame.values)].append(object_id)
+        group_values = {
+            held: torch.cat([torch.cat([frames[i][0].values[o] for o in members], 1) for i in held])
+            for held, members in groups.items()
+        }
+        tops: dict[tuple[int, ...], list[TopK]] = defaultdict(list)
+        read: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        radii = [self._rules.window_radius(now - frame.time) if windowed else None for frame, windowed in frames]
+        for start in range(0, queries.shape[0], _QUERY_CHUNK):
+            cells = torch.arange(start, min(start + _QUERY_CHUNK, queries.shape[0]), device=queries.device)
+            scores = similarity(queries[start : start + _QUERY_CHUNK], rows)
+            for index, radius in enumerate(radii):
+                if radius is not None and radius < max(grid_hw) - 1:
+                    within = scores[:, index * columns_of.shape[1] : (index + 1) * columns_of.shape[1]]
+                    within.masked_fill_(_outside_window(cells, grid_hw, radius), -torch.inf)
+            for held in groups:
+                columns = None if len(held) == len(frames) else columns_of[list(held)].flatten()
+                top = top_k_softmax(scores if columns is None else scores[:, columns], self._rules.top_k)
+                read[held].append(read_out(top, group_values[held]))
+                tops[held].append(top if columns is None else TopK(top.similarity, top.weights, columns[top.indices]))
+        by_object: dict[int, tuple[Tensor, TopK]] = {}
+        for held, members in groups.items():
+            top = _joined(tops[held])
+            parts = torch.cat(read[held]).chunk(len(members), dim=1)
+            by_object.update({o: (part, top) for o, part in zip(members, parts, strict=True)})
+        return Reading(
+            torch.stack([by_object[object_id][0] for object_id in object_ids]),
+            tuple(by_object[object_id][1] for object_id in object_ids),
+        )
+
+    def _frames(self) -> Iterable[tuple[MemoryFrame, bool]]:
+        """Yield every frame in reading order, with whether a window applies to it."""
+        yield from ((frame, False) for frame in self._permanent)
+        yield from ((frame, True) for frame in self._working)
+        if self._last is not None:
+            yield self._last, True
+
+
+def _without(frames: Iterable[MemoryFrame], object_id: int) -> list[MemoryFrame]:
+    return [rest for rest in (frame.without(object_id) for frame in frames) if rest.values]
+
+
+def _outside_window(cells: Tensor, grid_hw: tuple[int, int], radius: float) -> Tensor:
+    """Return (cells, h * w) bool: the elements of a frame further than `radius` from each cell, by row or column."""
+    height, width = grid_hw
+    rows = torch.arange(height, device=cells.device)
+    columns = torch.arange(width, device=cells.device)
+    near_row = ((cells // width)[:, None] - rows).abs() <= radius
+    near_column = ((cells % width)[:, None] - columns).abs() <= radius
+    return ~(near_row[:, :, None] & near_column[:, None, :]).flatten(1)
+
+
+def _joined(chunks: Sequence[TopK]) -> TopK:
+    return TopK(
+        torch.cat([chunk.similarity for chunk in chunks]),
+        torch.cat([chunk.weights for chunk in chunks]),
+        torch.cat([chunk.indices for chunk in chunks]),
+    )
