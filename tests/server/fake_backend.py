@@ -25,6 +25,7 @@ class FakeBackend:
         self.library = VideoLibrary(data_dir)
         self.model_version = "fake-1"
         self.ready = True
+        self.failure = ""
         self.events: list[str] = []
         self.entered = threading.Semaphore(0)
         self.on_predict: Callable[[Callable[[], bool]], None] = lambda cancelled: None
@@ -44,7 +45,13 @@ class FakeBackend:
         return [self.model_version]
 
     def describe(self) -> dict[str, Any]:
-        return {"profile": "fake", "device": "cpu", "version": self.model_version, "ready": self.ready}
+        return {
+            "profile": "fake",
+            "device": "cpu",
+            "version": self.model_version,
+            "ready": self.ready,
+            "failure": self.failure,
+        }
 
 
 def make_settings(data_dir: Path, **overrides: Any) -> Settings:

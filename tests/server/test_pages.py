@@ -21,6 +21,13 @@ def test_status_page_says_that_the_networks_still_load(client: FlaskClient, back
     assert "loading the networks" in client.get("/").text
 
 
+def test_status_page_says_why_the_networks_cannot_be_loaded(client: FlaskClient, backend: FakeBackend) -> None:
+    backend.ready, backend.failure = False, "There is no cuda:3 here. Choose cpu."
+    page = client.get("/").text
+    assert "There is no cuda:3 here. Choose cpu." in page
+    assert "loading the networks" not in page
+
+
 def test_status_page_shows_jobs_with_their_progress(client: FlaskClient, backend: FakeBackend) -> None:
     with backend.jobs.start(7, "1.2", 132) as job:
         job.advance(0)
