@@ -25,7 +25,8 @@ _DEMUXERS = (
     "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,webp,mp3,wav,flac,aac"
 )
 
-# More threads make each seek slower (every thread holds a frame back) without making common sizes faster.
+# FFmpeg's own choice is one more than there are cores. More than four make each seek slower, as every thread holds a
+# frame back, without making common sizes faster.
 _MAX_DECODER_THREADS = 4
 
 
@@ -49,7 +50,7 @@ class OpenVideo:
             context = self.stream.codec_context
             check_pixel_count(self.name, context.width, context.height)
             context.thread_type = "AUTO"
-            context.thread_count = min(os.cpu_count() or 1, _MAX_DECODER_THREADS)
+            context.thread_count = min((os.cpu_count() or 1) + 1, _MAX_DECODER_THREADS)
             context.options = {"max_pixels": str(MAX_PIXELS)}
         except BaseException:
             self._container.close()

@@ -28,6 +28,7 @@ from tam_backend.errors import (
 from tam_backend.types import VideoSource
 from tam_backend.video import FrameSubset
 from tam_backend.video.decode import VideoFile
+from tam_backend.video.frame_index import FrameIndex, Keyframe
 
 X264_OPEN_GOP = {"x264-params": "open-gop=1:keyint=8:bframes=3:b-pyramid=normal"}
 X264_INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=8"}
@@ -180,6 +181,71 @@ def test_reading_a_closed_video_says_so() -> None:
     video.close()
     with pytest.raises(UnreadableMediaError, match="closed"):
         video[0]
+
+
+def test_frames_that_an_edit_list_hides_do_not_count(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "trimmed.mp4", frames=40, gop=12, b_frames=3)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"elst") + 12  # after version, flags and the number of entries
+    duration, media_time = struct.unpack_from(">Ii", data, entry)
+    ticks_per_frame = 512  # of the track, at 25 fps as FFmpeg writes it; the movie itself counts milliseconds
+    struct.pack_into(">Ii", data, entry, duration - 17 * 40, media_time + 17 * ticks_per_frame)
+    path.write_bytes(data)
+    frames = plain_decode(path)
+    with open_video(path) as video:
+        assert len(video) == len(frames) == 23
+        for index in (22, 0, 11, 12, 5):
+            np.testing.assert_array_equal(video[index], frames[index])
+
+
+def test_of_several_streams_the_one_that_ffmpeg_prefers_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, size_hw in zip(streams, ((48, 64), (96, 128)), strict=True):
+            stream.height, stream.width = size_hw
+            stream.pix_fmt = "yuv420p"
+        for index in range(10):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(picture(index, (stream.height, stream.width)), format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        best = container.streams.best("video")
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(best)]
+    with open_video(path) as video:
+        assert len(video) == len(expected)
+        for index in (9, 0, 4):
+            np.testing.assert_array_equal(video[index], expected[index])
+
+
+def test_a_stream_that_changes_its_size_keeps_the_size_of_its_first_frame(tmp_path: Path) -> None:
+    first = make_video(tmp_path / "first.ts").read_bytes()
+    second = make_video(tmp_path / "second.ts", size_hw=(96, 80)).read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(first + second)
+    with open_video(path) as video:
+        assert len(video) == 48
+        assert {frame.shape for frame in video} == {(48, 64, 3)}
+
+
+def test_where_packets_do_not_tell_their_frames_frames_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = truth("h264_b_frames.mp4")
+    start = Keyframe(ordinal=0, rank=0, timestamp=None, identity=None)
+    index = FrameIndex(np.arange(len(frames)), (start,), counted=True)
+    monkeypatch.setattr("tam_backend.video.decode.build_index", lambda path: index)
+    with VideoFile(clip("h264_b_frames.mp4"), cache_bytes=1) as video:
+        for number in (9, 3, 23, 0):
+            np.testing.assert_array_equal(video[number], frames[number])
+
+
+def test_a_keyframe_that_cannot_be_found_again_is_reached_by_reading_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = truth("h264_b_frames.mp4")
+    monkeypatch.setattr("tam_backend.video.decode.identity", lambda packet: (None, None, -1))
+    with VideoFile(clip("h264_b_frames.mp4"), cache_bytes=1) as video:
+        for number in (20, 3, 23, 9):
+            np.testing.assert_array_equal(video[number], frames[number])
 
 
 # Damage
