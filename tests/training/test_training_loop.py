@@ -11,9 +11,11 @@ import torch
 
 from benchmarks.clicking import Click
 from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.weights import load_verified
 from tam_backend.models.xmem.compact import CompactNetwork
 from training.clicks import draw_click
 from training.clips import ClipStream
+from training.export import export
 from training.loop import (
     BEST,
     CURVES,
@@ -138,3 +140,15 @@ def test_training_goes_on_where_it_was_killed(images: list[AnnotatedImage], tmp_
         assert torch.equal(again.network.state_dict()[name], value)
     assert (tmp_path / BEST).exists()
     assert "validation" in (tmp_path / CURVES).read_text()
+
+
+def test_exported_weights_are_half_precision_and_recorded(tmp_path: Path) -> None:
+    network = CompactNetwork()
+    torch.save({"average": network.state_dict()}, tmp_path / "best.pt")
+    target = tmp_path / "compact_tracker.safetensors"
+    export(tmp_path / "best.pt", target)
+    loaded = CompactNetwork()
+    load_verified(loaded, target)
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value.half().float())
+    assert target.stat().st_size < 2.1 * sum(v.numel() for v in network.state_dict().values())
