@@ -5,6 +5,7 @@ The public Python API. torch is imported when `TrackAnything` is first used, not
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from tam_backend.types import FrameResult, Mask, Point, Prompt, VideoSource
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from tam_backend.engine import Session, TrackAnything
 
 __version__ = "0.1.0"
+
+# Before anything imports torch: its OpenMP threads otherwise spin while they wait, and on a machine that something else
+# keeps busy too (Label Studio, a decoder, a test) a frame then takes 10 to 20 times as long (measured, 2 cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = [
     "FrameResult",

@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     @property
     def own_url(self) -> str:
         """The address that frame URLs are made of, without a trailing slash."""
-        return self.public_url or f"http://{'localhost' if self.host in ('0.0.0.0', '127.0.0.1', '::') else self.host}:{self.port}"  # noqa: S104,E501 - compared, not bound
+        everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104 - compared, not bound
+        return self.public_url or f"http://{'localhost' if self.host in everywhere else self.host}:{self.port}"
 
 
 @lru_cache(maxsize=1)

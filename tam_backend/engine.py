@@ -1,0 +1,53 @@
+"""The public Python API: a loaded profile, and sessions on videos. Knows nothing of HTTP or Label Studio."""
+
+from __future__ import annotations
+
+from tam_backend.models import zoo
+from tam_backend.models.protocols import Models
+from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.session import Session
+from tam_backend.types import VideoSource
+
+__all__ = ["Session", "TrackAnything"]
+
+
+class TrackAnything:
+    """One set of networks on one device, shared by any number of sessions in any number of threads.
+
+    The networks are used by one thread at a time, in the order of asking, one frame at a time: a click on one video
+    does not wait for another video's propagation to end.
+
+    >>> from tam_backend import Prompt, TrackAnything, open_video
+    >>> tam = TrackAnything.load("compact")                                        # doctest: +SKIP
+    >>> with tam.session(open_video("clip.mp4")) as session:                       # doctest: +SKIP
+    ...     session.prompt(Prompt(object_id=1, frame=0, points=[(320, 180, True)]))
+    ...     for result in session.propagate():
+    ...         print(result.frame, result.masks[1].sum(), result.quality[1])
+    """
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self._lock = FairLock()
+
+    @classmethod
+    def load(cls, profile: str = "compact", device: str = "auto") -> TrackAnything:
+        """Load a profile's networks.
+
+        Args:
+            profile: its name; `tam-backend profiles` lists them.
+            device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
+
+        Raises:
+            ProfileError: no such profile.
+            WeightsError: its weights are missing or damaged.
+            DeviceError: the device is not there.
+        """
+        return cls(zoo.load(profile, device))
+
+    def session(self, video: VideoSource) -> Session:
+        """Begin work on a video. The video stays the caller's, to be closed after the session.
+
+        Raises:
+            EmptyVideoError: the video has no frame.
+        """
+        return Session(self.models, self._lock, video)

@@ -1,0 +1,168 @@
+"""Which frames are tracked, in which direction, and from which keyframes.
+
+Objects may be prompted first on different frames. Let f be the first of all keyframes. Then a propagation is
+
+1. a backward pass from the last *first keyframe* of any object down to f, for the objects that join after f (the
+   late ones); their masks wait in a spool on disk;
+2. a forward pass from f to the end, in which each object joins at its first keyframe; every frame is yielded, completed
+   with the late objects' spooled masks;
+3. the backward pass of step 1 goes on from f down to the start, now with all objects.
+
+A keyframe's mask is a human's: it is yielded as it is, memorised for good, and memorised one keyframe ahead, so that
+the tracker knows what it is heading for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from tam_backend.models.protocols import Models, Tracker
+from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.quality import expected_iou
+from tam_backend.pipeline.scaling import Scaling
+from tam_backend.pipeline.spool import MaskSpool
+from tam_backend.pipeline.stopwatch import Stopwatch
+from tam_backend.types import BoolMask, FrameResult, Mask, Source, VideoSource
+
+Keyframes = Mapping[int, Mapping[int, Mask]]
+"""Object id -> frame -> a human's mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """What every pass works with: the networks, the lock of their device, the video, and the clock."""
+
+    models: Models
+    lock: FairLock
+    video: VideoSource
+    scaling: Scaling
+    stopwatch: Stopwatch
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedMask:
+    """One object's mask on one frame, and where it comes from."""
+
+    mask: Mask
+    source: Source
+
+
+def propagate(workplace: Workplace, keyframes: Keyframes, start: int, stop: int) -> Iterator[FrameResult]:
+    """Track every object of `keyframes` over frames [start, stop), lazily; see the module's text for the order.
+
+    Keyframes outside the range count: tracking begins at them, and only frames of the range are yielded.
+    """
+    first = {object_id: min(frames) for object_id, frames in keyframes.items()}
+    earliest, latest = min(first.values()), max(first.values())
+    backward = closing(_track(workplace, keyframes, range(latest, start - 1, -1)))
+    forward = closing(_track(workplace, keyframes, range(earliest, stop)))
+    with MaskSpool(workplace.scaling.original_hw) as spool, backward as going_back, forward as going_on:
+        if latest > start:
+            for frame, tracked in going_back:
+                if start <= frame < stop:
+                    for object_id in (each for each in tracked if frame < first[each]):
+                        spool.put(frame, object_id, tracked[object_id].mask)
+                if frame <= max(earliest, start):
+                    break
+        for frame, tracked in going_on:
+            if frame >= start:
+                late = {object_id: TrackedMask(mask, "propagated") for object_id, mask in spool.take(frame).items()}
+                yield _result(frame, late | tracked)
+        if earliest > start:
+            for frame, tracked in going_back:
+                if frame < stop:
+                    yield _result(frame, tracked)
+
+
+def _result(frame: int, tracked: Mapping[int, TrackedMask]) -> FrameResult:
+    """Make masks of different passes disjoint: the better one keeps a disputed pixel; a human's mask keeps all."""
+    taken: BoolMask | None = None
+    masks: dict[int, BoolMask] = {}
+    for object_id in sorted(tracked, key=lambda each: (tracked[each].source != "prompt", -tracked[each].mask.quality)):
+        mask = tracked[object_id].mask.array
+        if tracked[object_id].source != "prompt" and taken is not None:
+            mask = mask & ~taken
+        masks[object_id] = mask
+        taken = mask if taken is None else taken | mask
+    ids = sorted(tracked)
+    return FrameResult(
+        frame=frame,
+        masks={object_id: masks[object_id] for object_id in ids},
+        quality={object_id: tracked[object_id].mask.quality for object_id in ids},
+        source={object_id: tracked[object_id].source for object_id in ids},
+    )
+
+
+def _track(
+    workplace: Workplace, keyframes: Keyframes, frames: Sequence[int]
+) -> Generator[tuple[int, dict[int, TrackedMask]], None, None]:
+    """Go over `frames` in their order; objects join at their first keyframe (of all, not of `frames`)."""
+    with workplace.lock:
+        tracker = workplace.models.new_tracker()
+    memory = _KeyframeMemory(workplace, tracker, keyframes)
+    for frame in frames:
+        given = {
+            object_id: masks[frame]
+            for object_id, masks in keyframes.items()
+            if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
+        }
+        with workplace.stopwatch.measure("decode"):
+            pixels = workplace.video[frame]
+        with workplace.lock, workplace.stopwatch.measure("track"):
+            image = workplace.scaling.image(pixels)
+            if given:
+                index = workplace.scaling.index_mask({each: mask.array for each, mask in given.items()})
+                permanent = memory.is_new(frame, given)
+                step = tracker.track(image, index, sorted(given), permanent=permanent, last=frame == frames[-1])
+            else:
+                step = tracker.track(image, last=frame == frames[-1])
+            predicted = dict(zip(step.object_ids, workplace.scaling.masks(step.probabilities), strict=True))
+            winners = step.probabilities.argmax(0)
+            quality = {
+                object_id: expected_iou(step.probabilities[channel], winners == channel)
+                for channel, object_id in enumerate(step.object_ids, start=1)
+                if object_id not in given
+            }
+        memory.look_ahead(frame, given)
+        tracked = {
+            object_id: TrackedMask(Mask(predicted[object_id], quality[object_id]), "propagated")
+            for object_id in quality
+        }
+        yield frame, tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+
+
+class _KeyframeMemory:
+    """Sees to it that the tracker memorises each object's neighbouring keyframes, each of them once."""
+
+    def __init__(self, workplace: Workplace, tracker: Tracker, keyframes: Keyframes) -> None:
+        self._workplace = workplace
+        self._tracker = tracker
+        self._keyframes = keyframes
+        self._memorised: set[tuple[int, int]] = set()
+
+    def is_new(self, frame: int, given: Mapping[int, Mask]) -> bool:
+        """Tell whether a keyframe holds anything not memorised before; from now on it does not."""
+        new = {(object_id, frame) for object_id in given} - self._memorised
+        self._memorised |= new
+        return bool(new)
+
+    def look_ahead(self, frame: int, given: Mapping[int, Mask]) -> None:
+        """Memorise, for each object given on this frame, its next later keyframe.
+
+        Going forward that is where the pass is heading. Going backward an object joins at its first keyframe and meets
+        no other, so it is what lies behind.
+        """
+        ahead: dict[int, dict[int, BoolMask]] = {}
+        for object_id in given:
+            later = [each for each in self._keyframes[object_id] if each > frame]
+            if later and (object_id, min(later)) not in self._memorised:
+                ahead.setdefault(min(later), {})[object_id] = self._keyframes[object_id][min(later)].array
+        for keyframe, masks in ahead.items():
+            with self._workplace.stopwatch.measure("decode"):
+                pixels = self._workplace.video[keyframe]
+            with self._workplace.lock, self._workplace.stopwatch.measure("track"):
+                image = self._workplace.scaling.image(pixels)
+                self._tracker.memorise(image, self._workplace.scaling.index_mask(masks), sorted(masks))
+            self._memorised |= {(object_id, keyframe) for object_id in masks}

@@ -1,0 +1,82 @@
+"""Between the original size of a video and the size its tracker works at; nothing else resizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from tam_backend.types import BoolMask, RgbFrame
+
+# A panorama keeps at most this many times the pixels of a square with the profile's shorter side.
+MAX_ASPECT = 4.0
+
+
+class Scaling:
+    """Scales frames down (or up) to a tracker and its answers back.
+
+    Args:
+        original_hw: (height, width) of the video.
+        side: the tracker's shorter side in pixels.
+        device: where the images go.
+    """
+
+    def __init__(self, original_hw: tuple[int, int], side: int, device: torch.device) -> None:
+        height, width = original_hw
+        factor = side / min(height, width)
+        aspect = max(height, width) / min(height, width)
+        if aspect > MAX_ASPECT:
+            factor *= (MAX_ASPECT / aspect) ** 0.5
+        self.original_hw = original_hw
+        self.working_hw = (max(1, round(height * factor)), max(1, round(width * factor)))
+        self._device = device
+
+    def image(self, frame: RgbFrame) -> Tensor:
+        """Return the frame as float32 (3, h, w) RGB in 0..1 at the working size."""
+        height, width = self.working_hw
+        shrinks = height < frame.shape[0]
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(frame, (width, height), interpolation=interpolation)
+        tensor = torch.from_numpy(np.ascontiguousarray(small)).to(self._device)
+        return tensor.permute(2, 0, 1).float() / 255
+
+    def index_mask(self, masks: Mapping[int, BoolMask]) -> Tensor:
+        """Return int64 (h, w) at the working size: pixel = object id; the higher id lies on top where masks overlap.
+
+        A mask that covers less than one working pixel keeps one, so that small objects are not lost.
+        """
+        height, width = self.working_hw
+        index = np.zeros((height, width), dtype=np.int64)
+        for object_id in sorted(masks):
+            mask = masks[object_id]
+            coverage = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+            small = coverage >= 0.5
+            if not small.any() and mask.any():
+                small = coverage == coverage.max()
+            index[small] = object_id
+        return torch.from_numpy(index).to(self._device)
+
+    def masks(self, probabilities: Tensor) -> list[BoolMask]:
+        """Return the masks of all objects at the original size: where an object is the most probable.
+
+        Args:
+            probabilities: (1 + objects, h, w) at the working size, background first.
+        """
+        best = self._up(probabilities[0])
+        winner = torch.zeros(self.original_hw, dtype=torch.int16, device=probabilities.device)
+        for channel in range(1, probabilities.shape[0]):  # one by one: memory does not grow with the objects
+            candidate = self._up(probabilities[channel])
+            wins = candidate > best
+            best = torch.where(wins, candidate, best)
+            winner[wins] = channel
+        winners = winner.cpu().numpy()
+        return [winners == channel for channel in range(1, probabilities.shape[0])]
+
+    def _up(self, channel: Tensor) -> Tensor:
+        return F.interpolate(channel[None, None].float(), size=self.original_hw, mode="bilinear", align_corners=False)[
+            0, 0
+        ]

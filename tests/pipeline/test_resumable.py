@@ -1,0 +1,52 @@
+"""A propagation that stops and goes on finds what an uninterrupted one finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from colour_models import ColourModels
+from synthetic import MovingDiscs
+
+from tam_backend.engine import TrackAnything
+from tam_backend.errors import InvalidInputError
+from tam_backend.pipeline.resumable import ResumablePropagation
+from tam_backend.types import Prompt
+
+VIDEO = MovingDiscs()
+
+
+def prompted(frame: int = 4) -> ResumablePropagation:
+    session = TrackAnything(ColourModels().models()).session(VIDEO)
+    session.prompt(Prompt(object_id=7, frame=frame, points=[(*VIDEO.centre(frame), True)]))
+    return ResumablePropagation(session)
+
+
+def test_it_goes_on_where_it_stopped_and_ends_when_every_frame_is_tracked() -> None:
+    propagation = prompted()
+    tracked = [propagation.advance() for _ in range(5)]
+    assert [result.frame for result in tracked if result] == [4, 5, 6, 7, 8]
+    assert (propagation.frames_done, propagation.frames_total, propagation.done) == (5, 12, False)
+    while not propagation.done:
+        assert propagation.advance() is not None
+    assert propagation.frames_done == 12
+    assert propagation.advance() is None
+
+
+def test_what_was_found_is_kept_bit_for_bit_in_ascending_order() -> None:
+    propagation = prompted()
+    yielded = {}
+    while (result := propagation.advance()) is not None:
+        yielded[result.frame] = result
+    kept = list(propagation.results())
+    assert [result.frame for result in kept] == list(range(12))
+    for result in kept:
+        assert np.array_equal(result.masks[7], yielded[result.frame].masks[7])
+        assert result.quality == yielded[result.frame].quality
+        assert result.source == yielded[result.frame].source
+    propagation.close()
+    assert propagation.frames_done == 0
+
+
+def test_a_session_without_prompts_cannot_be_propagated() -> None:
+    with pytest.raises(InvalidInputError):
+        ResumablePropagation(TrackAnything(ColourModels().models()).session(VIDEO))
