@@ -14,7 +14,7 @@ from tam_backend.errors import InvalidInputError, LabelStudioError, TamError
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
-DEFAULT_CHUNK = 50
+DEFAULT_MAX_FRAMES = 50
 
 
 class TaskClient(Protocol):
@@ -34,8 +34,7 @@ class FrameSelection:
     Args:
         fps: so many frames per second of the video (all, if the video has fewer); None: see `stride`.
         stride: every stride-th frame, 1 = all; not together with `fps`.
-        max_frames: no more than these, from the start; None = no limit.
-        chunk: pages of one task; a longer selection is cut into a chain of tasks. 0 = never cut.
+        max_frames: pages of one task at most; a longer selection is cut into a chain of tasks. 0 = never cut.
 
     Raises:
         InvalidInputError: a value that is out of range, or both `fps` and `stride`.
@@ -43,8 +42,7 @@ class FrameSelection:
 
     fps: float | None = None
     stride: int = 1
-    max_frames: int | None = None
-    chunk: int = DEFAULT_CHUNK
+    max_frames: int = DEFAULT_MAX_FRAMES
 
     def __post_init__(self) -> None:
         if self.fps is not None and not self.fps > 0:
@@ -53,10 +51,10 @@ class FrameSelection:
             raise InvalidInputError(f"A stride of {self.stride} cannot be walked.", "Give 1 for all frames, 2 for ...")
         if self.fps is not None and self.stride != 1:
             raise InvalidInputError("Frames are chosen by rate or by stride, not by both.", "Leave one of them out.")
-        if self.max_frames is not None and self.max_frames < 1:
-            raise InvalidInputError(f"At most {self.max_frames} frames would be none.", "Give 1 or more.")
-        if self.chunk < 0:
-            raise InvalidInputError(f"Tasks of {self.chunk} frames cannot be made.", "Give 1 or more, or 0: never cut.")
+        if self.max_frames < 0:
+            raise InvalidInputError(
+                f"Tasks of {self.max_frames} frames cannot be made.", "Give 1 or more, or 0: never cut."
+            )
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedT
         InvalidInputError: frames per second are asked of images, which have no clock.
 
     >>> record = VideoRecord("0" * 16, Path("clip.mp4"), frames=120, size_hw=(720, 1280), fps=24.0)
-    >>> [len(task.frame_indices) for task in plan_tasks(record, FrameSelection(stride=2, chunk=50))]
+    >>> [len(task.frame_indices) for task in plan_tasks(record, FrameSelection(stride=2, max_frames=50))]
     [50, 10]
     """
     step = float(selection.stride)
@@ -118,14 +116,13 @@ def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedT
                 f"{record.path.name} is a folder of images; it has no frames per second.", "Use a stride instead."
             )
         step = max(1.0, record.fps / selection.fps)
-    limit = selection.max_frames or record.frames
     indices: list[int] = []
-    while len(indices) < limit and (index := int(len(indices) * step + 0.5)) < record.frames:
+    while (index := int(len(indices) * step + 0.5)) < record.frames:
         indices.append(index)
-    chunk = selection.chunk or len(indices)
-    starts = range(0, len(indices), chunk)
+    pages = selection.max_frames or len(indices)
+    starts = range(0, len(indices), pages)
     return tuple(
-        PlannedTask(record, tuple(indices[start : start + chunk]), part, len(starts), round(step))
+        PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step))
         for part, start in enumerate(starts, start=1)
     )
 

@@ -42,13 +42,8 @@ def test_more_fps_than_the_video_has_takes_every_frame_once() -> None:
     assert chosen(FrameSelection(fps=60), frames=10) == list(range(10))
 
 
-def test_max_frames_limits_what_was_chosen() -> None:
-    assert chosen(FrameSelection(stride=10, max_frames=3)) == [0, 10, 20]
-    assert chosen(FrameSelection(max_frames=500)) == list(range(120))
-
-
 def test_long_video_is_cut_into_a_chain_of_tasks() -> None:
-    tasks = plan_tasks(record(), FrameSelection(chunk=50))
+    tasks = plan_tasks(record(), FrameSelection(max_frames=50))
     assert [(task.part, task.parts, task.frame_indices[0], len(task.frame_indices)) for task in tasks] == [
         (1, 3, 0, 50),
         (2, 3, 50, 50),
@@ -56,12 +51,12 @@ def test_long_video_is_cut_into_a_chain_of_tasks() -> None:
     ]
 
 
-def test_chunk_of_zero_never_cuts() -> None:
-    [task] = plan_tasks(record(5000), FrameSelection(chunk=0))
+def test_max_frames_of_zero_never_cuts() -> None:
+    [task] = plan_tasks(record(5000), FrameSelection(max_frames=0))
     assert (len(task.frame_indices), task.parts) == (5000, 1)
 
 
-def test_default_chunk_is_what_the_editor_carries() -> None:
+def test_default_max_frames_is_what_the_editor_carries() -> None:
     assert [len(task.frame_indices) for task in plan_tasks(record(132), FrameSelection())] == [50, 50, 32]
 
 
@@ -70,20 +65,18 @@ def test_default_chunk_is_what_the_editor_carries() -> None:
     video_fps=st.floats(1, 120),
     fps=st.none() | st.floats(0.1, 240),
     stride=st.integers(1, 50),
-    max_frames=st.none() | st.integers(1, 500),
-    chunk=st.integers(0, 60),
+    max_frames=st.integers(0, 60),
 )
 def test_every_selection_is_ascending_within_the_video_and_cut_without_loss(
-    frames: int, video_fps: float, fps: float | None, stride: int, max_frames: int | None, chunk: int
+    frames: int, video_fps: float, fps: float | None, stride: int, max_frames: int
 ) -> None:
-    selection = FrameSelection(fps, 1 if fps else stride, max_frames, chunk)
+    selection = FrameSelection(fps, 1 if fps else stride, max_frames)
     tasks = plan_tasks(record(frames, video_fps), selection)
     indices = [index for task in tasks for index in task.frame_indices]
     assert indices == sorted(set(indices))
     assert indices[0] == 0
     assert indices[-1] < frames
-    assert len(indices) <= (max_frames or frames)
-    assert all(1 <= len(task.frame_indices) <= (chunk or frames) for task in tasks)
+    assert all(1 <= len(task.frame_indices) <= (max_frames or frames) for task in tasks)
     assert [task.part for task in tasks] == list(range(1, tasks[0].parts + 1))
 
 
@@ -94,7 +87,7 @@ def test_images_have_no_frames_per_second() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"fps": 0}, {"fps": -1}, {"fps": float("nan")}, {"stride": 0}, {"max_frames": 0}, {"chunk": -1},
+    [{"fps": 0}, {"fps": -1}, {"fps": float("nan")}, {"stride": 0}, {"max_frames": -1},
      {"fps": 2, "stride": 2}],
 )  # fmt: skip
 def test_senseless_selection_is_refused(values: dict[str, Any]) -> None:
@@ -143,10 +136,10 @@ def clip(tmp_path: Path) -> Path:
 
 
 def run(
-    paths: list[Path], library: VideoLibrary, client: RecordingLabelStudio, chunk: int = 0, **more: Any
+    paths: list[Path], library: VideoLibrary, client: RecordingLabelStudio, max_frames: int = 0, **more: Any
 ) -> ImportReport:
     return import_videos(
-        paths, 5, library=library, client=client, base_url=BASE, selection=FrameSelection(chunk=chunk), **more
+        paths, 5, library=library, client=client, base_url=BASE, selection=FrameSelection(max_frames=max_frames), **more
     )
 
 
@@ -169,7 +162,7 @@ def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_pa
 
 def test_chained_tasks_know_their_place_and_their_neighbours(library: VideoLibrary, clip: Path) -> None:
     client = RecordingLabelStudio()
-    [imported] = run([clip], library, client, chunk=3).imported
+    [imported] = run([clip], library, client, max_frames=3).imported
     first, second, third = imported.task_ids
     chain = {"parts": 3, "stride": 1}
     assert [client.tasks[task_id]["chain"] for task_id in imported.task_ids] == [
@@ -189,7 +182,7 @@ def test_bad_video_is_named_and_the_others_arrive(library: VideoLibrary, clip: P
 
 
 def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:
-    [failure] = run([clip], library, RecordingLabelStudio(fails_from_call=3), chunk=3).failed
+    [failure] = run([clip], library, RecordingLabelStudio(fails_from_call=3), max_frames=3).failed
     assert "tasks 100 to 102 of clip were made, but not all were linked" in failure.error.message
     assert "does not answer" in failure.error.message
 
@@ -199,7 +192,7 @@ def test_label_studio_that_makes_too_few_tasks_is_found_out(library: VideoLibrar
         def create_tasks(self, project_id: int, data: Sequence[Mapping[str, Any]]) -> list[int]:
             return super().create_tasks(project_id, data)[:-1]
 
-    [failure] = run([clip], library, Forgetful(), chunk=3).failed
+    [failure] = run([clip], library, Forgetful(), max_frames=3).failed
     assert "made 2 tasks of clip; 3 were sent" in failure.error.message
 
 

@@ -1,0 +1,216 @@
+"""The command line: thin verbs over the floors below. torch is imported by the verbs that need it."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, TamError
+from tam_backend.importer import DEFAULT_MAX_FRAMES
+from tam_backend.settings import Settings, get_settings
+
+
+class MaskFormat(str, Enum):
+    """The two tags that hold masks in Label Studio."""
+
+    BRUSH = "brush"
+    BITMASK = "bitmask"
+
+
+app = typer.Typer(
+    name="tam-backend",
+    help="Track Anything for Label Studio: one click becomes a mask on every frame.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Everything for people goes to stderr; stdout is for what other programs read.
+_console = Console(stderr=True)
+
+_Profile = Annotated[str | None, typer.Option(help="Networks and weights; see `tam-backend profiles`.")]
+_Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+
+def main() -> None:
+    """Run the command line; what a user can cause ends in a sentence, not in a traceback."""
+    try:
+        app()
+    except TamError as error:
+        _console.print(f"[bold red]Error:[/] {error.message}", highlight=False, soft_wrap=True)
+        if error.remedy:
+            _console.print(error.remedy, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def track(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file, or a folder of images.")],
+    prompts: Annotated[Path, typer.Option(help="prompts.json, or an image that is the mask of frame 0.")],
+    out: Annotated[Path, typer.Option(help="Folder for masks/, result.json and overlay.mp4.")],
+    profile: _Profile = None,
+    device: _Device = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Let the segmenter refine doubtful masks, if the profile can.")
+    ] = True,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write overlay.mp4.")] = False,
+    frames: Annotated[str, typer.Option(metavar="A:B", help="Only frames A up to, but not including, B.")] = ":",
+) -> None:
+    """Track the prompted objects through a video and write one indexed PNG mask per frame."""
+    from tam_backend.prompt_file import read_prompts
+    from tam_backend.video import open_video
+
+    _ = refine  # no profile refines yet; the switch is part of the contract
+    settings = get_settings()
+    start, stop = _frame_range(frames)
+    with open_video(source) as video:
+        wanted = read_prompts(prompts)
+        length = len(video)
+        with _console.status("Loading the networks ..."):
+            from tam_backend.engine import TrackAnything
+            from tam_backend.tracking_job import track as run
+            from tam_backend.tracking_job import write_overlay
+
+            tam = TrackAnything.load(profile or settings.profile, device or settings.device)
+        with _progress() as progress:
+            task = progress.add_task("tracking", total=len(range(length)[start:stop]))
+            report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
+        if overlay:
+            with _console.status("Writing overlay.mp4 ..."):
+                labels = {prompt.object_id: prompt.label or f"object {prompt.object_id}" for prompt in wanted}
+                write_overlay(video, report, labels, out)
+    timing = report.timing
+    _console.print(
+        f"{report.frames} frames, {len(report.tracks)} object(s) in {timing.total_s:.1f} s "
+        f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {out}"
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind; 0.0.0.0 = reachable from other machines.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind.")] = None,
+    profile: _Profile = None,
+    device: _Device = None,
+    log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+) -> None:
+    """Serve Label Studio: the same app as `gunicorn _wsgi:app`."""
+    from tam_backend.server.serve import serve as run
+
+    run(_settings_with({"host": host, "port": port, "profile": profile, "device": device, "log_level": log_level}))
+
+
+@app.command("import")
+def import_(  # noqa: PLR0917 - typer makes options of them, whatever their order
+    videos: Annotated[list[Path] | None, typer.Argument(metavar="VIDEO...", help="Video files, image folders.")] = None,
+    project: Annotated[int | None, typer.Option(help="Label Studio's project: the number in its address.")] = None,
+    fps: Annotated[float | None, typer.Option(help="So many frames per second of the video; default all.")] = None,
+    stride: Annotated[int, typer.Option(help="Every STRIDE-th frame.")] = 1,
+    max_frames: Annotated[
+        int, typer.Option(help="Frames per task; a longer video becomes a chain of tasks. 0 = one task, however long.")
+    ] = DEFAULT_MAX_FRAMES,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print our labeling config; with --project, install it there.")
+    ] = False,
+    label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
+    masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
+    video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
+    url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
+) -> None:
+    """Make tasks of videos: pages of frames that this backend serves. Also gives a project our labeling config."""
+    from tam_backend.importer import FrameSelection, import_videos
+    from tam_backend.labelstudio.client import LabelStudioClient
+    from tam_backend.labelstudio.config import recommended_config
+    from tam_backend.video.library import VideoLibrary
+
+    if not videos and not config:
+        raise InvalidInputError("There is nothing to import.", "Name a video, or ask for the config: --config.")
+    settings = _settings_with({"label_studio_url": url, "label_studio_api_key": api_key})
+    xml = recommended_config(
+        label or ["Object"], masks=masks.value, video=video_boxes, propagate_label=settings.propagate_label
+    )
+    if config and project is None:
+        print(xml)
+    if project is None:
+        if videos:
+            raise InvalidInputError("The videos have no project to go to.", "Say which one: --project NUMBER.")
+        return
+    key = settings.label_studio_api_key.get_secret_value()
+    if not settings.label_studio_url or not key:
+        raise InvalidInputError(
+            "Label Studio's address or access token is not known.",
+            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give --url and --api-key.",
+        )
+    client = LabelStudioClient(settings.label_studio_url, key)
+    if config:
+        client.set_label_config(project, xml)
+        _console.print(f"Project {project} has our labeling config now.")
+    if not videos:
+        return
+    with _console.status("Importing ...") as status:
+        report = import_videos(
+            videos,
+            project,
+            library=VideoLibrary(settings.data_dir),
+            client=client,
+            base_url=settings.own_url,
+            selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
+            on_progress=lambda path, doing: status.update(f"{path.name}: {doing} ..."),
+        )
+    for done in report.imported:
+        tasks = ", ".join(map(str, done.task_ids))
+        _console.print(f"{done.record.path.name}: {done.record.frames} frames, task {tasks}", highlight=False)
+    for failed in report.failed:
+        _console.print(f"[bold red]{failed.path}:[/] {failed.error}", highlight=False, soft_wrap=True)
+    if report.failed:
+        sys.exit(2)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles: what each needs, and what is installed here."""
+    from tam_backend.models import zoo
+
+    table = Table("profile", "what it is", "needs", "installed")
+    for name in zoo.profile_names():
+        profile = zoo.profile(name)
+        state = profile.installation()
+        table.add_row(name, profile.description, profile.needs, "yes" if state.ready else f"no: {state.reason}")
+    Console().print(table)
+
+
+def _frame_range(text: str) -> tuple[int, int | None]:
+    """Read A:B as Python's slices do, without negative numbers."""
+    first, colon, last = text.partition(":")
+    if not colon or not all(part.strip().isdecimal() or not part.strip() for part in (first, last)):
+        raise FrameOutOfRangeError(f"--frames {text!r} is not A:B.", "Give for instance 0:100, 50: or :30.")
+    return int(first or 0), int(last) if last.strip() else None
+
+
+def _settings_with(given: dict[str, object]) -> Settings:
+    """Return the environment's settings with what the command line says on top."""
+    said = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings.model_validate({**get_settings().model_dump(), **said})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidInputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_console,
+    )

@@ -1,0 +1,82 @@
+"""prompts.json of `tam-backend track`: which objects, and what a human says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tam_backend.errors import InvalidPromptError
+from tam_backend.export import load_mask, mask_ids
+from tam_backend.types import Prompt
+
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class _FilePrompt(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    frame: int = Field(ge=0)
+    points: list[tuple[float, float, int]] = []
+    box: tuple[float, float, float, float] | None = None
+    mask: str | None = None
+
+
+class _FileObject(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: int = Field(ge=1, le=255)
+    label: str = ""
+    prompts: list[_FilePrompt] = Field(min_length=1)
+
+
+class _PromptFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    objects: list[_FileObject] = Field(min_length=1)
+
+
+def read_prompts(path: Path) -> tuple[Prompt, ...]:
+    """Read a prompts.json, or an image that is the mask of frame 0 (each id in an indexed PNG is an object).
+
+    The file is `{"objects": [{"id": 1, "label": "dog", "prompts": [{"frame": 0, "points": [[x, y, 1]], "box":
+    [x0, y0, x1, y1], "mask": "path.png"}]}]}`; pixels of the original frame, 1 positive and 0 negative. Mask paths are
+    relative to the file, or to the working directory.
+
+    Raises:
+        InvalidPromptError: the file is missing or does not fit; the message names the place in it.
+    """
+    if not path.is_file():
+        raise InvalidPromptError(f"There is no prompts file {path}.", "Give a prompts.json or the mask of frame 0.")
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+        return tuple(
+            Prompt(object_id=object_id, frame=0, mask=load_mask(path, object_id)) for object_id in mask_ids(path)
+        )
+    try:
+        content = _PromptFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InvalidPromptError(
+            f"{path}: {place}: {first['msg']}.",
+            'It should look like {"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[x, y, 1]]}]}]}.',
+        ) from error
+    ids = [each.id for each in content.objects]
+    if len(set(ids)) < len(ids):
+        raise InvalidPromptError(f"{path}: two objects have the same id.", "Give each object an id of its own.")
+    return tuple(_prompt(path, each, prompt) for each in content.objects for prompt in each.prompts)
+
+
+def _prompt(path: Path, file_object: _FileObject, prompt: _FilePrompt) -> Prompt:
+    mask = None
+    if prompt.mask is not None:
+        beside = path.parent / prompt.mask
+        mask = load_mask(beside if beside.exists() else Path(prompt.mask), file_object.id)
+    return Prompt(
+        object_id=file_object.id,
+        frame=prompt.frame,
+        points=[(x, y, bool(positive)) for x, y, positive in prompt.points],
+        box=prompt.box,
+        mask=mask,
+        label=file_object.label,
+    )

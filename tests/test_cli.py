@@ -1,0 +1,141 @@
+"""The command line, called as users call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from synthetic import MovingDiscs, iou
+from tam_backend.export import load_mask, save_index_mask
+
+from tam_backend import open_video
+
+VIDEO = MovingDiscs(frames=6, starts_xy=((30, 40), (90, 60)), steps_xy=((4, 1), (-3, 0)))
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tam_backend", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six JPEGs, and the truth of frame 0 as an indexed PNG."""
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "images").mkdir()
+    for index, frame in enumerate(VIDEO):
+        cv2.imwrite(str(folder / "images" / f"frame_{index}.jpg"), frame[..., ::-1])
+    save_index_mask(folder / "first.png", {1: VIDEO.truth(0, 1), 2: VIDEO.truth(0, 2)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tracked(folder: Path) -> Path:
+    """The main job, run once: two objects, one by a mask, the other by clicks on frame 2."""
+    (x, y), (other_x, other_y) = VIDEO.centre(2, 2), VIDEO.centre(2, 1)
+    prompts = {
+        "objects": [
+            {"id": 1, "label": "red", "prompts": [{"frame": 0, "mask": "first.png"}]},
+            {"id": 2, "label": "blue", "prompts": [{"frame": 2, "points": [[x, y, 1], [other_x, other_y, 0]]}]},
+        ]
+    }
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    done = run("track", folder / "images", "--prompts", folder / "prompts.json", "--out", folder / "out", "--overlay")
+    assert done.returncode == 0, done.stderr
+    assert "6 frames, 2 object(s)" in done.stderr
+    return folder / "out"
+
+
+def test_track_writes_one_indexed_mask_per_frame_at_the_original_size(tracked: Path) -> None:
+    masks = sorted((tracked / "masks").iterdir())
+    assert [path.name for path in masks] == [f"{index:05d}.png" for index in range(6)]
+    overlaps = [iou(load_mask(path, 1), VIDEO.truth(index, 1)) for index, path in enumerate(masks)]
+    assert load_mask(masks[0], 1).shape == VIDEO.size_hw
+    assert min(overlaps) > 0.5
+
+
+def test_track_writes_the_report_of_the_contract(tracked: Path) -> None:
+    report = json.loads((tracked / "result.json").read_text())
+    assert report["profile"] == "compact"
+    assert report["frames"] == 6
+    assert report["size"] == [96, 128]
+    assert set(report["timing"]) == {"total_s", "segment_s", "track_s", "decode_s"}
+    assert [(each["id"], each["label"]) for each in report["objects"]] == [(1, "red"), (2, "blue")]
+    for each in report["objects"]:
+        assert [row["frame"] for row in each["frames"]] == list(range(6))
+        for row in each["frames"]:
+            assert set(row) == {"frame", "quality", "area", "refined", "source"}
+            assert 0 <= row["quality"] <= 1
+            assert row["area"] == np.count_nonzero(load_mask(tracked / "masks" / f"{row['frame']:05d}.png", each["id"]))
+    assert [row["source"] for row in report["objects"][1]["frames"]][1:4] == ["propagated", "prompt", "propagated"]
+
+
+def test_track_writes_a_playable_overlay(tracked: Path) -> None:
+    with open_video(tracked / "overlay.mp4") as overlay:
+        assert len(overlay) == 6
+        assert overlay.size_hw == VIDEO.size_hw
+        assert not np.array_equal(overlay[0], VIDEO[0])
+
+
+def test_track_takes_a_mask_image_as_prompts_and_a_range_of_frames(folder: Path, tmp_path: Path) -> None:
+    done = run(
+        "track",
+        folder / "images",
+        "--prompts",
+        folder / "first.png",
+        "--out",
+        tmp_path,
+        "--frames",
+        "1:3",
+        "--no-refine",
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00001.png", "00002.png"]
+    assert [each["id"] for each in json.loads((tmp_path / "result.json").read_text())["objects"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["track", "{folder}/nowhere.mp4", "--prompts", "{folder}/first.png", "--out", "{out}"], "nowhere.mp4"),
+        (["track", "{folder}/first.json", "--prompts", "{folder}/first.png", "--out", "{out}"], "first.json"),
+        (["track", "{folder}/images", "--prompts", "{folder}/none.json", "--out", "{out}"], "none.json"),
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--frames", "x"], "A:B"),
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--frames", "9:"], "0 to 5"),
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--profile", "big"], "big"),
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--device", "gpu9"], "gpu9"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence_not_in_a_traceback(
+    folder: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    done = run(*(each.format(folder=folder, out=tmp_path / "out") for each in arguments))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_profiles_lists_the_embedded_default_as_installed() -> None:
+    done = run("profiles")
+    assert done.returncode == 0
+    assert "compact" in done.stdout
+    assert "yes" in done.stdout
+
+
+def test_help_is_quick_because_it_does_not_import_torch() -> None:
+    script = (
+        "import sys; from typer.testing import CliRunner; from tam_backend.cli import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
