@@ -100,7 +100,7 @@ def box_track_region(
         size_hw: (height, width) of the frames.
         clock: the file's frames -> the editor's.
         quality: 0..1; the region's score.
-        human: keyframes that a human drew; they go back as they are.
+        human: keyframes that a human drew; their boxes go back as they are.
     """
     height, width = size_hw
     drawn: dict[int, tuple[FractionBox, bool]] = {}
