@@ -13,15 +13,13 @@ import os
 import re
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
+from tam_backend.leases import LeaseCache
 from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
 
@@ -49,12 +47,12 @@ class VideoRecord:
     fps: float | None
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _OpenVideo:
+    """A decoder, which one thread at a time may use."""
+
     source: VideoSource
     lock: threading.Lock = field(default_factory=threading.Lock)
-    users: int = 0
-    evicted: bool = False
 
 
 class VideoLibrary:
@@ -70,9 +68,7 @@ class VideoLibrary:
     def __init__(self, data_dir: Path, open_limit: int = 4) -> None:
         self._videos_dir = data_dir / "videos"
         self._secret_path = data_dir / "secret"
-        self._open_limit = open_limit
-        self._open: OrderedDict[str, _OpenVideo] = OrderedDict()
-        self._lock = threading.Lock()
+        self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
 
     def register(self, path: Path) -> VideoRecord:
@@ -136,16 +132,12 @@ class VideoLibrary:
                 f"{record.path.name} has no frame {index}; it has {record.frames}, counted from 0.",
                 "Import the video again if it was replaced.",
             )
-        with self._leased(record) as entry, entry.lock:
-            return entry.source[index]
+        with self._open.lend(video_id, lambda: _OpenVideo(open_video(record.path))) as video, video.lock:
+            return video.source[index]
 
     def close(self) -> None:
         """Close the decoders that nobody is reading from; the others close when their reader is done."""
-        with self._lock:
-            idle = [entry for entry in self._open.values() if self._evict(entry)]
-            self._open.clear()
-        for entry in idle:
-            entry.source.close()
+        self._open.clear()
 
     def frame_url(self, base: str, video_id: str, index: int) -> str:
         """Return the signed URL of a frame (0-based) under the server's address `base`."""
@@ -193,47 +185,6 @@ class VideoLibrary:
         if match is None or not self.video_signature_fits(match[1], signature):
             return None
         return self.get(match[1]).path
-
-    @contextmanager
-    def _leased(self, record: VideoRecord) -> Iterator[_OpenVideo]:
-        """Lend the open decoder of a video, opening it if need be; one that was evicted closes with its last user."""
-        with self._lock:
-            entry = self._open.get(record.id)
-            if entry is not None:
-                self._open.move_to_end(record.id)
-                entry.users += 1
-        if entry is None:
-            entry = self._add(record)
-        try:
-            yield entry
-        finally:
-            with self._lock:
-                entry.users -= 1
-                closing = entry.evicted and entry.users == 0
-            if closing:
-                entry.source.close()
-
-    def _add(self, record: VideoRecord) -> _OpenVideo:
-        # Opened outside of the lock: indexing a long video takes seconds, and other videos' frames must not wait.
-        opened = _OpenVideo(open_video(record.path))
-        unwanted: list[_OpenVideo] = []
-        with self._lock:
-            entry = self._open.setdefault(record.id, opened)
-            if entry is not opened:
-                unwanted.append(opened)
-            entry.users += 1
-            while len(self._open) > self._open_limit:
-                _, oldest = self._open.popitem(last=False)
-                if self._evict(oldest):
-                    unwanted.append(oldest)
-        for idle in unwanted:
-            idle.source.close()
-        return entry
-
-    @staticmethod
-    def _evict(entry: _OpenVideo) -> bool:
-        entry.evicted = True
-        return entry.users == 0
 
     def _signature(self, video_id: str, what: str) -> str:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
