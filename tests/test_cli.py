@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from synthetic import MovingDiscs, iou
-from tam_backend.export import load_mask, save_index_mask
 
 from tam_backend import open_video
+from tam_backend.export import load_mask, save_index_mask
 
 VIDEO = MovingDiscs(frames=6, starts_xy=((30, 40), (90, 60)), steps_xy=((4, 1), (-3, 0)))
 

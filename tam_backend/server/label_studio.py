@@ -16,18 +16,17 @@ class LabelStudioAccess:
     """
 
     def __init__(self, settings: Settings) -> None:
-        key = settings.label_studio_api_key.get_secret_value()
-        url = settings.label_studio_url
-        self._fixed = bool(url)
-        self._client = LabelStudioClient(url, key) if url and key else None
+        self._url = settings.label_studio_url
+        self._key = settings.label_studio_api_key.get_secret_value()
+        self._client = LabelStudioClient(self._url, self._key) if self._url and self._key else None
         self._lock = threading.Lock()
 
     def learn(self, url: str, access_token: str) -> None:
-        """Take what Label Studio told at /setup, unless the settings name an address."""
-        if self._fixed or not access_token:
+        """Take what Label Studio told at /setup, as far as the settings say nothing."""
+        if self._key or not access_token:
             return
         with self._lock:
-            self._client = LabelStudioClient(url, access_token)
+            self._client = LabelStudioClient(self._url or url, access_token)
 
     def authorization(self) -> Mapping[str, str]:
         """Return headers for Label Studio; empty where no key is known."""

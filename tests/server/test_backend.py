@@ -1,0 +1,441 @@
+"""What an annotator's actions are answered with. The networks are stand-ins that follow colours; the rest is real."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from colour_models import ColourModels
+from fake_backend import make_settings
+from synthetic import MovingDiscs, iou
+
+from tam_backend.engine import TrackAnything
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    LabelConfigError,
+    MediaForbiddenError,
+    PayloadError,
+    PromptOffFrameError,
+    WeightsError,
+)
+from tam_backend.export import OverlayWriter
+from tam_backend.labelstudio.encoding import decode_bitmask, decode_brush
+from tam_backend.server.backend import Backend
+from tam_backend.types import BoolMask
+
+VIDEO = MovingDiscs(frames=10, starts_xy=((30, 40), (100, 64)), steps_xy=((3, 1), (-3, 0)))
+CONFIG = """<View><Image name="pages" valueList="$frames"/>
+<{0}Labels name="masks" toName="pages" smart="false"><Label value="Rabbit"/><Label value="Bird"/></{0}Labels>
+<KeyPointLabels name="clicks" toName="pages" smart="true"><Label value="Rabbit"/><Label value="Bird"/>
+<Label value="Propagate"/></KeyPointLabels>
+<RectangleLabels name="boxes" toName="pages" smart="true"><Label value="Rabbit"/><Label value="Bird"/></RectangleLabels>
+</View>"""
+BRUSH, BITMASK = CONFIG.format("Brush"), CONFIG.format("Bitmask")
+VIDEO_CONFIG = """<View><Labels name="kind" toName="clip"><Label value="Rabbit"/></Labels>
+<Video name="clip" value="$video" framerate="24"/><VideoRectangle name="track" toName="clip" smart="true"/></View>"""
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    monkeypatch.setattr(TrackAnything, "load", lambda *_: TrackAnything(ColourModels().models()))
+    yield Backend(make_settings(tmp_path / "data"))
+
+
+@pytest.fixture
+def data(backend: Backend, tmp_path: Path) -> dict[str, Any]:
+    """A task's data, as `tam-backend import` makes it."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index, frame in enumerate(VIDEO):
+        cv2.imwrite(str(folder / f"{index}.png"), frame[..., ::-1])
+    record = backend.library.register(folder)
+    return {"frames": [backend.library.frame_url("http://x", record.id, index) for index in range(VIDEO.frames)]}
+
+
+def never() -> bool:
+    return False
+
+
+def point(
+    frame: int, label: str, disc: int = 1, *, positive: bool = True, name: str = "p1", dx: float = 0
+) -> dict[str, Any]:
+    x, y = VIDEO.centre(frame, disc)
+    return region(
+        "clicks", "keypointlabels", frame, {"x": 100 * (x + dx) / VIDEO.width, "y": 100 * y / VIDEO.height, "width": 0.3},
+        label, name, is_positive=positive,
+    )  # fmt: skip
+
+
+def box(frame: int, label: str, disc: int = 1, name: str = "b1") -> dict[str, Any]:
+    (x, y), r = VIDEO.centre(frame, disc), VIDEO.radius
+    value = {
+        "x": 100 * (x - r) / VIDEO.width, "y": 100 * (y - r) / VIDEO.height,
+        "width": 200 * r / VIDEO.width, "height": 200 * r / VIDEO.height, "rotation": 0,
+    }  # fmt: skip
+    return region("boxes", "rectanglelabels", frame, value, label, name)
+
+
+def region(
+    tag: str, kind: str, frame: int, value: Mapping[str, Any], label: str, name: str, **more: Any
+) -> dict[str, Any]:
+    return {
+        "id": name, "from_name": tag, "to_name": "pages", "type": kind, "item_index": frame, "image_rotation": 0,
+        "original_width": VIDEO.width, "original_height": VIDEO.height, "value": {**value, kind: [label]}, **more,
+    }  # fmt: skip
+
+
+def predict(
+    backend: Backend,
+    data: Mapping[str, Any],
+    *clicked: Mapping[str, Any],
+    drafts: list[dict[str, Any]] | None = None,
+    annotations: list[dict[str, Any]] | None = None,
+    config: str = BRUSH,
+    batch: bool = False,
+    task: int = 1,
+    cancelled: Callable[[], bool] = never,
+) -> list[dict[str, Any]]:
+    sent = {"id": task, "data": data, "annotations": annotations or []}
+    if drafts is not None:
+        sent["drafts"] = drafts
+    payload = {
+        "tasks": [sent],
+        "project": "7.123",
+        "label_config": config,
+        "params": {"context": None if batch else {"result": list(clicked)}},
+    }
+    [answer] = backend.predict(json.loads(json.dumps(payload)), cancelled=cancelled)
+    assert answer["model_version"] == backend.model_version
+    results: list[dict[str, Any]] = answer["result"]
+    return results
+
+
+def mask_of(result: Mapping[str, Any]) -> BoolMask:
+    if "imageDataURL" in result["value"]:
+        return decode_bitmask(result["value"]["imageDataURL"])
+    return decode_brush(result["value"]["rle"], (result["original_height"], result["original_width"]))
+
+
+def by_frame(results: list[dict[str, Any]], label: str = "Rabbit") -> dict[int, dict[str, Any]]:
+    return {each["item_index"]: each for each in results if each["value"]["brushlabels"] == [label]}
+
+
+def draft(*results: Mapping[str, Any], updated_at: str = "2999-01-01T00:00:00Z") -> list[dict[str, Any]]:
+    return [{"id": 1, "result": list(results), "updated_at": updated_at}]
+
+
+PROPAGATE = point(0, "Propagate", name="go")
+
+
+def test_a_click_is_answered_with_the_mask_of_that_page_only(backend: Backend, data: dict[str, Any]) -> None:
+    [result] = predict(backend, data, point(4, "Bird", disc=2))
+    assert (result["item_index"], result["from_name"], result["type"]) == (4, "masks", "brushlabels")
+    assert result["value"]["brushlabels"] == ["Bird"]
+    assert (result["original_width"], result["original_height"]) == (128, 96)
+    assert iou(mask_of(result), VIDEO.truth(4, 2)) > 0.95
+    assert 0 <= result["score"] <= 1
+
+
+def test_a_negative_click_changes_the_same_region(backend: Backend, data: dict[str, Any]) -> None:
+    [first] = predict(backend, data, point(4, "Rabbit"))
+    [second] = predict(backend, data, point(4, "Rabbit"), point(4, "Rabbit", positive=False, name="n", dx=5))
+    assert second["id"] == first["id"]
+    assert 0 < mask_of(second).sum() < mask_of(first).sum()
+
+
+def test_taking_the_negative_click_back_gives_the_first_mask_again(backend: Backend, data: dict[str, Any]) -> None:
+    [first] = predict(backend, data, point(4, "Rabbit"))
+    predict(backend, data, point(4, "Rabbit"), point(4, "Rabbit", positive=False, name="n", dx=5))
+    [again] = predict(backend, data, point(4, "Rabbit"))
+    assert again == first
+
+
+def test_a_box_is_a_prompt_too(backend: Backend, data: dict[str, Any]) -> None:
+    [result] = predict(backend, data, box(2, "Rabbit"))
+    assert iou(mask_of(result), VIDEO.truth(2)) > 0.95
+
+
+def test_bitmask_configs_get_bitmasks(backend: Backend, data: dict[str, Any]) -> None:
+    [result] = predict(backend, data, point(3, "Rabbit"), config=BITMASK)
+    assert result["type"] == "bitmasklabels"
+    assert iou(mask_of(result), VIDEO.truth(3)) > 0.95
+
+
+def test_two_clicks_on_two_things_with_one_label_are_two_objects(backend: Backend, data: dict[str, Any]) -> None:
+    [first] = predict(backend, data, point(4, "Rabbit", name="first"))
+    [second] = predict(backend, data, point(4, "Rabbit", disc=2, name="second"), drafts=draft(first))
+    assert second["id"] != first["id"]
+
+
+def test_propagate_answers_with_the_object_on_every_page(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    results = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    masks = by_frame(results)
+    assert sorted(masks) == list(range(10))
+    assert masks[4]["id"] == clicked["id"]
+    assert np.array_equal(mask_of(masks[4]), mask_of(clicked))
+    assert all(iou(mask_of(masks[frame]), VIDEO.truth(frame)) > 0.75 for frame in masks)
+    assert len({each["id"] for each in results}) == 10
+
+
+def test_propagate_works_before_the_editor_has_saved_the_accepted_mask(backend: Backend, data: dict[str, Any]) -> None:
+    predict(backend, data, point(4, "Rabbit"))
+    assert len(predict(backend, data, PROPAGATE, drafts=[])) == 10
+
+
+def test_a_mask_that_was_not_accepted_is_forgotten_once_a_later_draft_lacks_it(
+    backend: Backend, data: dict[str, Any]
+) -> None:
+    predict(backend, data, point(4, "Rabbit"))
+    with pytest.raises(InvalidInputError, match="nothing to propagate"):
+        predict(backend, data, PROPAGATE, drafts=draft())
+
+
+def test_several_objects_with_several_labels_keep_their_names_and_places(
+    backend: Backend, data: dict[str, Any]
+) -> None:
+    [rabbit] = predict(backend, data, point(1, "Rabbit", name="r"))
+    [bird] = predict(backend, data, point(6, "Bird", disc=2, name="b"), drafts=draft(rabbit))
+    results = predict(backend, data, PROPAGATE, drafts=draft(rabbit, bird))
+    rabbits, birds = by_frame(results, "Rabbit"), by_frame(results, "Bird")
+    assert sorted(rabbits) == sorted(birds) == list(range(10))
+    assert rabbits[1]["id"] == rabbit["id"]
+    assert birds[6]["id"] == bird["id"]
+    for frame in range(10):
+        assert iou(mask_of(birds[frame]), VIDEO.truth(frame, 2)) > 0.7
+        assert not (mask_of(birds[frame]) & mask_of(rabbits[frame])).any()
+
+
+def test_what_a_human_drew_or_changed_is_law_and_is_never_sent_back(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    first = by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
+    edited = dict(first[5], origin="prediction-changed")
+    results = predict(backend, data, PROPAGATE, drafts=draft(*(first | {5: edited}).values()))
+    assert sorted(by_frame(results)) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+
+
+def test_propagated_masks_that_were_left_alone_are_no_keyframes(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    first = by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
+    again = by_frame(predict(backend, data, PROPAGATE, drafts=draft(*first.values())))
+    assert {frame: each["meta"] for frame, each in again.items()} == {
+        frame: each["meta"] for frame, each in first.items()
+    }
+    assert again[5]["meta"] != first[0]["meta"]
+
+
+def test_a_batch_call_without_prompts_is_answered_at_once_without_opening_the_media(backend: Backend) -> None:
+    assert predict(backend, {"frames": ["http://nowhere.invalid/0.jpg"]}, batch=True) == []
+
+
+def test_a_batch_call_with_a_drawn_mask_tracks_it(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    drawn = {key: value for key, value in clicked.items() if key not in ("origin", "meta", "score")} | {"id": "hand"}
+    results = predict(backend, data, batch=True, annotations=[{"id": 3, "result": [drawn]}])
+    assert sorted(by_frame(results)) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_one_bad_task_of_a_batch_does_not_lose_the_others(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    annotation = [{"id": 3, "result": [clicked]}]
+    tasks = [
+        {"id": 1, "data": {"frames": ["http://nowhere.invalid/0.jpg"]}, "annotations": annotation},
+        {"id": 2, "data": data, "annotations": annotation},
+    ]
+    payload = {"tasks": tasks, "project": "7.1", "label_config": BRUSH, "params": {"context": None}}
+    bad, good = backend.predict(payload, cancelled=never)
+    assert bad["result"] == []
+    assert len(good["result"]) == 10
+    assert backend.problems.recent()[0].type == "MediaForbiddenError"
+
+
+def test_taking_back_the_last_prompt_is_answered_with_nothing(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    assert predict(backend, data, drafts=draft(clicked)) == []
+
+
+def test_a_propagation_that_runs_out_of_time_says_so_and_goes_on_next_time(
+    backend: Backend, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    monkeypatch.setattr("tam_backend.server.backend.ENCODE_S", backend.settings.time_budget_s / 4)
+    first = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    assert 0 < len(first) < 10
+    assert backend.jobs.all()[0].state == "stopped"
+    [problem] = backend.problems.recent()
+    assert f"Stopped after {len(first)} of 10 frames" in problem.message
+    assert "Propagate again" in problem.remedy
+    monkeypatch.undo()
+    monkeypatch.setattr(TrackAnything, "session", None)  # going on needs no new session
+    second = predict(backend, data, PROPAGATE, drafts=draft(*first))
+    assert sorted(by_frame(second)) == list(range(10))
+    assert backend.jobs.all()[0].frames_done == 10 - len(first)
+
+
+def test_a_client_that_hangs_up_ends_the_work_but_loses_nothing(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    calls = []
+
+    def hangs_up_after_three() -> bool:
+        calls.append(1)
+        return len(calls) > 3
+
+    with pytest.raises(CancelledError, match="3 of 10 frames of task 1 are kept"):
+        predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=hangs_up_after_three)
+    assert backend.jobs.all()[0].state == "cancelled"
+    assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 10
+    assert backend.jobs.all()[0].frames_done == 7
+
+
+def test_a_job_that_is_cancelled_answers_with_what_it_has(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+
+    def cancels_the_job() -> bool:
+        job = backend.jobs.all()[0]
+        if job.frames_done == 4:
+            job.cancel()
+        return False
+
+    results = predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=cancels_the_job)
+    assert len(results) == 4
+    assert backend.jobs.all()[0].state == "cancelled"
+
+
+def test_a_click_is_answered_while_the_same_task_is_propagated(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    answered = threading.Event()
+
+    def waits_for_the_click() -> bool:
+        return not answered.wait(20)
+
+    work = threading.Thread(
+        target=predict,
+        args=(backend, data, PROPAGATE),
+        kwargs={"drafts": draft(clicked), "cancelled": waits_for_the_click},
+    )
+    work.start()
+    while not backend.jobs.running:
+        pass
+    assert len(predict(backend, data, point(3, "Bird", disc=2, name="b"))) == 1
+    answered.set()
+    work.join(30)
+    assert backend.jobs.all()[0].state == "done"
+
+
+def test_two_propagations_of_one_task_share_the_work(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    results: list[list[dict[str, Any]]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(predict(backend, data, PROPAGATE, drafts=draft(clicked))))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results[0] == results[1]
+    assert sorted(job.frames_done for job in backend.jobs.all()) == [0, 10]
+
+
+def test_a_box_on_a_video_becomes_a_track_of_boxes(backend: Backend, tmp_path: Path) -> None:
+    with OverlayWriter(tmp_path / "clip.mp4", VIDEO.size_hw, 24) as writer:
+        for frame in VIDEO:
+            writer.write(frame, {})
+    record = backend.library.register(tmp_path / "clip.mp4")
+    (x, y), r = VIDEO.centre(3), VIDEO.radius
+    drawn = {
+        "id": "v1", "from_name": "track", "to_name": "clip", "type": "videorectangle",
+        "value": {"framesCount": 10, "duration": 10 / 24, "labels": ["Rabbit"], "sequence": [
+            {"frame": 4, "enabled": True, "rotation": 0, "time": 4 / 24, "x": 100 * (x - r) / 128,
+             "y": 100 * (y - r) / 96, "width": 200 * r / 128, "height": 200 * r / 96}]},
+    }  # fmt: skip
+    [result] = predict(backend, {"video": backend.library.video_url("http://x", record.id)}, drawn, config=VIDEO_CONFIG)
+    assert (result["id"], result["type"], result["value"]["labels"]) == ("v1", "videorectangle", ["Rabbit"])
+    sequence = {each["frame"]: each for each in result["value"]["sequence"]}
+    assert sorted(sequence) == list(range(1, 11))
+    assert sequence[4]["x"] == drawn["value"]["sequence"][0]["x"]
+    for frame, each in sequence.items():
+        x, y = VIDEO.centre(frame - 1)
+        assert each["x"] + each["width"] / 2 == pytest.approx(100 * x / 128, abs=2)
+        assert each["y"] + each["height"] / 2 == pytest.approx(100 * y / 96, abs=2)
+
+
+def clicked_at(frame: int, value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"params": {"context": {"result": [region("clicks", "keypointlabels", frame, value, "Rabbit", "p")]}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"label_config": "<View><Text name='t' value='$t'/></View>"}, LabelConfigError, ""),
+        ({"label_config": "<View>"}, LabelConfigError, ""),
+        ({"tasks": [{"id": 1, "data": {}}]}, PayloadError, "no 'frames' in its data"),
+        ({"tasks": [{"id": 1, "data": {"frames": ["http://no.invalid/0.jpg"]}}]}, MediaForbiddenError, "TAM_MEDIA_HOSTS"),
+        ({"tasks": [{"id": 1, "data": {"frames": ["file:///etc/passwd"]}}]}, MediaForbiddenError, "TAM_MEDIA_DIRS"),
+        ({"tasks": []}, PayloadError, "one task, not 0"),
+        (clicked_at(0, {"x": 900, "y": 5}), PromptOffFrameError, "outside frame 0"),
+        (clicked_at(77, {"x": 9, "y": 5}), InvalidInputError, "frames 0 to 9"),
+        (clicked_at(0, {"x": "9"}), PayloadError, ""),
+    ],
+)  # fmt: skip
+def test_bad_requests_get_a_sentence_and_the_next_one_is_served(
+    backend: Backend, data: dict[str, Any], change: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    good = {
+        "tasks": [{"id": 1, "data": data}],
+        "project": "7.1",
+        "label_config": BRUSH,
+        "params": {"context": {"result": [point(4, "Rabbit")]}},
+    }
+    with pytest.raises(error) as raised:
+        backend.predict(good | change, cancelled=never)
+    assert says in str(raised.value)
+    assert len(backend.predict(good, cancelled=never)[0]["result"]) == 1
+
+
+def test_networks_that_cannot_be_loaded_fail_each_request_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> TrackAnything:
+        raise WeightsError("The weights are damaged.", "Install the package again.")
+
+    monkeypatch.setattr(TrackAnything, "load", fails)
+    broken = Backend(make_settings(tmp_path / "data"))
+    for _ in range(2):
+        with pytest.raises(WeightsError, match="damaged"):
+            predict(broken, {"frames": ["data:,"]}, point(0, "Rabbit"))
+    assert broken.describe()["ready"] is False
+
+
+def test_a_request_that_comes_while_the_networks_load_waits_only_as_long_as_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = threading.Event()
+    monkeypatch.setattr(TrackAnything, "load", lambda *_: loaded.wait(20) and TrackAnything(ColourModels().models()))
+    slow = Backend(make_settings(tmp_path / "data", time_budget_s=0.2))
+    with pytest.raises(BusyError, match="still being loaded"):
+        predict(slow, {"frames": ["data:,"]}, point(0, "Rabbit"))
+    loaded.set()
+
+
+def test_setup_learns_where_label_studio_is_and_checks_the_config(backend: Backend) -> None:
+    said = {"schema": BRUSH, "hostname": "http://ls.example:8080", "access_token": "a" * 40}
+    assert backend.setup(said) == backend.model_version
+    assert backend._label_studio.authorization() == {"Authorization": f"Token {'a' * 40}"}
+    with pytest.raises(LabelConfigError):
+        backend.setup({"schema": "<View/>"})
+
+
+def test_a_key_of_the_settings_is_never_used_for_an_address_learnt_from_a_request(tmp_path: Path) -> None:
+    careful = Backend(make_settings(tmp_path / "data", label_studio_api_key="b" * 40))
+    careful.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": ""})
+    careful.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": "c" * 40})
+    assert careful._label_studio.authorization() == {}
