@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import sys
@@ -59,7 +58,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(256)
     except OSError as error:
         raise InvalidInputError(
-            f"Cannot listen on {host}, port {port}: {os.strerror(error.errno) if error.errno else error}.",
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}.",
             "Something else may run there: choose another --port (0 = any free one), or check --host.",
         ) from None
     return listener

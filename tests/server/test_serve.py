@@ -1,7 +1,6 @@
 """`serve` as a process: it says where it is, stops when told, and fails with a sentence."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -11,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fake_backend import PREDICT
+from fake_backend import PREDICT, make_settings
 from live_servers import REPOSITORY, free_port, process, request, wait_for
+
+from tam_backend.errors import InvalidInputError
+from tam_backend.server.serve import serve
 
 SCRIPT = str(Path(__file__).with_name("serve_fake.py"))
 
@@ -75,14 +77,15 @@ def run(port: int, tmp_path: Path, **environment: str) -> subprocess.CompletedPr
 
 def test_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        done = run(other.getsockname()[1], tmp_path)
-    assert done.returncode != 0
-    assert re.search(r"Cannot listen on 127\.0\.0\.1, port \d+: Address already in use\. .*--port", done.stderr)
+        settings = make_settings(tmp_path, port=other.getsockname()[1])
+        with pytest.raises(InvalidInputError, match=r"on 127\.0\.0\.1, port \d+: Address already in use\. .*--port"):
+            serve(settings)
 
 
-def test_host_that_is_not_ours_is_named(tmp_path: Path) -> None:
-    done = run(0, tmp_path, SERVE_HOST="192.0.2.1")
-    assert "Cannot listen on 192.0.2.1, port 0: Cannot assign requested address." in done.stderr
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_host_that_is_not_ours_is_named(tmp_path: Path, host: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"Cannot listen on {host}, port 0: "):
+        serve(make_settings(tmp_path, host=host, port=0))
 
 
 def test_app_that_cannot_start_ends_with_its_sentence_once(tmp_path: Path) -> None:
