@@ -68,10 +68,8 @@ def point(
     frame: int, label: str, disc: int = 1, *, positive: bool = True, name: str = "p1", dx: float = 0
 ) -> dict[str, Any]:
     x, y = VIDEO.centre(frame, disc)
-    return region(
-        "clicks", "keypointlabels", frame, {"x": 100 * (x + dx) / VIDEO.width, "y": 100 * y / VIDEO.height, "width": 0.3},
-        label, name, is_positive=positive,
-    )  # fmt: skip
+    value = {"x": 100 * (x + dx) / VIDEO.width, "y": 100 * y / VIDEO.height, "width": 0.3}
+    return region("clicks", "keypointlabels", frame, value, label, name, is_positive=positive)
 
 
 def box(frame: int, label: str, disc: int = 1, name: str = "b1") -> dict[str, Any]:
@@ -378,7 +376,7 @@ def clicked_at(frame: int, value: Mapping[str, Any]) -> dict[str, Any]:
         ({"label_config": "<View><Text name='t' value='$t'/></View>"}, LabelConfigError, ""),
         ({"label_config": "<View>"}, LabelConfigError, ""),
         ({"tasks": [{"id": 1, "data": {}}]}, PayloadError, "no 'frames' in its data"),
-        ({"tasks": [{"id": 1, "data": {"frames": ["http://no.invalid/0.jpg"]}}]}, MediaForbiddenError, "TAM_MEDIA_HOSTS"),
+        ({"tasks": [{"id": 1, "data": {"frames": ["http://a.invalid/"]}}]}, MediaForbiddenError, "TAM_MEDIA_HOSTS"),
         ({"tasks": [{"id": 1, "data": {"frames": ["file:///etc/passwd"]}}]}, MediaForbiddenError, "TAM_MEDIA_DIRS"),
         ({"tasks": []}, PayloadError, "one task, not 0"),
         (clicked_at(0, {"x": 900, "y": 5}), PromptOffFrameError, "outside frame 0"),
