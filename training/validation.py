@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmarks.clips import find_clips
-from benchmarks.quality import click_rows, mean_rows, print_clicks, print_tracking, track, tracking_rows
+from benchmarks.quality import TrackingRow, click_rows, mean_rows, print_clicks, print_tracking, track, tracking_rows
 from tam_backend import TrackAnything
 from tam_backend.models.protocols import Models
 from tam_backend.models.segmenters.compact import CompactSegmenter
@@ -108,7 +108,9 @@ def main() -> None:
     load_network(tracker, options.tracker)
     tam, clips = assemble(segmenter, tracker), find_clips(options.folders)
     if options.only != "clicks":
-        rows = [row for clip in clips for row in tracking_rows(clip, "tracker", track(tam, clip, options.clicks))]
+        rows: list[TrackingRow] = []
+        for clip in clips:
+            rows += tracking_rows(clip, "tracker", track(tam, clip, options.clicks))
         print_tracking(rows)
     if options.only != "tracking":
         print_clicks([click_rows(tam, clip) for clip in clips])
