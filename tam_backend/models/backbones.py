@@ -74,7 +74,7 @@ class MobileNetV2(nn.Module):
         Args:
             image: (B, 3, H, W) normalised; H and W multiples of 32.
         """
-        x = nn.functional.relu6(self.stem(image.contiguous(memory_format=torch.channels_last)))
+        x = nn.functional.relu6(self.stem(image.contiguous(memory_format=torch.channels_last)), inplace=True)
         stages: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -96,6 +96,6 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        hidden = x if self.expand is None else nn.functional.relu6(self.expand(x))
-        out: Tensor = self.project(nn.functional.relu6(self.depthwise(hidden)))
+        hidden = x if self.expand is None else nn.functional.relu6(self.expand(x), inplace=True)
+        out: Tensor = self.project(nn.functional.relu6(self.depthwise(hidden), inplace=True))
         return x + out if self.adds_input else out

@@ -16,7 +16,7 @@ from tam_backend.models.devices import fast_precision
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
-from tam_backend.models.segmenters.clicks import click_discs, honour_clicks
+from tam_backend.models.segmenters.clicks import click_discs, connected_to_clicks, honour_clicks
 from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
 from tam_backend.types import BoolMask, Point, RgbFrame
 
@@ -112,24 +112,23 @@ class CompactSegmenter:
         if prompts.box is not None:
             mask &= inside_box(prompts.box, frame.size_hw)
         mask = honour_clicks(mask, full, prompts.points)
+        if prompts.box is None and prompts.mask_logits is None:
+            mask = connected_to_clicks(mask, prompts.points)
         return Segmentation(mask=mask, logits=logits.float(), predicted_iou=_soft_iou(full, mask))
 
     def _answer(self, frame: _Frame, prompts: SegmenterPrompts) -> Tensor:
-        earlier = torch.zeros(1, 1, *frame.padded_hw, device=self._device)
+        """Return (1, 1, padded h, padded w) probabilities."""
+        clicks = _first_positive_first(prompts.points)
         if prompts.mask_logits is not None:
-            earlier = self._earlier_mask(frame, prompts.mask_logits)
-        given = sorted(prompts.points, key=lambda point: not point.positive)[:1]
-        rest = list(prompts.points)
-        if given:
-            rest.remove(given[0])
+            probability = self._earlier_mask(frame, prompts.mask_logits)
+        elif prompts.box is not None:
+            probability = box_prior(prompts.box, frame.size_hw, frame.input_hw, frame.padding, self._device)
+        else:
+            probability = torch.zeros(1, 1, *frame.padded_hw, device=self._device)
         if prompts.box is not None:
-            clicks = (*box_clicks(prompts.box, frame.size_hw), *given, *rest)
-            if prompts.mask_logits is None:
-                earlier = box_prior(prompts.box, frame.size_hw, frame.input_hw, frame.padding, self._device)
-            probability = self._decode(frame, clicks[: len(clicks) - len(given) - len(rest)], earlier)
-            return self._decode(frame, clicks, probability) if prompts.points else probability
-        clicks = (*given, *rest)
-        probability = earlier
+            around = box_clicks(prompts.box, frame.size_hw)
+            probability = self._decode(frame, around, probability)
+            return self._decode(frame, (*around, *clicks), probability) if clicks else probability
         for count in _rounds(len(clicks)):
             probability = self._decode(frame, clicks[:count], probability)
         return probability
@@ -164,6 +163,12 @@ def _as_features(encoded: EncodedFrames) -> dict[str, Tensor]:
 def _frame_of(embedding: FrameEmbedding) -> _Frame:
     padding = Padding.to_stride(embedding.input_hw, ClickNetwork.STRIDE)
     return _Frame(embedding.size_hw, embedding.input_hw, padding, EncodedFrames(**embedding.features))
+
+
+def _first_positive_first(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Move the first positive point to the front: the network cannot start from what the object is not."""
+    first = next((point for point in points if point.positive), None)
+    return tuple(points) if first is None else (first, *(point for point in points if point is not first))
 
 
 def _rounds(clicks: int) -> list[int]:

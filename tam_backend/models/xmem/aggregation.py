@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_LEAST_PROBABILITY = 1e-7
 
-def with_background(logits: Tensor) -> Tensor:
-    """Let objects compete for every pixel.
 
-    The background has logit 0, so one object alone keeps the sigmoid that its network was trained with. (XMem's own
-    rule, logit of prod(1 - p), squares the odds of a single object.)
+def soft_aggregate(logits: Tensor) -> Tensor:
+    """Let objects compete for every pixel: XMem's rule.
+
+    The background is what no object claims, prod(1 - p); all enter a softmax by their logits.
 
     Args:
         logits: (O, H, W) float32.
@@ -18,7 +19,9 @@ def with_background(logits: Tensor) -> Tensor:
     Returns:
         (1 + O, H, W) float32; sums to 1 at every pixel, background first.
     """
-    return torch.cat([torch.zeros_like(logits[:1]), logits]).softmax(0)
+    objects = torch.sigmoid(logits)
+    background = (1 - objects).prod(0, keepdim=True)
+    return torch.cat([background, objects]).logit(eps=_LEAST_PROBABILITY).softmax(0)
 
 
 def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: list[int]) -> Tensor:

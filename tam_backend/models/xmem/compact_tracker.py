@@ -14,7 +14,7 @@ from tam_backend.models.devices import fast_precision
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import MemoryReading, TrackingStep
 from tam_backend.models.xmem.affinity import memory_rows, query_rows
-from tam_backend.models.xmem.aggregation import overrule, with_background
+from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
 from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
 
@@ -198,7 +198,7 @@ class CompactTracker:
             logits, sensory = self._network.decode(frame, readout, sensory, before[:, None], others[:, None])
         self._sensory.update(zip(predicted, sensory, strict=True))
         full = functional.interpolate(logits, padded_hw, mode="bilinear", align_corners=False)[:, 0]
-        return with_background(full), reading
+        return soft_aggregate(full), reading
 
     def _memorise(self, bank: MemoryBank, frame: TrackedFrame, ids: Sequence[int], for_good: set[int]) -> None:
         """Store the frame: for good for some objects, as a working or the last frame for the others."""

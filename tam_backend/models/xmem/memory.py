@@ -151,11 +151,12 @@ class MemoryBank:
         radii = [self._rules.window_radius(now - frame.time) if windowed else None for frame, windowed in frames]
         for start in range(0, queries.shape[0], _QUERY_CHUNK):
             cells = torch.arange(start, min(start + _QUERY_CHUNK, queries.shape[0]), device=queries.device)
+            distance = _distance_cells(cells, grid_hw)
             scores = similarity(queries[start : start + _QUERY_CHUNK], rows)
             for index, radius in enumerate(radii):
                 if radius is not None and radius < max(grid_hw) - 1:
                     within = scores[:, index * columns_of.shape[1] : (index + 1) * columns_of.shape[1]]
-                    within.masked_fill_(_outside_window(cells, grid_hw, radius), -torch.inf)
+                    within.masked_fill_(distance > radius, -torch.inf)
             for held in groups:
                 columns = None if len(held) == len(frames) else columns_of[list(held)].flatten()
                 top = top_k_softmax(scores if columns is None else scores[:, columns], self._rules.top_k)
@@ -183,14 +184,14 @@ def _without(frames: Iterable[MemoryFrame], object_id: int) -> list[MemoryFrame]
     return [rest for rest in (frame.without(object_id) for frame in frames) if rest.values]
 
 
-def _outside_window(cells: Tensor, grid_hw: tuple[int, int], radius: float) -> Tensor:
-    """Return (cells, h * w) bool: the elements of a frame further than `radius` from each cell, by row or column."""
+def _distance_cells(cells: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """Return (cells, h * w) int16: how far each cell is from all of the grid, in rows or columns, the larger."""
     height, width = grid_hw
     rows = torch.arange(height, device=cells.device)
     columns = torch.arange(width, device=cells.device)
-    near_row = ((cells // width)[:, None] - rows).abs() <= radius
-    near_column = ((cells % width)[:, None] - columns).abs() <= radius
-    return ~(near_row[:, :, None] & near_column[:, None, :]).flatten(1)
+    rows_apart = ((cells // width)[:, None] - rows).abs().to(torch.int16)
+    columns_apart = ((cells % width)[:, None] - columns).abs().to(torch.int16)
+    return torch.maximum(rows_apart[:, :, None], columns_apart[:, None, :]).flatten(1)
 
 
 def _joined(chunks: Sequence[TopK]) -> TopK:
