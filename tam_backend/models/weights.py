@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MANIFEST_NAME = "manifest.json"
+_CHUNK_BYTES = 1 << 20
 _REINSTALL = "Install the package again, or bring back the file that it came with."
 
 
@@ -22,16 +23,14 @@ def fingerprint(path: Path) -> str:
     Raises:
         WeightsError: the file cannot be read.
     """
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(path)
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
     except OSError as error:
         raise WeightsError(f"Weights {path} cannot be read: {error.strerror}.", _REINSTALL) from error
-
-
-def _sha256(path: Path) -> str:
-    """What `hashlib.file_digest` does, for Python 3.10."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return digest.hexdigest()
 
 
 def recorded_fingerprint(path: Path) -> str:

@@ -104,7 +104,7 @@ class MemoryBank:
             holding = [i for i, kept in enumerate(self._permanent) if object_id in kept.values]
             if len(holding) > self._rules.permanent_frames:
                 # The second oldest: the first stays.
-                dropped = holding[min(1, len(holding) - 1)]
+                dropped = holding[1]
                 self._permanent[dropped] = self._permanent[dropped].without(object_id)
         self._permanent = [kept for kept in self._permanent if kept.values]
 

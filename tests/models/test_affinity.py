@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
+
+
+def test_similarity_of_one_element_is_the_formula_worked_by_hand() -> None:
+    # s = 3, e = (1, 0.5), k_m = (1, 2), k_q = (3, 4), Ck = 2: -3 (1 * 4 + 0.5 * 4) / sqrt(2)
+    memory = memory_rows(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]]))
+    query = query_rows(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.5]]))
+    torch.testing.assert_close(similarity(query, memory), torch.tensor([[-18 / math.sqrt(2)]]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), elements=st.integers(1, 40), queries=st.integers(1, 9), top_k=st.integers(1, 50))
+def test_reading_equals_a_naive_dense_implementation(seed: int, elements: int, queries: int, top_k: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    key_m, key_q = torch.randn(elements, 5, generator=generator), torch.randn(queries, 5, generator=generator)
+    shrinkage = 1 + torch.rand(elements, 1, generator=generator)
+    selection, values = torch.rand(queries, 5, generator=generator), torch.randn(elements, 3, generator=generator)
+
+    distance = (selection[:, None] * (key_m[None] - key_q[:, None]) ** 2).sum(2)
+    naive = -shrinkage[:, 0] * distance / math.sqrt(5)
+    kept = naive >= naive.sort(1, descending=True).values[:, min(top_k, elements) - 1 :][:, :1]
+    dense = naive.masked_fill(~kept, -torch.inf).softmax(1)
+
+    scores = similarity(query_rows(key_q, selection), memory_rows(key_m, shrinkage))
+    torch.testing.assert_close(scores, naive, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(read_out(top_k_softmax(scores, top_k), values), dense @ values, atol=1e-3, rtol=1e-3)
+
+
+def test_very_dissimilar_elements_do_not_become_nan() -> None:
+    top = top_k_softmax(torch.tensor([[-5000.0, -5001.0, -9000.0]]), 2)
+    torch.testing.assert_close(top.weights, torch.tensor([[1.0, math.exp(-1)]]) / (1 + math.exp(-1)))
+    assert top.indices.tolist() == [[0, 1]]
+
+
+def test_top_k_larger_than_the_memory_reads_all_of_it() -> None:
+    top = top_k_softmax(torch.zeros(2, 3), 30)
+    torch.testing.assert_close(top.weights, torch.full((2, 3), 1 / 3))
+
+
+def test_masked_elements_get_no_weight_and_a_masked_row_reads_nothing() -> None:
+    scores = torch.tensor([[0.0, -torch.inf, -torch.inf], [-torch.inf] * 3])
+    top = top_k_softmax(scores, 2)
+    assert top.weights.tolist() == [[1.0, 0.0], [0.0, 0.0]]

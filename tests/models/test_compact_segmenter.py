@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from tam_backend.errors import InvalidInputError, InvalidPromptError
+from tam_backend.models.padding import Padding
+from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
+from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
+from tam_backend.models.segmenters.clicks import DISC_RADIUS_PX, click_discs, connected_to_clicks, honour_clicks
+from tam_backend.types import BoolMask, Point, RgbFrame
+
+Iou = Callable[[BoolMask, BoolMask], float]
+ON_BALL, OFF_BALL = Point(70.0, 100.0), Point(200.0, 40.0, False)
+BALL_BOX = (34.0, 64.0, 107.0, 137.0)
+
+
+@pytest.fixture(scope="module")
+def ball(scene: Callable[[int], tuple[RgbFrame, BoolMask]]) -> tuple[RgbFrame, BoolMask]:
+    return scene(0)
+
+
+@pytest.fixture(scope="module")
+def embedding(compact: Models, ball: tuple[RgbFrame, BoolMask]) -> FrameEmbedding:
+    return compact.segmenter.encode(ball[0])
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        SegmenterPrompts(points=(ON_BALL,)),
+        SegmenterPrompts(points=(OFF_BALL, ON_BALL)),
+        SegmenterPrompts(box=BALL_BOX),
+        SegmenterPrompts(points=(ON_BALL, OFF_BALL), box=BALL_BOX),
+    ],
+    ids=["click", "negative before positive", "box", "clicks and box"],
+)
+def test_a_plain_object_is_found(
+    prompts: SegmenterPrompts, compact: Models, embedding: FrameEmbedding, ball: tuple[RgbFrame, BoolMask], iou: Iou
+) -> None:
+    answer = compact.segmenter.segment(embedding, prompts)
+    assert answer.mask.dtype == bool
+    assert answer.mask.shape == ball[1].shape
+    assert iou(answer.mask, ball[1]) > 0.75
+    assert 0.5 < answer.predicted_iou <= 1
+
+
+def test_earlier_logits_alone_give_about_the_same_mask_again(
+    compact: Models, embedding: FrameEmbedding, ball: tuple[RgbFrame, BoolMask], iou: Iou
+) -> None:
+    first = compact.segmenter.segment(embedding, SegmenterPrompts(points=(ON_BALL,)))
+    assert first.logits.shape == embedding.input_hw
+    for logits in (first.logits, torch.from_numpy(ball[1]).float()[::4, ::4] * 20 - 10):
+        refined = compact.segmenter.segment(embedding, SegmenterPrompts(points=(ON_BALL,), mask_logits=logits))
+        assert iou(refined.mask, ball[1]) > 0.7
+
+
+def test_mask_given_without_clicks_is_taken_as_the_earlier_mask(
+    compact: Models, embedding: FrameEmbedding, ball: tuple[RgbFrame, BoolMask], iou: Iou
+) -> None:
+    logits = torch.from_numpy(ball[1]).float() * 20 - 10
+    seen = compact.segmenter.segment(embedding, SegmenterPrompts(mask_logits=logits)).mask
+    blank = compact.segmenter.segment(embedding, SegmenterPrompts(mask_logits=torch.full((4, 4), -20.0))).mask
+    assert iou(seen, ball[1]) > iou(blank, ball[1])
+
+
+def test_nothing_outside_a_box_is_answered(compact: Models, embedding: FrameEmbedding) -> None:
+    box = (60.0, 90.0, 90.0, 110.0)  # well within the ball
+    mask = compact.segmenter.segment(embedding, SegmenterPrompts(box=box)).mask
+    assert mask.any()
+    assert not (mask & ~inside_box(box, mask.shape)).any()
+
+
+def test_clicks_hold_whatever_the_network_thinks(compact: Models, embedding: FrameEmbedding) -> None:
+    points = tuple(Point(float(x), float(y), (x + y) % 2 == 0) for x in (9, 70, 131, 250) for y in (8, 99, 100, 190))
+    mask = compact.segmenter.segment(embedding, SegmenterPrompts(points=points)).mask
+    assert [bool(mask[int(p.y), int(p.x)]) for p in points] == [p.positive for p in points]
+
+
+def test_same_prompts_same_answer(compact: Models, embedding: FrameEmbedding) -> None:
+    prompts = SegmenterPrompts(points=(ON_BALL, OFF_BALL))
+    first, second = (compact.segmenter.segment(embedding, prompts) for _ in range(2))
+    assert np.array_equal(first.mask, second.mask)
+    assert torch.equal(first.logits, second.logits)
+    assert first.predicted_iou == second.predicted_iou
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 40), (33, 47), (7, 400)])
+def test_frames_of_any_size_are_answered_at_their_size(size_hw: tuple[int, int], compact: Models) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    embedding = compact.segmenter.encode(frame)
+    answer = compact.segmenter.segment(embedding, SegmenterPrompts(points=(Point(0.0, 0.0),)))
+    assert answer.mask.shape == size_hw
+    assert answer.mask[0, 0]
+    assert answer.logits.shape == embedding.input_hw
+    assert torch.isfinite(answer.logits).all()
+
+
+@pytest.mark.parametrize("points", [(), (OFF_BALL,)])
+def test_prompts_that_do_not_say_where_the_object_is_are_refused(
+    points: tuple[Point, ...], compact: Models, embedding: FrameEmbedding
+) -> None:
+    with pytest.raises(InvalidPromptError):
+        compact.segmenter.segment(embedding, SegmenterPrompts(points=points))
+
+
+def test_mask_logits_must_be_a_plane(compact: Models, embedding: FrameEmbedding) -> None:
+    with pytest.raises(InvalidPromptError, match="logits"):
+        compact.segmenter.segment(embedding, SegmenterPrompts(mask_logits=torch.zeros(1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_arrays_that_are_no_frame_are_refused(frame: RgbFrame, compact: Models) -> None:
+    with pytest.raises(InvalidInputError):
+        compact.segmenter.encode(frame)
+
+
+def test_click_disc_is_centred_on_the_click() -> None:
+    disc = click_discs([Point(10.5, 7.5)], (20, 24), torch.device("cpu"))[0, 0]
+    rows, columns = disc.nonzero(as_tuple=True)
+    assert (rows.float().mean().item(), columns.float().mean().item()) == (7, 10)
+    assert abs(disc.sum().item() - np.pi * DISC_RADIUS_PX**2) < 4
+
+
+def test_missed_positive_click_in_an_empty_mask_gets_a_connected_spot() -> None:
+    probability = np.full((200, 200), 0.01, np.float32)
+    probability[90:110, 90:110] = 0.3
+    mask = honour_clicks(np.zeros((200, 200), bool), probability, [Point(100.0, 100.0)])
+    assert mask[100, 100]
+    assert 1 < mask.sum() < 50
+
+
+def test_missed_negative_click_is_cut_out_without_harming_a_neighbouring_positive_one() -> None:
+    points = [Point(100.0, 100.0), Point(101.0, 100.0, False)]
+    mask = honour_clicks(np.ones((200, 200), bool), np.full((200, 200), 0.9, np.float32), points)
+    assert mask[100, 100]
+    assert not mask[100, 101]
+    assert mask.sum() > 200 * 200 - 50
+
+
+def test_parts_without_a_click_are_dropped() -> None:
+    mask = np.zeros((10, 10), bool)
+    mask[1:3, 1:3] = mask[6:9, 6:9] = mask[1:3, 7:9] = True
+    kept = connected_to_clicks(mask, [Point(1.0, 1.0), Point(7.5, 7.5), Point(8.0, 1.0, False)])
+    assert kept[1:3, 1:3].all()
+    assert kept[6:9, 6:9].all()
+    assert kept.sum() == 4 + 9
+
+
+def test_box_asks_for_its_centre_and_against_its_surroundings() -> None:
+    centre, *around = box_clicks((20, 20, 60, 40), (100, 100))
+    assert centre == Point(40, 30, True)
+    assert len(around) == 8
+    assert not any(p.positive or (20 <= p.x <= 60 and 20 <= p.y <= 40) for p in around)
+
+
+def test_box_over_the_whole_frame_has_no_room_for_negative_clicks() -> None:
+    assert box_clicks((0, 0, 100, 80), (80, 100)) == (Point(50, 40, True),)
+
+
+def test_box_prior_is_the_box_at_the_padded_input() -> None:
+    padding = Padding.to_stride((20, 40), 32)
+    prior = box_prior((20, 10, 60, 30), (40, 80), (20, 40), padding, torch.device("cpu"))
+    assert prior.shape == (1, 1, 32, 64)
+    assert prior.sum() == 20 * 10
+    assert padding.remove(prior)[0, 0, 5:15, 10:30].all()

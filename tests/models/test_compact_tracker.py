@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tam_backend.errors import InvalidInputError
+from tam_backend.models.protocols import Models
+from tam_backend.models.xmem.compact_tracker import CompactTracker
+from tam_backend.types import BoolMask, RgbFrame
+
+Scene = Callable[[int], tuple[RgbFrame, BoolMask]]
+AsImage = Callable[[RgbFrame], Tensor]
+
+
+@pytest.fixture
+def tracker(compact: Models) -> CompactTracker:
+    made = compact.new_tracker()
+    assert isinstance(made, CompactTracker)
+    return made
+
+
+def _tiny(seed: int, size_hw: tuple[int, int] = (40, 70)) -> Tensor:
+    return torch.rand(3, *size_hw, generator=torch.Generator().manual_seed(seed))
+
+
+def _labels(size_hw: tuple[int, int] = (40, 70), **boxes: tuple[int, int, int, int]) -> Tensor:
+    """Draw (x0, y0, x1, y1) boxes; `o3=...` is object 3."""
+    labels = torch.zeros(size_hw, dtype=torch.int64)
+    for name, (x0, y0, x1, y1) in boxes.items():
+        labels[y0:y1, x0:x1] = int(name[1:])
+    return labels
+
+
+def test_a_moving_object_is_followed(
+    tracker: CompactTracker, scene: Scene, as_image: AsImage, iou: Callable[[BoolMask, BoolMask], float]
+) -> None:
+    frame, mask = scene(0)
+    tracker.step(as_image(frame), torch.from_numpy(mask.astype(np.int64)))
+    for index in range(1, 13):
+        frame, mask = scene(index)
+        probabilities = tracker.step(as_image(frame))
+        assert iou(probabilities.argmax(0).numpy() == 1, mask) > 0.85
+
+
+def test_probabilities_sum_to_one_at_the_size_of_the_image(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+    probabilities = tracker.step(_tiny(1))
+    assert probabilities.shape == (3, 40, 70)
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(40, 70))
+
+
+def test_given_mask_comes_out_unchanged_and_channels_are_in_the_order_of_ids(tracker: CompactTracker) -> None:
+    labels = _labels(o9=(5, 5, 30, 30), o2=(40, 5, 60, 30))
+    step = tracker.track(_tiny(0), labels)
+    assert step.object_ids == (2, 9) == tracker.object_ids
+    expected = torch.stack([labels == 0, labels == 2, labels == 9]).float()
+    assert torch.equal(step.probabilities, expected)
+    assert step.reading is None
+
+
+def test_correction_of_one_object_leaves_the_others_their_prediction_outside_of_it(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+    given = _labels(o2=(20, 10, 50, 35)) == 2
+    probabilities = tracker.step(_tiny(1), given.long() * 2, [2])
+    assert torch.equal(probabilities[2], given.float())
+    assert (probabilities[1][given] == 0).all()
+    assert (probabilities[1][~given] > 0).any()
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(40, 70))
+
+
+def test_labels_that_the_mask_does_not_speak_for_do_not_join(tracker: CompactTracker) -> None:
+    step = tracker.track(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)), [1])
+    assert step.object_ids == (1,)
+    assert (step.probabilities[1] == (_labels(o1=(5, 5, 30, 30)) == 1)).all()
+
+
+def test_object_that_the_mask_speaks_for_but_does_not_show_is_absent(tracker: CompactTracker) -> None:
+    step = tracker.track(_tiny(0), _labels(o1=(5, 5, 30, 30)), [1, 4])
+    assert step.object_ids == (1, 4)
+    assert (step.probabilities[2] == 0).all()
+    assert torch.isfinite(tracker.step(_tiny(1))).all()
+
+
+def test_late_object_joins_and_reads_only_what_was_stored_since(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o5=(5, 5, 30, 30)))
+    tracker.step(_tiny(1))
+    joined = tracker.track(_tiny(2), _labels(o2=(40, 5, 60, 30)), [2])
+    assert joined.object_ids == (2, 5)
+    assert joined.reading is not None
+    assert (joined.reading.affinity[0] == 0).all()  # nothing was read for the one that has just joined
+    step = tracker.track(_tiny(3))
+    assert step.reading is not None
+    cells = step.reading.grid_hw[0] * step.reading.grid_hw[1]
+    late = step.reading.indices[0][step.reading.affinity[0] > 0]
+    assert late.min() >= cells  # the first frame's elements come first in the reading order
+    assert (step.reading.indices[1] < cells).any()
+
+
+def test_reading_has_one_softmax_per_object_and_cell(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+    reading = tracker.track(_tiny(1)).reading
+    assert reading is not None
+    height, width = reading.grid_hw
+    assert (height, width) == (64 // 16, 96 // 16)
+    assert reading.affinity.shape == reading.similarity.shape == reading.indices.shape
+    assert reading.affinity.shape[:2] == (2, height * width)
+    torch.testing.assert_close(reading.affinity.sum(2), torch.ones(2, height * width))
+    assert reading.foreground.shape == (2, height, width)
+    assert ((reading.foreground >= 0) & (reading.foreground <= 1 + 1e-5)).all()
+
+
+def test_memory_and_reading_stay_flat_over_hundreds_of_frames_and_corrections(tracker: CompactTracker) -> None:
+    mask = _labels((32, 32), o1=(4, 4, 20, 20))
+    seen = []
+    for index in range(300):
+        tracker.step(_tiny(index, (32, 32)), mask if index % 7 == 0 else None)
+        seen.append(tracker.memory_elements)
+    cells = (32 // 16) ** 2
+    assert max(seen) <= (8 + 4 + 1) * cells
+    assert max(seen[:100]) == max(seen[200:])
+
+
+def test_memorised_keyframes_stay_bounded_and_do_not_move_the_clock(compact: Models) -> None:
+    plain, informed = compact.new_tracker(), compact.new_tracker()
+    assert isinstance(informed, CompactTracker)
+    mask = _labels((32, 32), o1=(4, 4, 20, 20))
+    for tracker in (plain, informed):
+        tracker.step(_tiny(0, (32, 32)), mask)
+    for seed in range(100, 140):
+        informed.memorise(_tiny(seed, (32, 32)), mask)
+    assert informed.memory_elements == 8 * (32 // 16) ** 2
+    assert not torch.equal(plain.step(_tiny(1, (32, 32))), informed.step(_tiny(1, (32, 32))))
+
+
+def test_memorising_before_the_first_frame_is_enough_to_track(
+    tracker: CompactTracker, scene: Scene, as_image: AsImage, iou: Callable[[BoolMask, BoolMask], float]
+) -> None:
+    frame, mask = scene(3)
+    tracker.memorise(as_image(frame), torch.from_numpy(mask.astype(np.int64)))
+    assert tracker.object_ids == (1,)
+    frame, mask = scene(0)
+    assert iou(tracker.step(as_image(frame)).argmax(0).numpy() == 1, mask) > 0.8
+
+
+def test_memorised_objects_join(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o3=(5, 5, 30, 30)))
+    tracker.memorise(_tiny(9), _labels(o1=(5, 5, 30, 30)))
+    assert tracker.object_ids == (1, 3)
+    assert tracker.track(_tiny(1)).object_ids == (1, 3)
+
+
+def test_mask_that_is_not_permanent_rolls_out_but_a_joining_object_is_kept(tracker: CompactTracker) -> None:
+    mask = _labels((32, 32), o1=(4, 4, 20, 20))
+    for index in range(40):
+        tracker.track(_tiny(index, (32, 32)), mask, permanent=False)
+    assert tracker.memory_elements <= (1 + 4 + 1) * (32 // 16) ** 2
+    assert torch.isfinite(tracker.step(_tiny(99, (32, 32)))).all()
+
+
+def test_last_frame_is_not_memorised(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30)))
+    before = tracker.memory_elements
+    tracker.step(_tiny(1), last=True)
+    assert tracker.memory_elements == before
+
+
+def test_removed_object_is_forgotten_and_may_come_back(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+    tracker.step(_tiny(1))
+    tracker.remove(1)
+    assert tracker.track(_tiny(2)).object_ids == (2,)
+    assert tracker.track(_tiny(3), _labels(o1=(0, 0, 9, 9)), [1]).object_ids == (1, 2)
+    with pytest.raises(InvalidInputError, match="7"):
+        tracker.remove(7)
+
+
+def test_same_input_same_output(compact: Models) -> None:
+    def run() -> Tensor:
+        tracker = compact.new_tracker()
+        tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+        return torch.stack([tracker.step(_tiny(index)) for index in range(1, 8)])
+
+    assert torch.equal(run(), run())
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 50), (33, 65), (16, 16)])
+def test_frames_of_any_size_keep_their_size(size_hw: tuple[int, int], tracker: CompactTracker) -> None:
+    mask = torch.ones(size_hw, dtype=torch.uint8)
+    assert torch.equal(tracker.step(_tiny(0, size_hw), mask)[1], torch.ones(size_hw))
+    probabilities = tracker.step(_tiny(1, size_hw))
+    assert probabilities.shape == (2, *size_hw)
+    assert torch.isfinite(probabilities).all()
+
+
+@pytest.mark.parametrize("mask", [None, _labels()], ids=["no mask", "empty mask"])
+def test_first_frame_without_an_object_is_refused(mask: Tensor | None, tracker: CompactTracker) -> None:
+    with pytest.raises(InvalidInputError, match="mask with the first frame"):
+        tracker.step(_tiny(0), mask)
+    assert tracker.memory_elements == 0
+
+
+def test_frames_of_another_size_are_refused(tracker: CompactTracker) -> None:
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30)))
+    with pytest.raises(InvalidInputError, match="40x71"):
+        tracker.step(_tiny(0, (40, 71)))
+    tracker.step(_tiny(1))  # and the tracker still works
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "object_ids"),
+    [
+        (torch.zeros(1, 8, 8), torch.ones(8, 8, dtype=torch.int64), None),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), torch.ones(8, 8, dtype=torch.int64), None),
+        (torch.zeros(3, 0, 8), torch.ones(0, 8, dtype=torch.int64), None),
+        (torch.zeros(3, 8, 8), torch.ones(8, 9, dtype=torch.int64), None),
+        (torch.zeros(3, 8, 8), torch.ones(8, 8), None),
+        (torch.zeros(3, 8, 8), torch.full((8, 8), -1), None),
+        (torch.zeros(3, 8, 8), torch.ones(8, 8, dtype=torch.int64), [0]),
+        (torch.zeros(3, 8, 8), None, [1]),
+    ],
+    ids=["1 channel", "uint8", "no pixels", "mask size", "float mask", "negative label", "id 0", "ids without mask"],
+)
+def test_input_that_does_not_fit_is_refused(
+    image: Tensor, mask: Tensor | None, object_ids: list[int] | None, tracker: CompactTracker
+) -> None:
+    with pytest.raises(InvalidInputError):
+        tracker.track(image, mask, object_ids)
+
+
+def test_mask_without_an_object_cannot_be_memorised(tracker: CompactTracker) -> None:
+    with pytest.raises(InvalidInputError, match="memorise"):
+        tracker.memorise(_tiny(0), _labels())
