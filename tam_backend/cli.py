@@ -102,9 +102,14 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
 ) -> None:
     """Serve Label Studio: the same app as `gunicorn _wsgi:app`."""
+    from tam_backend.models import zoo
     from tam_backend.server.serve import serve as run
 
-    run(_settings_with({"host": host, "port": port, "profile": profile, "device": device, "log_level": log_level}))
+    settings = _settings_with(
+        {"host": host, "port": port, "profile": profile, "device": device, "log_level": log_level}
+    )
+    zoo.require_installed(settings.profile)  # before it says that it serves
+    run(settings)
 
 
 @app.command("import")

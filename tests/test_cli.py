@@ -1,11 +1,15 @@
-"""The command line, called as users call it."""
+"""The command line: what users type, and what they see."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -13,19 +17,34 @@ import pytest
 from synthetic import MovingDiscs, iou
 
 from tam_backend import open_video
+from tam_backend.cli import main
 from tam_backend.export import load_mask, save_index_mask
+from tam_backend.labelstudio.config import MediaKind, parse_config
+from tam_backend.settings import get_settings
 
 VIDEO = MovingDiscs(frames=6, starts_xy=((30, 40), (90, 60)), steps_xy=((4, 1), (-3, 0)))
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tam_backend", *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+@dataclass
+class Done:
+    """What a user sees of a command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Done:
+    """Run a command in this process, where torch is imported already."""
+    out, err = StringIO(), StringIO()
+    with (
+        patch.object(sys, "argv", ["tam-backend", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +158,45 @@ def test_help_is_quick_because_it_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tam_backend", "track"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "INPUT" in done.stderr
+
+
+def test_the_recommended_config_is_printed_with_the_labels_asked_for() -> None:
+    done = run("import", "--config", "--label", "Rabbit", "--label", "Bird & Co", "--masks", "bitmask", "--video-boxes")
+    config = parse_config(done.stdout)
+    assert done.returncode == 0
+    assert {media.kind for media in config.media} == {MediaKind.FRAMES, MediaKind.VIDEO}
+    assert any(control.labels == ("Rabbit", "Bird & Co", "Propagate") for control in config.controls)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["import"], "nothing to import"),
+        (["import", "clip.mp4"], "--project"),
+        (["import", "clip.mp4", "--project", "1"], "LABEL_STUDIO_URL"),
+        (["import", "clip.mp4", "--project", "1", "--url", "ftp://x", "--api-key", "k"], "not an http"),
+        (["import", "clip.mp4", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"], "clip.mp4"),
+        (["serve", "--port", "70000"], "port"),
+        (["serve", "--log-level", "loud"], "no log level"),
+        (["serve", "--profile", "huge"], "huge"),
+    ],
+)
+def test_an_import_or_server_that_cannot_be_is_refused_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TAM_DATA_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    done = run(*arguments)
+    get_settings.cache_clear()
+    assert done.returncode == 2
+    assert says in done.stderr.replace("\n", " ")

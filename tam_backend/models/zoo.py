@@ -82,6 +82,20 @@ def profile(name: str) -> Profile:
     return _PROFILES[name]
 
 
+def require_installed(name: str) -> Profile:
+    """Return the record of a profile that can be loaded here.
+
+    Raises:
+        ProfileError: no such profile.
+        WeightsError: its weights are missing; the remedy says how to get them.
+    """
+    chosen = profile(name)
+    state = chosen.installation()
+    if not state.ready:
+        raise WeightsError(state.reason, state.remedy)
+    return chosen
+
+
 def load(name: str, device: str = "auto") -> Models:
     """Load a fresh instance of a profile.
 
@@ -94,7 +108,7 @@ def load(name: str, device: str = "auto") -> Models:
         WeightsError: its weights are missing, damaged or of another network.
         DeviceError: no such device here.
     """
-    chosen = profile(name)
+    chosen = require_installed(name)
     from tam_backend.models.devices import resolve_device  # noqa: PLC0415 - torch is slow to import
 
     return chosen.build(chosen, resolve_device(device))
