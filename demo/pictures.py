@@ -14,7 +14,7 @@ from tam_backend.labelstudio.encoding import decode_bitmask, decode_brush
 from tam_backend.types import BoolMask, RgbFrame
 from tam_backend.video import open_video
 
-SHEET_FRAMES = (0, 14, 26, 40, 52, 66, 78, 90, 104, 112, 120, 131)
+SHEET_FRAMES = (0, 14, 26, 40, 52, 66, 78, 90, 104, 112, 120, 128)
 """Twelve frames over the whole clip, the clicked one among them."""
 
 

@@ -13,6 +13,7 @@ from masks_of import label_of, mask_of
 from synthetic import iou
 
 from demo.backend import BackendServer
+from tam_backend.labelstudio.encoding import encode_bitmask
 
 pytestmark = pytest.mark.e2e
 RED, BLUE = 1, 2
@@ -100,13 +101,18 @@ def test_propagate_follows_two_objects_with_two_labels_over_all_pages(
     assert {region["id"] for region in again} == {region["id"] for region in answer}
 
 
-def test_a_mask_that_the_annotator_gave_is_not_sent_back(bitmask_project: Project) -> None:
+@pytest.mark.parametrize("origin", ["manual", "prediction-changed"])
+def test_a_mask_that_the_annotator_drew_or_changed_is_not_sent_back(bitmask_project: Project, origin: str) -> None:
     ask = bitmask_project.annotator.ask
     [first] = ask(bitmask_project.ml_backend, bitmask_project.task, [click_on(bitmask_project, 3, RED, "Red")])
-    bitmask_project.annotator.save_draft(bitmask_project.task, [first])
+    truth = {"imageDataURL": encode_bitmask(DISCS.truth(3, RED)), "bitmasklabels": ["Red"]}
+    given = {**first, "value": truth, "origin": origin}
+    bitmask_project.annotator.save_draft(bitmask_project.task, [given])
     answer = ask(bitmask_project.ml_backend, bitmask_project.task, [click_on(bitmask_project, 3, RED, "Propagate")])
     assert first["id"] not in {region["id"] for region in answer}
     assert {region["item_index"] for region in answer} == set(range(DISCS.frames)) - {3}
+    overlaps = [iou(mask_of(region), DISCS.truth(region["item_index"], RED)) for region in answer]
+    assert min(overlaps) > 0.7, overlaps
 
 
 def test_a_propagated_result_is_stored_as_a_prediction(bitmask_project: Project) -> None:
