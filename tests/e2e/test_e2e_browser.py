@@ -28,9 +28,9 @@ def test_a_stored_prediction_shows_its_masks_on_their_pages(
     [mask] = annotator.ask(project.ml_backend, project.task, [click])
     draft = annotator.save_draft(project.task, [mask])
     click = project.page(0).click(project.tags.clicks, DISCS.centre(0), "Propagate")
-    others = annotator.ask(project.ml_backend, project.task, [click])
+    masks = annotator.ask(project.ml_backend, project.task, [click])
     annotator.call("DELETE", f"/api/drafts/{draft}")
-    annotator.save_prediction(project.task, [mask, *others], "compact", 0.9)
+    annotator.save_prediction(project.task, masks, "compact", 0.9)
 
     with chromium() as browser:
         page = LabelingPage(browser, label_studio)
