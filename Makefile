@@ -30,9 +30,10 @@ demo: $(BACKEND) $(LABEL_STUDIO_READY)
 test: lint unit e2e
 
 lint: $(BACKEND)
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
+	.venv/bin/ruff check --no-cache .
+	.venv/bin/ruff format --no-cache --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --strict -p demo
 
 unit: $(BACKEND)
 	.venv/bin/python -m pytest -m "not e2e" --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)

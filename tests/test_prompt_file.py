@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tam_backend.export import save_index_mask
 
 from tam_backend.errors import InvalidPromptError
+from tam_backend.export import save_index_mask
 from tam_backend.prompt_file import read_prompts
 
 

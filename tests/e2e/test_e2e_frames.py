@@ -122,7 +122,8 @@ def test_a_propagated_result_is_stored_as_a_prediction(bitmask_project: Project)
     answer = annotator.ask(
         bitmask_project.ml_backend, bitmask_project.task, [click_on(bitmask_project, 0, RED, "Propagate")]
     )
-    annotator.save_prediction(bitmask_project.task, [red, *answer], "compact", 0.9)
+    regions = {region["id"]: region for region in (red, *answer)}
+    annotator.save_prediction(bitmask_project.task, list(regions.values()), "compact", 0.9)
     [stored] = annotator.predictions(bitmask_project.task)
     assert {region["item_index"] for region in stored["result"]} == set(range(DISCS.frames))
 
