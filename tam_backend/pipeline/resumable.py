@@ -68,6 +68,7 @@ class ResumablePropagation:
 
     def close(self) -> None:
         """Stop for good and forget everything."""
+        self._running = iter(())  # ends the generator, which holds a tracker's memory and a file
         self._session.close()
         self._kept.clear()
 
