@@ -14,7 +14,7 @@ the tracker knows what it is heading for.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -49,10 +49,13 @@ class TrackedMask:
     source: Source
 
 
-def propagate(workplace: Workplace, keyframes: Keyframes, start: int, stop: int) -> Iterator[FrameResult]:
+def propagate(
+    workplace: Workplace, keyframes: Keyframes, start: int, stop: int
+) -> Generator[FrameResult | None, None, None]:
     """Track every object of `keyframes` over frames [start, stop), lazily; see the module's text for the order.
 
-    Keyframes outside the range count: tracking begins at them, and only frames of the range are yielded.
+    Keyframes outside the range count: tracking begins at them, and only frames of the range are yielded. Yields None
+    after a frame that was tracked but has no result to show yet, so that a caller is never kept for long.
     """
     first = {object_id: min(frames) for object_id, frames in keyframes.items()}
     earliest, latest = min(first.values()), max(first.values())
@@ -64,16 +67,15 @@ def propagate(workplace: Workplace, keyframes: Keyframes, start: int, stop: int)
                 if start <= frame < stop:
                     for object_id in (each for each in tracked if frame < first[each]):
                         spool.put(frame, object_id, tracked[object_id].mask)
+                yield None
                 if frame <= max(earliest, start):
                     break
         for frame, tracked in going_on:
-            if frame >= start:
-                late = {object_id: TrackedMask(mask, "propagated") for object_id, mask in spool.take(frame).items()}
-                yield _result(frame, late | tracked)
+            late = {object_id: TrackedMask(mask, "propagated") for object_id, mask in spool.take(frame).items()}
+            yield _result(frame, late | tracked) if frame >= start else None
         if earliest > start:
             for frame, tracked in going_back:
-                if frame < stop:
-                    yield _result(frame, tracked)
+                yield _result(frame, tracked) if frame < stop else None
 
 
 def _result(frame: int, tracked: Mapping[int, TrackedMask]) -> FrameResult:

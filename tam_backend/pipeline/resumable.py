@@ -31,27 +31,41 @@ class ResumablePropagation:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._running = session.propagate()
+        self._running = session.propagate_stepwise()
         self._kept: dict[int, dict[int, _Kept]] = {}
         self.frames_total = len(session.video)
-        self.done = False
+        self.broken = False
 
     @property
     def frames_done(self) -> int:
-        """How many frames have been tracked."""
+        """How many frames have a result."""
         return len(self._kept)
 
+    @property
+    def done(self) -> bool:
+        """Whether every frame has one."""
+        return self.frames_done == self.frames_total
+
     def advance(self) -> FrameResult | None:
-        """Track one more frame; None when there is none left."""
-        result = next(self._running, None)
-        if result is None:
-            self.done = True
+        """Track one more frame, and return its result if it has one already; None also when all are done.
+
+        Raises:
+            TamError: what went wrong, once. From then on this propagation is `broken`: begin a new one.
+        """
+        if self.broken or self.done:
             return None
-        self._kept[result.frame] = {
-            object_id: _Kept(_encode(mask), result.quality[object_id], result.source[object_id])
-            for object_id, mask in result.masks.items()
-        }
-        self.done = self.frames_done == self.frames_total
+        try:
+            result = next(self._running)
+        except Exception:
+            self.broken = True
+            raise
+        if result is not None:
+            self._kept[result.frame] = {
+                object_id: _Kept(_encode(mask), result.quality[object_id], result.source[object_id])
+                for object_id, mask in result.masks.items()
+            }
+            if self.done:
+                self._running.close()  # gives the tracker's memory back
         return result
 
     def results(self) -> Iterator[FrameResult]:
@@ -68,7 +82,7 @@ class ResumablePropagation:
 
     def close(self) -> None:
         """Stop for good and forget everything."""
-        self._running = iter(())  # ends the generator, which holds a tracker's memory and a file
+        self._running.close()
         self._session.close()
         self._kept.clear()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -147,6 +148,14 @@ class Session:
             InvalidInputError: nothing was prompted yet.
             FrameOutOfRangeError: the range holds no frame of the video.
         """
+        steps = self.propagate_stepwise(start, stop)
+        return _results(steps)
+
+    def propagate_stepwise(self, start: int = 0, stop: int | None = None) -> Generator[FrameResult | None, None, None]:
+        """Like `propagate`, but yield after every frame that is tracked: None where its result is not known yet.
+
+        For callers that must look at a clock, or at a cancel button, between any two frames.
+        """
         frames = len(self._video)
         end = frames if stop is None else min(stop, frames)
         if start < 0 or start >= end:
@@ -244,6 +253,11 @@ class Session:
                 self._embeddings.popitem(last=False)
         self._embeddings.move_to_end(frame)
         return self._embeddings[frame]
+
+
+def _results(steps: Generator[FrameResult | None, None, None]) -> Iterator[FrameResult]:
+    with closing(steps):
+        yield from (result for result in steps if result is not None)
 
 
 def _add(known: _Known, prompt: Prompt) -> _Known:

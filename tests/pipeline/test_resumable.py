@@ -8,7 +8,7 @@ from colour_models import ColourModels
 from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
-from tam_backend.errors import InvalidInputError
+from tam_backend.errors import InvalidInputError, UnreadableMediaError
 from tam_backend.pipeline.resumable import ResumablePropagation
 from tam_backend.types import Prompt
 
@@ -23,7 +23,7 @@ def prompted(frame: int = 4) -> ResumablePropagation:
 
 def test_it_goes_on_where_it_stopped_and_ends_when_every_frame_is_tracked() -> None:
     propagation = prompted()
-    tracked = [propagation.advance() for _ in range(5)]
+    tracked = [propagation.advance() for _ in range(6)]
     assert [result.frame for result in tracked if result] == [4, 5, 6, 7, 8]
     assert (propagation.frames_done, propagation.frames_total, propagation.done) == (5, 12, False)
     while not propagation.done:
@@ -35,8 +35,10 @@ def test_it_goes_on_where_it_stopped_and_ends_when_every_frame_is_tracked() -> N
 def test_what_was_found_is_kept_bit_for_bit_in_ascending_order() -> None:
     propagation = prompted()
     yielded = {}
-    while (result := propagation.advance()) is not None:
-        yielded[result.frame] = result
+    while not propagation.done:
+        result = propagation.advance()
+        if result is not None:
+            yielded[result.frame] = result
     kept = list(propagation.results())
     assert [result.frame for result in kept] == list(range(12))
     for result in kept:
@@ -50,3 +52,31 @@ def test_what_was_found_is_kept_bit_for_bit_in_ascending_order() -> None:
 def test_a_session_without_prompts_cannot_be_propagated() -> None:
     with pytest.raises(InvalidInputError):
         ResumablePropagation(TrackAnything(ColourModels().models()).session(VIDEO))
+
+
+def test_no_step_tracks_more_than_one_frame_even_when_objects_join_late() -> None:
+    session = TrackAnything(ColourModels().models()).session(VIDEO)
+    session.prompt(Prompt(object_id=1, frame=0, points=[(*VIDEO.centre(0), True)]))
+    session.prompt(Prompt(object_id=2, frame=9, points=[(*VIDEO.centre(9), True)]))
+    propagation = ResumablePropagation(session)
+    reads = VIDEO.reads
+    while not propagation.done:
+        propagation.advance()
+        assert VIDEO.reads - reads <= 1
+        reads = VIDEO.reads
+
+
+def test_a_propagation_that_failed_says_so_and_is_never_taken_for_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    propagation = prompted()
+    propagation.advance()
+
+    def fails(*_: object) -> None:
+        raise UnreadableMediaError("Frame 5 cannot be decoded.")
+
+    monkeypatch.setattr(MovingDiscs, "__getitem__", fails)
+    with pytest.raises(UnreadableMediaError):
+        for _ in range(3):
+            propagation.advance()
+    assert propagation.broken
+    assert not propagation.done
+    assert propagation.advance() is None
