@@ -32,6 +32,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
         description="downloads, the register of imported videos, the signing secret",
     )
+    weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
+    weights_mirrors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses of folders to fetch weights from before their official addresses; comma separated"
+    )
+    offline: bool = Field(False, description="never fetch weights from anywhere")
     log_level: str = Field("INFO", validation_alias=_known_as("LOG_LEVEL"))
 
     host: str = Field("127.0.0.1", description="address that `tam-backend serve` binds")
@@ -51,7 +56,7 @@ class Settings(BaseSettings):
 
     propagate_label: str = Field("Propagate", description="the label whose prompts mean: track all objects")
     time_budget_s: float = Field(60, gt=0, le=95, description="of one /predict; Label Studio gives up after 100 s")
-    max_sessions: int = Field(4, ge=1, description="tasks whose propagation is kept to be continued")
+    max_sessions: int = Field(16, ge=1, description="tasks whose propagation is kept to be continued")
     max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
 
     media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -63,7 +68,7 @@ class Settings(BaseSettings):
     media_max_mb: float = Field(4096, gt=0, description="largest video or image to download")
     media_timeout_s: float = Field(50, gt=0, description="longest wait for one download")
 
-    @field_validator("media_hosts", "media_dirs", mode="before")
+    @field_validator("media_hosts", "media_dirs", "weights_mirrors", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -77,6 +82,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not an http(s) address such as http://localhost:8080")
         return value.rstrip("/")
 
+    @field_validator("weights_mirrors")
+    @classmethod
+    def _plain_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cls._plain_url(url) for url in value)
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -86,10 +96,15 @@ class Settings(BaseSettings):
                 return level
         raise ValueError(f"{value!r} is no log level; use DEBUG, INFO, WARNING, ERROR or CRITICAL")
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "weights_dir")
     @classmethod
-    def _home(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where fetched weights are."""
+        return self.weights_dir or self.data_dir / "weights"
 
     @property
     def own_url(self) -> str:

@@ -111,6 +111,14 @@ def saved_at(task: Mapping[str, Any]) -> datetime | None:
     return _newest(task, prefer_drafts=True)[1]
 
 
+def saved_ids(task: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids of the regions in that draft or annotation."""
+    results = _newest(task, prefer_drafts=True)[0]
+    if not isinstance(results, (list, tuple)):
+        return frozenset()
+    return frozenset(str(result["id"]) for result in results if isinstance(result, Mapping) and "id" in result)
+
+
 def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
     if context is None:
         return ()

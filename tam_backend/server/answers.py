@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from tam_backend.labelstudio.prompts import saved_at
+from tam_backend.labelstudio.prompts import saved_at, saved_ids
 
 # A draft saved so long after an answer has it, if it was accepted; clocks of two servers differ a little too.
-_DRAFT_LAG = timedelta(seconds=10)
+_DRAFT_LAG = timedelta(seconds=8)
+# Who accepted an answer so long ago has changed something since, and a draft was saved.
+_FORGOTTEN_AFTER = timedelta(minutes=10)
 _TASKS_KEPT = 64
 _ANSWERS_KEPT = 64
 
@@ -49,13 +51,17 @@ class AnswerMemory:
                 self._tasks.popitem(last=False)
 
     def unsaved(self, task_key: str, task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return the results of which the task's newest draft or annotation is too old to tell anything."""
+        """Return the results of which the task's newest draft or annotation is too old to tell anything.
+
+        A draft that has a later answer, but not an earlier one, tells that the earlier one was not accepted.
+        """
         saved = saved_at(task)
+        known = saved_ids(task)
         with self._lock:
-            answers = list(self._tasks.get(task_key, {}).values())
-        return [
-            result
-            for answer in answers
-            if saved is None or saved < answer.answered_at + _DRAFT_LAG
-            for result in answer.results
-        ]
+            answers = list(self._tasks.get(task_key, {}).items())
+        accepted = [answer.answered_at for region_id, answer in answers if region_id in known]
+        oldest = datetime.now(timezone.utc) - _FORGOTTEN_AFTER
+        if saved is not None:
+            oldest = max(oldest, saved - _DRAFT_LAG)
+        oldest = max([oldest, *accepted])
+        return [result for _, answer in answers if answer.answered_at >= oldest for result in answer.results]

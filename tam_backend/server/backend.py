@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import CancelledError, InvalidInputError, PayloadError, TamError
+from tam_backend.errors import BusyError, CancelledError, InvalidInputError, PayloadError
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
@@ -29,8 +29,14 @@ from tam_backend.video.library import VideoLibrary
 
 logger = logging.getLogger(__name__)
 
-# Writing one mask as brush or bitmask takes about this long at 720p, and must fit the time budget too.
-ENCODE_S = 0.015
+# Reading a mask back, writing it as brush or bitmask and as JSON: seconds per million pixels, measured 4 to 10 ms at
+# 720p and 50 ms at 4K. It must fit the time budget too.
+ENCODE_S_PER_MPX = 0.012
+# Label Studio asks for a task without a prediction when somebody opens it, and shows nothing until it has the answer.
+# That call cannot be told from a batch call for one task.
+BATCH_S_PER_TASK = 30.0
+# A prediction under another version than the current one is asked for again.
+INCOMPLETE = " (incomplete)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +130,17 @@ class Backend:
             TamError: what goes wrong with a single task; in a batch of several it is noted, and the task left empty.
         """
         context = (payload.get("params") or {}).get("context")
+        tasks: Sequence[Mapping[str, Any]] = payload["tasks"]
+        budget_s = self.settings.time_budget_s
+        if context is None:
+            budget_s = min(budget_s, BATCH_S_PER_TASK * len(tasks))
         request = _Request(
             config=parse_config(payload["label_config"]),
             context=context,
             project=str(payload.get("project", "")).split(".")[0],
-            deadline_s=time.monotonic() + self.settings.time_budget_s,
+            deadline_s=time.monotonic() + budget_s,
             cancelled=cancelled,
         )
-        tasks: Sequence[Mapping[str, Any]] = payload["tasks"]
         if context is not None and len(tasks) != 1:
             raise PayloadError(f"A smart click names one task, not {len(tasks)}.", "Send Label Studio's own JSON.")
         if len(tasks) == 1:
@@ -140,13 +149,20 @@ class Backend:
 
     def _predict_leniently(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
         """One task of a batch: what goes wrong with it must not lose the others."""
+        if request.cancelled():
+            raise CancelledError("The client hung up in the middle of a batch.")
         try:
             return self._predict(task, request)
         except CancelledError:
             raise
-        except TamError as error:
+        except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
             self.problems.failed(f"task {task.get('id')}", error)
-            return prediction([], None, self.model_version)
+            return self._answer([], None, complete=False)
+
+    def _answer(
+        self, results: Sequence[Mapping[str, Any]], score: float | None, *, complete: bool = True
+    ) -> dict[str, Any]:
+        return prediction(results, score, self.model_version + ("" if complete else INCOMPLETE))
 
     def _predict(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
         task_key = f"{request.project}/{task.get('id')}"
@@ -163,13 +179,13 @@ class Backend:
                     f"Task {task.get('id')} has nothing to propagate.",
                     "Click on an object with one of the other labels first, and accept its mask.",
                 )
-            return prediction([], None, self.model_version)
-        value = prompts.media.value(task["data"])
-        if not value:
-            raise PayloadError(
-                f"Task {task.get('id')} has no {prompts.media.data_key!r} in its data.",
-                "Import the video with `tam-backend import`, or name the key that holds it in the labeling config.",
+            return self._answer([], None)
+        if request.seconds_left <= 0:
+            raise BusyError(
+                f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
+                "Retrieve its predictions again, or select fewer tasks at a time.",
             )
+        value = _media_value(task, prompts)
         kept_as = (request.project, str(task.get("id")), repr(value))
         with self._tasks.lend(kept_as, lambda: self._open(value, task, request)) as opened:
             if prompts.media.kind is MediaKind.VIDEO:
@@ -179,7 +195,7 @@ class Backend:
                 self._answers.remember(task_key, answer["result"])
                 return answer
             if request.context is not None and not prompts.propagate:
-                return prediction([], None, self.model_version)  # the last prompt was taken back
+                return self._answer([], None)  # the last prompt was taken back
             return self._masks_on_all_frames(task, prompts, opened, request)
 
     def _open(self, value: Any, task: Mapping[str, Any], request: _Request) -> OpenTask:
@@ -208,7 +224,7 @@ class Backend:
             quality=mask.quality,
             source="prompt",
         )
-        return prediction(results, mask.quality, self.model_version)
+        return self._answer(results, mask.quality)
 
     def _masks_on_all_frames(
         self, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: _Request
@@ -219,8 +235,10 @@ class Backend:
         control = request.config.output(prompts.media)
         results: list[dict[str, Any]] = []
         qualities: list[float] = []
-        with opened.propagation(wanted, request.seconds_left) as propagation:
-            self._advance(task, propagation, request, encode_s=ENCODE_S * len(prompts.objects))
+        encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(prompts.objects)
+        with opened.propagation(wanted, request.deadline_s, request.cancelled) as propagation:
+            self._advance(task, opened, propagation, request, encode_s=encode_s)
+            complete = propagation.done
             by_id = {each.object_id: each for each in prompts.objects}
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
@@ -238,7 +256,7 @@ class Backend:
                         quality=found.quality[object_id],
                         source=found.source[object_id],
                     )
-        return prediction(results, _mean(qualities), self.model_version)
+        return self._answer(results, _mean(qualities), complete=complete or request.context is not None)
 
     def _box_track(
         self, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: _Request
@@ -250,8 +268,9 @@ class Backend:
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
         qualities: dict[int, list[float]] = {each.object_id: [] for each in objects}
-        with opened.propagation(wanted, request.seconds_left) as propagation:
-            self._advance(task, propagation, request, encode_s=0.0)
+        with opened.propagation(wanted, request.deadline_s, request.cancelled) as propagation:
+            self._advance(task, opened, propagation, request, encode_s=0.0)
+            complete = propagation.done
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
                     boxes[object_id][found.frame] = mask_bounds(mask)
@@ -271,31 +290,53 @@ class Backend:
             )
             for each in objects
         ]
-        return prediction(results, _mean([q for track in qualities.values() for q in track]), self.model_version)
+        score = _mean([quality for track in qualities.values() for quality in track])
+        return self._answer(results, score, complete=complete or request.context is not None)
 
     def _advance(
-        self, task: Mapping[str, Any], propagation: ResumablePropagation, request: _Request, *, encode_s: float
+        self,
+        task: Mapping[str, Any],
+        opened: OpenTask,
+        propagation: ResumablePropagation,
+        request: _Request,
+        *,
+        encode_s: float,
     ) -> None:
         """Track until the end, the time budget, or somebody's cancel; the job tells how far it came."""
         task_id, total = task.get("id"), propagation.frames_total
-        with self.jobs.start(task_id, request.project, total) as job:
+        with self.jobs.start(task_id, request.project, total, frames_done=propagation.frames_done) as job:
             while not propagation.done:
+                kept = f"{propagation.frames_done} of {total} frames of task {task_id} are kept"
                 if request.cancelled():
-                    raise CancelledError(
-                        f"The client hung up; {propagation.frames_done} of {total} frames of task {task_id} are kept."
-                    )
+                    raise CancelledError(f"The client hung up; {kept}.")
+                if opened.superseded:
+                    raise CancelledError(f"Task {task_id} was propagated anew with other prompts.")
                 if job.cancel_requested:
                     return
                 if request.seconds_left < encode_s * (propagation.frames_done + 1):
                     message = f"Stopped after {propagation.frames_done} of {total} frames: the time budget is used up."
                     job.stopped(message)
+                    again = "Retrieve its predictions" if request.context is None else "Propagate"
                     self.problems.note(
-                        f"task {task_id}", message, "Propagate again to go on from there, or raise TAM_TIME_BUDGET_S."
+                        f"task {task_id}", message, f"{again} again to go on from there, or raise TAM_TIME_BUDGET_S."
                     )
                     return
                 result = propagation.advance()
                 if result is not None:
                     job.advance(result.frame)
+
+
+def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:
+    """Return the address, or the list of addresses, of what the task shows."""
+    value = prompts.media.value(task["data"])
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return value
+    raise PayloadError(
+        f"Task {task.get('id')} has no address, nor a list of addresses, as {prompts.media.data_key!r} in its data.",
+        "Import the video with `tam-backend import`, or name the key that holds it in the labeling config.",
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

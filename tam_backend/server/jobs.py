@@ -21,12 +21,12 @@ class Job:
     hung up), or failed.
     """
 
-    def __init__(self, task_id: int | str | None, project: str, frames_total: int) -> None:
+    def __init__(self, task_id: int | str | None, project: str, frames_total: int, frames_done: int = 0) -> None:
         self.id = secrets.token_hex(6)
         self.task_id = task_id
         self.project = project
         self.frames_total = frames_total
-        self.frames_done = 0
+        self.frames_done = self.frames_before = frames_done
         self.frame: int | None = None
         self.state: JobState = "running"
         self.message = ""
@@ -101,9 +101,14 @@ class JobRegistry:
         self._lock = threading.Lock()
 
     @contextmanager
-    def start(self, task_id: int | str | None, project: str, frames_total: int) -> Iterator[Job]:
-        """Register a job for the length of a `with` block; how the block is left decides the job's last state."""
-        job = Job(task_id, project, frames_total)
+    def start(
+        self, task_id: int | str | None, project: str, frames_total: int, *, frames_done: int = 0
+    ) -> Iterator[Job]:
+        """Register a job for the length of a `with` block; how the block is left decides the job's last state.
+
+        `frames_done` were done by earlier jobs, of which this one is the continuation.
+        """
+        job = Job(task_id, project, frames_total, frames_done)
         with self._lock:
             self._jobs[job.id] = job
         error: BaseException | None = None
@@ -147,11 +152,11 @@ class JobRegistry:
     def frames_propagated(self) -> int:
         """How many frames were done since the start of the process, by jobs already forgotten too."""
         with self._lock:
-            return self._ended_frames + sum(job.frames_done for job in self._jobs.values())
+            return self._ended_frames + sum(job.frames_done - job.frames_before for job in self._jobs.values())
 
     def _forget_old(self) -> None:
         with self._lock:
             ended = [job for job in self._jobs.values() if job.ended_at is not None]
             for job in ended[: max(0, len(ended) - self._keep)]:
-                self._ended_frames += job.frames_done
+                self._ended_frames += job.frames_done - job.frames_before
                 del self._jobs[job.id]

@@ -19,14 +19,22 @@ class LabelStudioAccess:
         self._url = settings.label_studio_url
         self._key = settings.label_studio_api_key.get_secret_value()
         self._client = LabelStudioClient(self._url, self._key) if self._url and self._key else None
+        self._learnt_url = self._url
         self._lock = threading.Lock()
 
     def learn(self, url: str, access_token: str) -> None:
-        """Take what Label Studio told at /setup, as far as the settings say nothing."""
-        if self._key or not access_token:
+        """Take what Label Studio told at /setup, as far as the settings say nothing.
+
+        A new address without a token gets none: the token of the old one is nobody else's.
+        """
+        if self._key:
             return
+        url = self._url or url.rstrip("/")
         with self._lock:
-            self._client = LabelStudioClient(self._url or url, access_token)
+            if access_token:
+                self._client, self._learnt_url = LabelStudioClient(url, access_token), url
+            elif url != self._learnt_url:
+                self._client, self._learnt_url = None, url
 
     def authorization(self) -> Mapping[str, str]:
         """Return headers for Label Studio; empty where no key is known."""

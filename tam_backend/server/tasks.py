@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tam_backend.engine import TrackAnything
-from tam_backend.errors import BusyError
+from tam_backend.errors import BusyError, CancelledError
 from tam_backend.pipeline.resumable import ResumablePropagation
 from tam_backend.types import Mask, Prompt, VideoSource
+
+_POLL_S = 0.25
 
 
 class OpenTask:
@@ -25,8 +28,9 @@ class OpenTask:
         self._clicks = tam.session(video)
         self._click_lock = threading.Lock()
         self._propagation_lock = threading.Lock()
-        self._fingerprint = ""
         self._propagation: ResumablePropagation | None = None
+        self._fingerprint = ""
+        self._wanted = ""
 
     def click(self, prompts: Sequence[Prompt]) -> Mask:
         """Answer all prompts for one object on one frame, given together; what was said before does not count.
@@ -42,20 +46,33 @@ class OpenTask:
                     self._clicks.remove(object_id)
 
     @contextmanager
-    def propagation(self, prompts: Sequence[Prompt], timeout_s: float) -> Iterator[ResumablePropagation]:
+    def propagation(
+        self, prompts: Sequence[Prompt], deadline_s: float, cancelled: Callable[[], bool]
+    ) -> Iterator[ResumablePropagation]:
         """Lend the propagation of these prompts: the last one, to go on, if its prompts were the same; else a new one.
+
+        The newest intent wins: whoever works with other prompts finds itself `superseded`.
+
+        Args:
+            prompts: of all objects.
+            deadline_s: of `time.monotonic`; until when to wait for whoever has it.
+            cancelled: asked while waiting.
 
         Raises:
             BusyError: another request propagates this task and does not end in time.
+            CancelledError: `cancelled` said so.
             TamError: what `Session.prompt` raises.
         """
-        if not self._propagation_lock.acquire(timeout=max(0.0, timeout_s)):
-            raise BusyError(
-                "Another request is propagating this task.", "Wait for it, or stop it on the backend's status page."
-            )
+        fingerprint = self._wanted = _fingerprint(prompts)
+        while not self._propagation_lock.acquire(timeout=_POLL_S):
+            if cancelled():
+                raise CancelledError("The client hung up while it waited for another propagation of its task.")
+            if time.monotonic() > deadline_s:
+                raise BusyError(
+                    "Another request is propagating this task.", "Wait for it, or stop it: DELETE /jobs/<id>."
+                )
         try:
-            fingerprint = _fingerprint(prompts)
-            if self._propagation is None or fingerprint != self._fingerprint:
+            if self._propagation is None or self._propagation.broken or fingerprint != self._fingerprint:
                 self._forget()
                 session = self._tam.session(self.video)
                 for prompt in prompts:
@@ -64,6 +81,11 @@ class OpenTask:
             yield self._propagation
         finally:
             self._propagation_lock.release()
+
+    @property
+    def superseded(self) -> bool:
+        """Whether somebody asked for a propagation of other prompts than the one that is lent."""
+        return self._wanted != self._fingerprint
 
     def close(self) -> None:
         """Give everything back."""

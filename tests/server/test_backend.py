@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from tam_backend.errors import (
     MediaForbiddenError,
     PayloadError,
     PromptOffFrameError,
+    UnreadableMediaError,
     WeightsError,
 )
 from tam_backend.export import OverlayWriter
 from tam_backend.labelstudio.encoding import decode_bitmask, decode_brush
 from tam_backend.server.backend import Backend
-from tam_backend.types import BoolMask
+from tam_backend.types import BoolMask, RgbFrame
+from tam_backend.video import FrameSubset
 
 VIDEO = MovingDiscs(frames=10, starts_xy=((30, 40), (100, 64)), steps_xy=((3, 1), (-3, 0)))
 CONFIG = """<View><Image name="pages" valueList="$frames"/>
@@ -264,7 +267,8 @@ def test_a_propagation_that_runs_out_of_time_says_so_and_goes_on_next_time(
     backend: Backend, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
-    monkeypatch.setattr("tam_backend.server.backend.ENCODE_S", backend.settings.time_budget_s / 4)
+    per_frame = backend.settings.time_budget_s / 4
+    monkeypatch.setattr("tam_backend.server.backend.ENCODE_S_PER_MPX", per_frame / (VIDEO.height * VIDEO.width / 1e6))
     first = predict(backend, data, PROPAGATE, drafts=draft(clicked))
     assert 0 < len(first) < 10
     assert backend.jobs.all()[0].state == "stopped"
@@ -275,7 +279,8 @@ def test_a_propagation_that_runs_out_of_time_says_so_and_goes_on_next_time(
     monkeypatch.setattr(TrackAnything, "session", None)  # going on needs no new session
     second = predict(backend, data, PROPAGATE, drafts=draft(*first))
     assert sorted(by_frame(second)) == list(range(10))
-    assert backend.jobs.all()[0].frames_done == 10 - len(first)
+    assert backend.jobs.all()[0].frames_done == 10
+    assert backend.jobs.frames_propagated == 10
 
 
 def test_a_client_that_hangs_up_ends_the_work_but_loses_nothing(backend: Backend, data: dict[str, Any]) -> None:
@@ -290,7 +295,7 @@ def test_a_client_that_hangs_up_ends_the_work_but_loses_nothing(backend: Backend
         predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=hangs_up_after_three)
     assert backend.jobs.all()[0].state == "cancelled"
     assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 10
-    assert backend.jobs.all()[0].frames_done == 7
+    assert backend.jobs.frames_propagated == 10
 
 
 def test_a_job_that_is_cancelled_answers_with_what_it_has(backend: Backend, data: dict[str, Any]) -> None:
@@ -340,7 +345,96 @@ def test_two_propagations_of_one_task_share_the_work(backend: Backend, data: dic
     for thread in threads:
         thread.join(60)
     assert results[0] == results[1]
-    assert sorted(job.frames_done for job in backend.jobs.all()) == [0, 10]
+    assert backend.jobs.frames_propagated == 10
+
+
+def test_a_new_propagation_with_other_prompts_takes_over_from_the_running_one(
+    backend: Backend, data: dict[str, Any]
+) -> None:
+    [rabbit] = predict(backend, data, point(0, "Rabbit"))
+    [bird] = predict(backend, data, point(0, "Bird", disc=2, name="b"), drafts=draft(rabbit))
+    running, refused = threading.Event(), []
+
+    def goes_slowly() -> bool:
+        running.set()
+        return threading.Event().wait(0.3)
+
+    def first() -> None:
+        try:
+            predict(backend, data, PROPAGATE, drafts=draft(rabbit), cancelled=goes_slowly)
+        except CancelledError as error:
+            refused.append(error)
+
+    older = threading.Thread(target=first)
+    older.start()
+    assert running.wait(20)
+    assert len(predict(backend, data, PROPAGATE, drafts=draft(rabbit, bird))) == 20
+    older.join(20)
+    assert "propagated anew" in str(refused[0])
+
+
+def test_who_waits_for_another_propagation_and_hangs_up_waits_no_longer(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    running, release = threading.Event(), threading.Event()
+
+    def holds() -> bool:
+        running.set()
+        return not release.wait(20)
+
+    holder = threading.Thread(target=lambda: predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=holds))
+    holder.start()
+    assert running.wait(20)
+    with pytest.raises(CancelledError, match="while it waited"):
+        predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=lambda: True)
+    release.set()
+    holder.join(20)
+    assert backend.jobs.all()[0].state == "done"
+
+
+def test_a_propagation_that_failed_is_begun_anew_not_taken_for_complete(
+    backend: Backend, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    read = FrameSubset.__getitem__
+
+    def fails_at_5(source: FrameSubset, index: int) -> RgbFrame:
+        if index == 5:
+            raise UnreadableMediaError("Frame 5 cannot be decoded.")
+        return read(source, index)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FrameSubset, "__getitem__", fails_at_5)
+        with pytest.raises(UnreadableMediaError):
+            predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 10
+
+
+def test_what_a_batch_has_no_time_for_is_left_to_be_asked_for_again(
+    backend: Backend, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    tasks = [{"id": n, "data": data, "annotations": [{"id": n, "result": [clicked]}]} for n in (1, 2)]
+    tasks.append({"id": 3, "data": data, "annotations": []})
+    payload = {"tasks": tasks, "project": "7.1", "label_config": BRUSH, "params": {}}
+    with monkeypatch.context() as hurried:
+        hurried.setattr("tam_backend.server.backend.BATCH_S_PER_TASK", 0.0)
+        hurried_answers = backend.predict(payload, cancelled=never)
+    assert [len(each["result"]) for each in hurried_answers] == [0, 0, 0]
+    incomplete = f"{backend.model_version} (incomplete)"
+    assert [each["model_version"] for each in hurried_answers] == [incomplete, incomplete, backend.model_version]
+    answers = backend.predict(payload, cancelled=never)
+    assert [len(each["result"]) for each in answers] == [10, 10, 0]
+    assert {each["model_version"] for each in answers} == {backend.model_version}
+
+
+def test_an_answer_that_was_not_accepted_is_dropped_when_a_later_one_is_in_the_draft(
+    backend: Backend, data: dict[str, Any]
+) -> None:
+    predict(backend, data, point(0, "Bird", disc=2, name="b"))
+    [rabbit] = predict(backend, data, point(0, "Rabbit"))
+    just_now = datetime.now(timezone.utc).isoformat()
+    results = predict(backend, data, PROPAGATE, drafts=draft(rabbit, updated_at=just_now))
+    assert {each["value"]["brushlabels"][0] for each in results} == {"Rabbit"}
 
 
 def test_a_box_on_a_video_becomes_a_track_of_boxes(backend: Backend, tmp_path: Path) -> None:
@@ -375,7 +469,8 @@ def clicked_at(frame: int, value: Mapping[str, Any]) -> dict[str, Any]:
     [
         ({"label_config": "<View><Text name='t' value='$t'/></View>"}, LabelConfigError, ""),
         ({"label_config": "<View>"}, LabelConfigError, ""),
-        ({"tasks": [{"id": 1, "data": {}}]}, PayloadError, "no 'frames' in its data"),
+        ({"tasks": [{"id": 1, "data": {}}]}, PayloadError, "as 'frames' in its data"),
+        ({"tasks": [{"id": 1, "data": {"frames": [1, 2]}}]}, PayloadError, "as 'frames' in its data"),
         ({"tasks": [{"id": 1, "data": {"frames": ["http://a.invalid/"]}}]}, MediaForbiddenError, "TAM_MEDIA_HOSTS"),
         ({"tasks": [{"id": 1, "data": {"frames": ["file:///etc/passwd"]}}]}, MediaForbiddenError, "TAM_MEDIA_DIRS"),
         ({"tasks": []}, PayloadError, "one task, not 0"),
@@ -437,3 +532,11 @@ def test_a_key_of_the_settings_is_never_used_for_an_address_learnt_from_a_reques
     careful.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": ""})
     careful.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": "c" * 40})
     assert careful._label_studio.authorization() == {}
+
+
+def test_a_token_is_never_taken_along_to_another_address(backend: Backend) -> None:
+    backend.setup({"schema": BRUSH, "hostname": "http://ls.example", "access_token": "a" * 40})
+    backend.setup({"schema": BRUSH, "hostname": "http://ls.example/", "access_token": ""})
+    assert backend._label_studio.authorization()
+    backend.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": ""})
+    assert backend._label_studio.authorization() == {}
