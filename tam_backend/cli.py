@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, TamError
@@ -32,6 +41,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+weights_app = typer.Typer(help="The weights that do not come with the package.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 # Everything for people goes to stderr; stdout is for what other programs read.
 _console = Console(stderr=True)
 
@@ -57,6 +68,9 @@ def track(
     out: Annotated[Path, typer.Option(help="Folder for masks/, result.json and overlay.mp4.")],
     profile: _Profile = None,
     device: _Device = None,
+    weights_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the weights of profiles that need some; default TAM_WEIGHTS_DIR.")
+    ] = None,
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Let the segmenter refine doubtful masks, if the profile can.")
     ] = True,
@@ -68,7 +82,7 @@ def track(
     from tam_backend.video import open_video
 
     _ = refine  # no profile refines yet; the switch is part of the contract
-    settings = get_settings()
+    settings = _settings_with({"profile": profile, "device": device})
     start, stop = _frame_range(frames)
     with open_video(source) as video:
         wanted = read_prompts(prompts)
@@ -78,7 +92,7 @@ def track(
             from tam_backend.tracking_job import track as run
             from tam_backend.tracking_job import write_overlay
 
-            tam = TrackAnything.load(profile or settings.profile, device or settings.device)
+            tam = TrackAnything.load(settings.profile, settings.device)
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
             report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
@@ -127,6 +141,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
     masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
     video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
+    backend_url: Annotated[
+        str | None, typer.Option(help="How browsers reach this backend; default TAM_PUBLIC_URL, or localhost:9090.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
 ) -> None:
@@ -138,7 +155,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 
     if not videos and not config:
         raise InvalidInputError("There is nothing to import.", "Name a video, or ask for the config: --config.")
-    settings = _settings_with({"label_studio_url": url, "label_studio_api_key": api_key})
+    settings = _settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "public_url": backend_url})
     xml = recommended_config(
         label or ["Object"], masks=masks.value, video=video_boxes, propagate_label=settings.propagate_label
     )
@@ -185,11 +202,54 @@ def profiles() -> None:
     from tam_backend.models import zoo
 
     table = Table("profile", "what it is", "needs", "installed")
+    missing: list[str] = []
     for name in zoo.profile_names():
         profile = zoo.profile(name)
         state = profile.installation()
-        table.add_row(name, profile.description, profile.needs, "yes" if state.ready else f"no: {state.reason}")
-    Console().print(table)
+        table.add_row(name, profile.description, profile.needs, "yes" if state.ready else "no")
+        if not state.ready:
+            missing.append(f"{state.reason} {state.remedy}")
+    console = Console()
+    console.print(table)
+    for line in missing:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@weights_app.command()
+def fetch(
+    profile: Annotated[str, typer.Argument(help="Whose weights; see `tam-backend profiles`.")],
+    brought: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE", help="Install this file instead of downloading; may be given again."),
+    ] = None,
+) -> None:
+    """Download the weights of a profile, or install files brought by hand; what arrives is checked first."""
+    from tam_backend.models import zoo
+    from tam_backend.models.weights_store import WeightsStore
+
+    settings = get_settings()
+    chosen = zoo.profile(profile)
+    if not chosen.fetched:
+        _console.print(f"Profile {chosen.name} needs {chosen.needs}.", highlight=False)
+        return
+    store = WeightsStore(settings.weights_folder, settings.weights_mirrors, settings.offline)
+    for path in brought or ():
+        with _console.status(f"Checking {path} ..."):
+            installed = store.take_any(zoo.fetchable(profile), path)
+        _console.print(f"{path} is installed as {installed}.", highlight=False, soft_wrap=True)
+    if brought:
+        still = zoo.profile(profile).installation()
+        if not still.ready:
+            _console.print(f"{still.reason} {still.remedy}", highlight=False, soft_wrap=True)
+        return
+    with _transfer() as progress:
+        for file in chosen.fetched:
+            task = progress.add_task(file.name, total=file.size_bytes)
+            if store.is_there(file):
+                progress.update(task, description=f"{file.name} (is there)", total=1, completed=1)
+                continue
+            store.fetch(file, lambda done, total, task=task: progress.update(task, completed=done, total=total))
+    _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:
@@ -204,10 +264,22 @@ def _settings_with(given: dict[str, object]) -> Settings:
     """Return the environment's settings with what the command line says on top."""
     said = {name: value for name, value in given.items() if value is not None}
     try:
+        # Read here, so that a mistake in the environment is told like one on the command line.
         return Settings.model_validate({**get_settings().model_dump(), **said})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidInputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def _transfer() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=_console,
+    )
 
 
 def _progress() -> Progress:

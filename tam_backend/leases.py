@@ -54,11 +54,6 @@ class LeaseCache(Generic[K, V]):
             if idle:
                 self._close(entry.value)
 
-    def values(self) -> list[V]:
-        """Return what is cached now, least recently lent first, for looking at only."""
-        with self._lock:
-            return [entry.value for entry in self._entries.values()]
-
     def clear(self) -> None:
         """Evict everything."""
         with self._lock:

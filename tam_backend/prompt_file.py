@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +18,7 @@ class _FilePrompt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     frame: int = Field(ge=0)
-    points: list[tuple[float, float, int]] = []
+    points: list[tuple[float, float, Literal[0, 1]]] | None = None
     box: tuple[float, float, float, float] | None = None
     mask: str | None = None
 
@@ -26,7 +27,7 @@ class _FileObject(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: int = Field(ge=1, le=255)
-    label: str = ""
+    label: str | None = None
     prompts: list[_FilePrompt] = Field(min_length=1)
 
 
@@ -75,8 +76,8 @@ def _prompt(path: Path, file_object: _FileObject, prompt: _FilePrompt) -> Prompt
     return Prompt(
         object_id=file_object.id,
         frame=prompt.frame,
-        points=[(x, y, bool(positive)) for x, y, positive in prompt.points],
+        points=[(x, y, bool(positive)) for x, y, positive in prompt.points or ()],
         box=prompt.box,
         mask=mask,
-        label=file_object.label,
+        label=file_object.label or "",
     )

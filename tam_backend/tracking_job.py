@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tam_backend.engine import TrackAnything
+from tam_backend.errors import InvalidInputError
 from tam_backend.export import OverlayWriter, load_mask, save_index_mask
 from tam_backend.pipeline.session import Session
 from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource
@@ -64,17 +65,17 @@ def track(
         tam: the networks.
         video: the video; stays open.
         prompts: at least one.
-        out: the folder; made if missing, files of an earlier run are overwritten.
+        out: the folder; made if missing, masks and overlay of an earlier run are removed.
         start: first frame.
         stop: one past the last frame; None = the video's end.
         on_frame: called with the index of each frame when its masks are written.
 
     Raises:
+        InvalidInputError: `out` cannot be written to.
         TamError: what `Session.prompt` and `Session.propagate` raise.
     """
     began_s = time.perf_counter()
-    folder = out / "masks"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _empty_folder(out)
     rows: dict[int, list[TrackedFrame]] = {}
     with tam.session(video) as session:
         for prompt in prompts:
@@ -108,6 +109,20 @@ def write_overlay(video: VideoSource, report: TrackingReport, labels: dict[int, 
             masks = {object_id: load_mask(written, object_id) for object_id in report.tracks}
             writer.write(video[frame], masks, labels)
     return path
+
+
+def _empty_folder(out: Path) -> Path:
+    """Make `out`/masks, without what an earlier run left: a mask of another run is worse than none."""
+    folder = out / "masks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in (*folder.glob("[0-9]*.png"), out / "overlay.mp4", out / "result.json"):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"Masks cannot be written to {out}: {error.strerror}.", "Name a folder with --out that you may write to."
+        ) from error
+    return folder
 
 
 def _row(result: FrameResult, object_id: int) -> TrackedFrame:

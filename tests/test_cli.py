@@ -123,9 +123,26 @@ def test_track_takes_a_mask_image_as_prompts_and_a_range_of_frames(folder: Path,
     assert [each["id"] for each in json.loads((tmp_path / "result.json").read_text())["objects"]] == [1, 2]
 
 
+def test_nothing_of_an_earlier_run_is_left_beside_the_new_masks(folder: Path, tmp_path: Path) -> None:
+    for frames in ("0:4", "0:2"):
+        done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", frames)
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAM_PORT", "abc")
+    get_settings.cache_clear()
+    done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", folder / "never")
+    get_settings.cache_clear()
+    assert done.returncode == 2
+    assert "TAM_PORT" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{folder}/first.png"], "--out"),
         (["track", "{folder}/nowhere.mp4", "--prompts", "{folder}/first.png", "--out", "{out}"], "nowhere.mp4"),
         (["track", "{folder}/first.json", "--prompts", "{folder}/first.png", "--out", "{out}"], "first.json"),
         (["track", "{folder}/images", "--prompts", "{folder}/none.json", "--out", "{out}"], "none.json"),

@@ -78,6 +78,7 @@ def test_an_image_instead_of_json_is_the_mask_of_frame_0(tmp_path: Path) -> None
         ({"objects": [{"id": 1, "prompts": [{"frame": -1, "points": [[1, 1, 1]]}]}]}, "frame"),
         ({"objects": [{"id": 1, "prompts": [{"frame": 0}]}]}, "empty"),
         ({"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[1, 1]]}]}]}, "points"),
+        ({"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[1, 1, -1]]}]}]}, "points"),
         ({"objects": [{"id": 1, "prompts": [{"frame": 0, "box": [5, 5, 5, 9]}]}]}, "no area"),
         ({"objects": [{"id": 1, "prompts": [{"frame": 0, "point": [[1, 1, 1]]}]}]}, "point"),
         ({"objects": [{"id": 1, "prompts": [{"frame": 0, "mask": "missing.png"}]}]}, "missing.png"),
