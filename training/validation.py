@@ -51,7 +51,7 @@ def load_network(network: nn.Module, path: Path) -> None:
     safe = path.suffix == ".safetensors"
     state = load_file(path) if safe else torch.load(path, weights_only=True)["average"]
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    network.eval()
+    network.to(memory_format=torch.channels_last).eval()
 
 
 def tracker_validation(folders: str) -> Callable[[nn.Module], Mapping[str, float]]:
