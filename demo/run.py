@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
     options = _options(arguments)
     out: Path = options.out.resolve()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended then, too
+    _end_servers_on_signals()
     try:
         with ExitStack() as servers:
             label_studio, backend, project = _run(out, options.cache, servers)
@@ -76,6 +76,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(".demo"), help="folder for everything that is written")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder for the downloaded clip")
     return parser.parse_args(arguments)
+
+
+def _end_servers_on_signals() -> None:
+    """Leave in order, which ends the servers, however the demo is ended: Ctrl-C, kill, or its terminal closed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it in the background ignores it
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 def _run(out: Path, cache: Path, servers: ExitStack) -> tuple[LabelStudio, BackendServer, int]:
@@ -216,7 +223,7 @@ def _check_stored(work: Work, prediction: int) -> None:
 
 def _say_what_next(label_studio: LabelStudio, backend: BackendServer, project: int, out: Path, *, keep: bool) -> None:
     print(
-        f"\n  Look at   {_short(out / 'contact_sheet.png')}   (all over the clip, the click in white)"
+        f"\n  Look at   {_short(out / 'contact_sheet.png')}   (twelve frames; the dot on the last one is the click)"
         f"\n            {_short(out / 'overlay.mp4')}         (the whole clip)"
         f"\n  Credit    {clip.CREDIT}"
     )
@@ -228,10 +235,12 @@ def _say_what_next(label_studio: LabelStudio, backend: BackendServer, project: i
         f"\n  The backend    {backend.url}"
         "\n"
         "\n  What to try next"
-        "\n  1. Log in, open the task: the prediction's masks are there; turn the pages below the image."
-        "\n  2. Is a page wrong? Delete its mask there, switch Auto-Annotation on (below the image), choose"
-        f'\n     "{LABEL}" under the clicks and click the rabbit. Alt-click takes something out again.'
-        '\n  3. Choose "Propagate" and click anywhere on the image: the pages are tracked again from your mask.'
+        "\n  1. Log in and open the task (all 132 masks take the browser half a minute; your own tasks will have 50"
+        "\n     pages). The masks are on their pages: turn them with the arrows above the picture."
+        "\n  2. Is a page wrong? Delete its mask; switch Auto-Annotation on (below the picture), choose"
+        f'\n     "{LABEL}" under "Click on an object", press the smart button (the last one of the toolbar), and'
+        "\n     click the rabbit. Alt-click takes something out again. The green tick accepts."
+        '\n  3. Choose "Propagate" and click anywhere on the picture: every page is tracked again from your mask.'
         "\n\n  Ctrl-C stops both servers."
     )
 
