@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     basic_auth_user: str = Field("", validation_alias=_known_as("BASIC_AUTH_USER"))
     basic_auth_pass: SecretStr = Field(SecretStr(""), validation_alias=_known_as("BASIC_AUTH_PASS"))
     max_payload_mb: float = Field(256, gt=0, description="largest request body")
+    body_timeout_s: float = Field(30, gt=0, description="longest wait for a request body to arrive")
 
     label_studio_url: str = Field(
         "", validation_alias=AliasChoices("TAM_LABEL_STUDIO_URL", "LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")

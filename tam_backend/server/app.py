@@ -74,19 +74,22 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
     admission_limit = max(1, min(settings.max_waiting, settings.http_threads - _THREADS_KEPT_FREE))
     admission = threading.BoundedSemaphore(admission_limit)
 
+    def read_object() -> dict[str, Any]:
+        return payloads.read_object(request, settings.max_payload_mb, settings.body_timeout_s)
+
     @app.get("/health")
     def health() -> dict[str, Any]:
         return {"status": "UP", "model_class": "TrackAnything", "v": __version__}
 
     @app.post("/setup")
     def setup() -> dict[str, Any]:
-        payload = payloads.read_object(request, settings.max_payload_mb)
+        payload = read_object()
         payloads.check_setup(payload)
         return {"model_version": backend.setup(payload)}
 
     @app.post("/predict")
     def predict() -> dict[str, Any]:
-        payload = payloads.read_object(request, settings.max_payload_mb)
+        payload = read_object()
         payloads.check_predict(payload)
         client_gone = watch_client(request.environ)
         if not admission.acquire(blocking=False):
@@ -102,7 +105,7 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
 
     @app.post("/webhook")
     def webhook() -> tuple[dict[str, Any], int]:
-        payload = payloads.read_object(request, settings.max_payload_mb)
+        payload = read_object()
         payloads.check_webhook(payload)
         backend.webhook(payload)
         return {}, 201

@@ -1,4 +1,4 @@
-"""Whether the client of the current request still listens, so that work for nobody can end.
+"""The socket under the current request: whether its client still listens, and how long it may take to send.
 
 Label Studio gives up on a /predict after 100 s, and an annotator's newer click supersedes an older one; HTTP has no
 message for that, but the socket is readable with nothing to read.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -22,11 +24,51 @@ def watch_client(environ: Mapping[str, Any]) -> Callable[[], bool]:
     Args:
         environ: the WSGI environment of the request.
     """
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    connection = _socket_of(environ)
     # TLS cannot be peeked into: its socket becomes readable for the protocol's own messages too.
-    if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):
+    if connection is None or isinstance(connection, ssl.SSLSocket):
         return _always_there
     return lambda: _hung_up(connection)
+
+
+@contextmanager
+def reading_within(environ: Mapping[str, Any], limit_s: float) -> Iterator[Callable[[], bool]]:
+    """End whatever reads from this request's client after `limit_s` seconds; gives whether that time was up.
+
+    A read that is under way then sees the end of the input. A time without a byte would not do: a client could send one
+    now and then for ever. Under other servers than gunicorn and werkzeug's nothing is ended.
+
+    Args:
+        environ: the WSGI environment of the request.
+        limit_s: seconds, for all that is read inside the block.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        stop_reading(environ)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over.is_set
+    finally:
+        timer.cancel()
+
+
+def stop_reading(environ: Mapping[str, Any]) -> None:
+    """Take nothing more from this request's client, so that the server closes the connection after the reply."""
+    connection = _socket_of(environ)
+    if connection is not None:
+        # Not close(): only a shutdown wakes the thread that waits in recv(). Of the plain socket: TLS would wait.
+        with suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RD)
+
+
+def _socket_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return connection if isinstance(connection, socket.socket) else None
 
 
 def _always_there() -> bool:

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from tam_backend.errors import CancelledError, PayloadError, PayloadTooLargeError
+from tam_backend.server.connection import reading_within, stop_reading
+from tam_backend.server.replies import HttpError
 
 _SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."
 
+# How long a refused request's sender may take to send the rest, so that it looks for the reply.
+_DISCARD_S = 1.0
 
-def read_object(request: Request, max_payload_mb: float) -> dict[str, Any]:
+
+def read_object(request: Request, max_payload_mb: float, timeout_s: float) -> dict[str, Any]:
     """Read the body as one JSON object.
+
+    Args:
+        request: under gunicorn or werkzeug's server, for the time limit.
+        max_payload_mb: for the message; the limit is Flask's MAX_CONTENT_LENGTH.
+        timeout_s: how long the whole body may take to arrive.
 
     Raises:
         PayloadTooLargeError: the body is over the limit.
         PayloadError: it is not sent as JSON, is not JSON, is nested too deep, or is no object.
         CancelledError: the client hung up while it was sending.
+        HttpError: 408, the body did not arrive in time.
     """
     if not request.is_json:
         raise PayloadError(
             f"The request body is sent as {request.content_type or 'nothing'!r}, not as JSON.",
             "Send it with the header Content-Type: application/json.",
         )
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise too_large(max_payload_mb) from None
-    except ClientDisconnected:
-        raise CancelledError("The client hung up before it had sent the whole request.") from None
+    body = _whole_body(request, max_payload_mb, timeout_s)
     try:
         content = json.loads(body, parse_constant=_refuse_constant)
     except RecursionError:
@@ -45,15 +50,39 @@ def read_object(request: Request, max_payload_mb: float) -> dict[str, Any]:
     return content
 
 
+def _whole_body(request: Request, max_payload_mb: float, timeout_s: float) -> bytes:
+    with reading_within(request.environ, timeout_s) as time_is_up:
+        try:
+            body = request.get_data(cache=False)
+        except RequestEntityTooLarge:
+            raise too_large(max_payload_mb) from None
+        except (ClientDisconnected, OSError):
+            if not time_is_up():
+                raise CancelledError("The client hung up before it had sent the whole request.") from None
+        else:
+            if not time_is_up():  # a body without a length may look complete
+                return body
+    raise HttpError(
+        408,
+        f"The request body did not arrive within {timeout_s:g} s.",
+        "Look at what stands between Label Studio and the backend, or raise TAM_BODY_TIMEOUT_S.",
+    )
+
+
 def discard_rest(request: Request) -> None:
-    """Read what a refused request's sender has still to send.
+    """Read, for a second at most, what a refused request's sender has still to send.
 
     A server that closes a connection with unread input resets it, and then the sender may see "connection reset" in
     place of the reply that tells what was wrong. A body over the limit is not read: that is what the limit is for.
     """
-    with suppress(RequestEntityTooLarge, ClientDisconnected, OSError):
-        while request.stream.read(1 << 16):
-            continue
+    if not {"Content-Length", "Transfer-Encoding"} & set(request.headers.keys()):
+        return
+    try:
+        with reading_within(request.environ, _DISCARD_S):
+            while request.stream.read(1 << 16):
+                continue
+    except (RequestEntityTooLarge, ClientDisconnected, OSError):
+        stop_reading(request.environ)  # or the server itself would read on, however long that takes
 
 
 def too_large(max_payload_mb: float) -> PayloadTooLargeError:

@@ -30,4 +30,4 @@ def make_slow(backend: FakeBackend, longest_s: float = 15.0) -> FakeBackend:
 
 def make_app() -> Flask:
     data_dir = Path(os.environ["SLOW_APP_DATA"])
-    return create_app(make_settings(data_dir), make_slow(FakeBackend(data_dir)))  # type: ignore[arg-type]
+    return create_app(make_settings(data_dir, body_timeout_s=1.5), make_slow(FakeBackend(data_dir)))  # type: ignore[arg-type]

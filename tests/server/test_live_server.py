@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The slow app behind either server."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "werkzeug":
-        with werkzeug_server(create_app(make_settings(folder), make_slow(FakeBackend(folder)))) as number:  # type: ignore[arg-type]
+        with werkzeug_server(
+            create_app(make_settings(folder, body_timeout_s=1.5), make_slow(FakeBackend(folder)))
+        ) as number:  # type: ignore[arg-type]
             yield number
     else:
         number = free_port()
@@ -119,3 +122,47 @@ def test_half_sent_request_harms_nobody(port: int, tmp_path: Path) -> None:
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
         )
     assert request(port, "GET", "/health")[0] == 200
+
+
+def half_sent(port: int, path: str, length: int = 1000) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{"
+    client.sendall(head.encode())
+    return client
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "within_s"), [("/webhook", 1000, 4), ("/nowhere", 1000, 3), ("/webhook", 99_999_999_999, 3)]
+)
+def test_as_many_half_sent_bodies_as_threads_do_not_hang_the_server(
+    port: int, path: str, length: int, within_s: float
+) -> None:
+    clients = [half_sent(port, path, length) for _ in range(8)]
+    try:
+        time.sleep(0.3)  # all of them are being read by now
+        started = time.monotonic()
+        assert request(port, "GET", "/health", timeout_s=within_s)[0] == 200
+        assert time.monotonic() - started < within_s
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_body_that_does_not_arrive_is_told_so_and_the_connection_closed(port: int) -> None:
+    with half_sent(port, "/predict") as client, client.makefile("rb") as replies:
+        reply = replies.read()  # to the end: the server closes
+    assert b" 408 The request body did not arrive within 1.5 s." in reply.splitlines()[0]
+    assert b"TAM_BODY_TIMEOUT_S" in reply
+
+
+def test_body_that_drips_is_given_up_like_one_that_stopped(port: int) -> None:
+    with half_sent(port, "/predict") as client:
+        client.settimeout(0.2)
+        deadline = time.monotonic() + 5
+        reply = b""
+        while not reply:
+            assert time.monotonic() < deadline
+            client.sendall(b" ")
+            with suppress(TimeoutError):
+                reply = client.recv(1000)
+    assert b" 408 " in reply.splitlines()[0]
