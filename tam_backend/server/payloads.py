@@ -12,6 +12,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from tam_backend.errors import CancelledError, PayloadError, PayloadTooLargeError
 from tam_backend.server.connection import reading_within, stop_reading
 from tam_backend.server.replies import HttpError
+from tam_backend.video.addresses import is_web_address
 
 _SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."
 
@@ -124,13 +125,19 @@ def check_setup(payload: Mapping[str, Any]) -> None:
     """Check the shape of a /setup body.
 
     Raises:
-        PayloadError: names the first key that is missing or of the wrong kind.
+        PayloadError: names the first key that is missing or of the wrong kind, or a hostname that is no address.
     """
     if not isinstance(payload.get("schema"), str):
         raise PayloadError(_wrong("schema", payload.get("schema"), "the labeling config's XML"), _SENT_BY)
     for key in ("hostname", "access_token"):
         if not isinstance(payload.get(key), (str, type(None))):
             raise PayloadError(_wrong(key, payload[key], "a text or null"), _SENT_BY)
+    hostname = payload.get("hostname")
+    if hostname and not is_web_address(hostname):
+        raise PayloadError(
+            f"The request's 'hostname' is {hostname[:200]!r}, which is no http(s) address.",
+            "Start Label Studio with LABEL_STUDIO_HOST set to an address such as http://localhost:8080.",
+        )
 
 
 def check_webhook(payload: Mapping[str, Any]) -> None:

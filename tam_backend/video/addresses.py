@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from tam_backend.errors import MediaForbiddenError, MediaNotFoundError, MediaTooLargeError, UnreadableMediaError
 from tam_backend.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 CLOUD_SCHEMES = frozenset({"s3", "gs", "azure-blob"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -72,7 +75,18 @@ class AddressBook:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.label_studio_url = settings.label_studio_url
+        self._label_studio_url = settings.label_studio_url
+
+    def learn_label_studio_url(self, url: str) -> None:
+        """Take the address that Label Studio told; ignored if the settings name one, or if it is no http(s) address."""
+        url = url.rstrip("/")
+        if self._settings.label_studio_url or url == self._label_studio_url:
+            return
+        if not is_web_address(url):
+            logger.warning("Label Studio told an address that is none, %.200r: set LABEL_STUDIO_URL.", url)
+            return
+        logger.info("Label Studio is at %.200s, it says; its credentials go there.", shown(url))
+        self._label_studio_url = url
 
     def locate(self, value: str, task_id: int | None = None) -> Place:
         """Read a task's media value.
@@ -115,7 +129,7 @@ class AddressBook:
         Raises:
             MediaForbiddenError: with the setting that would allow it.
         """
-        allowed = {_host_port(self.label_studio_url), _host_port(self._settings.own_url)}
+        allowed = {_host_port(self._label_studio_url), _host_port(self._settings.own_url)}
         for entry in self._settings.media_hosts:
             allowed |= _listed(entry)
         if _host_port(url) not in allowed - {_NOWHERE}:
@@ -127,9 +141,9 @@ class AddressBook:
     def _remote(self, url: str) -> RemoteFile:
         parts = require_web_address(url)
         self.check_host(url)
-        same_scheme = parts.scheme == urlsplit(self.label_studio_url).scheme
-        at_label_studio = same_scheme and _host_port(url) == _host_port(self.label_studio_url)
-        path = _without_prefix(parts.path, urlsplit(self.label_studio_url).path)
+        same_scheme = parts.scheme == urlsplit(self._label_studio_url).scheme
+        at_label_studio = same_scheme and _host_port(url) == _host_port(self._label_studio_url)
+        path = _without_prefix(parts.path, urlsplit(self._label_studio_url).path)
         at_label_studio = at_label_studio and _MEDIA_PATH.match(path) is not None and ".." not in unquote(path)
         return RemoteFile(
             url=url,
@@ -149,19 +163,19 @@ class AddressBook:
         return RemoteFile(page.url, _file_name(urlsplit(uri)), shown(uri), at_label_studio=True, trust_redirect=True)
 
     def _is_label_studio_page(self, value: str) -> bool:
-        path = _without_prefix(value.partition("?")[0], urlsplit(self.label_studio_url).path)
+        path = _without_prefix(value.partition("?")[0], urlsplit(self._label_studio_url).path)
         if path.startswith(("/data/upload/", "/data/local-files/")):
             return True
         # A file of an allowed folder such as /data/videos is meant before Label Studio's other /data/... pages.
         return _MEDIA_PATH.match(path) is not None and not (self._is_allowed(Path(value)) and Path(value).exists())
 
     def _label_studio_page(self, value: str) -> RemoteFile:
-        if not self.label_studio_url:
+        if not self._label_studio_url:
             raise MediaNotFoundError(
                 f"{shown(value)} is an address of Label Studio, but where it runs is not known.",
                 "Set LABEL_STUDIO_URL, or connect the backend in the project's settings.",
             )
-        base = urlsplit(self.label_studio_url)
+        base = urlsplit(self._label_studio_url)
         return self._remote(f"{base.scheme}://{base.netloc}{base.path}{_without_prefix(value, base.path)}")
 
     def _local(self, text: str) -> LocalFile:
@@ -219,20 +233,24 @@ def shown(address: str) -> str:
     return f"{host}{parts.path}{'?d=' + inner[0] if inner else ''}"[:200]
 
 
+def is_web_address(url: str) -> bool:
+    """Tell whether this is an http(s) address with a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def require_web_address(url: str) -> SplitResult:
     """Split an http(s) address; refuse everything else.
 
     Raises:
         MediaForbiddenError: another scheme, or no host.
     """
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if not is_web_address(url):
         raise MediaForbiddenError(f"{shown(url)} is no http(s) address.", "Correct the media address of the task.")
-    return parts
+    return urlsplit(url)
 
 
 def percent_encoded(parts: SplitResult) -> str:

@@ -55,12 +55,10 @@ class MediaFetcher:
         self._cache = DownloadCache(
             settings.data_dir / "downloads", _CACHE_FILES * max_bytes if cache_max_bytes is None else cache_max_bytes
         )
-        self._url_is_set = bool(settings.label_studio_url)
 
     def learn_label_studio_url(self, url: str) -> None:
         """Take the address that Label Studio told at /setup; ignored if the settings name one."""
-        if not self._url_is_set:
-            self._addresses.label_studio_url = url.rstrip("/")
+        self._addresses.learn_label_studio_url(url)
 
     def open_media(self, value: str | Sequence[str], *, task_id: int | None = None) -> VideoSource:
         """Open the media of a task; close the source when done, so that its file may leave the cache.

@@ -103,6 +103,18 @@ def test_predict_names_the_key_that_is_wrong(client: FlaskClient, changes: dict[
     assert names in reply.json["error"]["message"]
 
 
+@pytest.mark.parametrize("hostname", ["http://[::1", "localhost:8080", "http://", "http://x:port", "file:///etc"])
+def test_setup_refuses_a_hostname_that_is_no_address(client: FlaskClient, hostname: str) -> None:
+    reply = client.post("/setup", json=SETUP | {"hostname": hostname})
+    assert (reply.status_code, reply.json["error"]["type"]) == (400, "PayloadError")
+    assert hostname in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize("hostname", ["", None, "https://ls.example.org/label-studio/", "http://[::1]:8080"])
+def test_setup_takes_every_address_and_none(client: FlaskClient, hostname: str | None) -> None:
+    assert client.post("/setup", json=SETUP | {"hostname": hostname}).status_code == 200
+
+
 @pytest.mark.parametrize("changes", [{"schema": None}, {"schema": 1}, {"hostname": 1}, {"access_token": []}])
 def test_setup_names_the_key_that_is_wrong(client: FlaskClient, changes: dict[str, object]) -> None:
     reply = client.post("/setup", json=SETUP | changes)

@@ -412,6 +412,27 @@ def test_another_status_is_told(fetcher_for: Callable[..., MediaFetcher], elsewh
         fetcher_for(media_hosts=f"localhost:{elsewhere.port}").open_media(f"{elsewhere.url}/busy.mp4")
 
 
+@pytest.mark.parametrize("told", ["http://[::1", "localhost:8080", "http://", ""])
+def test_an_address_of_label_studio_that_is_none_is_not_learnt(
+    fetcher_for: Callable[..., MediaFetcher], told: str
+) -> None:
+    fetcher = fetcher_for(label_studio_url="")
+    fetcher.learn_label_studio_url(told)
+    with pytest.raises(MediaNotFoundError, match="where it runs is not known"):
+        fetcher.open_media("/data/upload/1/clip.mp4")
+
+
+def test_the_log_tells_the_address_that_was_learnt(
+    fetcher_for: Callable[..., MediaFetcher], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fetcher = fetcher_for(label_studio_url="")
+    for _ in range(2):
+        fetcher.learn_label_studio_url("http://ls.example:8080/")
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "http://ls.example:8080" in caplog.text
+
+
 # Limits
 
 
