@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 @app.command()
-def track(
+def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file, or a folder of images.")],
     prompts: Annotated[Path, typer.Option(help="prompts.json, or an image that is the mask of frame 0.")],
     out: Annotated[Path, typer.Option(help="Folder for masks/, result.json and overlay.mp4.")],
@@ -82,7 +84,7 @@ def track(
     from tam_backend.video import open_video
 
     _ = refine  # no profile refines yet; the switch is part of the contract
-    settings = _settings_with({"profile": profile, "device": device})
+    settings = _settings_with({"profile": profile, "device": device, "weights_dir": weights_dir})
     start, stop = _frame_range(frames)
     with open_video(source) as video:
         wanted = read_prompts(prompts)
@@ -92,7 +94,7 @@ def track(
             from tam_backend.tracking_job import track as run
             from tam_backend.tracking_job import write_overlay
 
-            tam = TrackAnything.load(settings.profile, settings.device)
+            tam = TrackAnything.load(settings.profile, settings.device, settings.weights_folder)
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
             report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
@@ -247,8 +249,8 @@ def fetch(
             task = progress.add_task(file.name, total=file.size_bytes)
             if store.is_there(file):
                 progress.update(task, description=f"{file.name} (is there)", total=1, completed=1)
-                continue
-            store.fetch(file, lambda done, total, task=task: progress.update(task, completed=done, total=total))
+            else:
+                store.fetch(file, partial(_show, progress, task))
     _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
 
 
@@ -269,6 +271,10 @@ def _settings_with(given: dict[str, object]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidInputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int | None) -> None:
+    progress.update(task, completed=done, total=total)
 
 
 def _transfer() -> Progress:

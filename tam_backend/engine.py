@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
@@ -30,19 +32,20 @@ class TrackAnything:
         self._lock = FairLock()
 
     @classmethod
-    def load(cls, profile: str = "compact", device: str = "auto") -> TrackAnything:
+    def load(cls, profile: str = "compact", device: str = "auto", weights_folder: Path | None = None) -> TrackAnything:
         """Load a profile's networks.
 
         Args:
             profile: its name; `tam-backend profiles` lists them.
             device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
+            weights_folder: where fetched weights are; None = where the settings say.
 
         Raises:
             ProfileError: no such profile.
             WeightsError: its weights are missing or damaged.
             DeviceError: the device is not there.
         """
-        return cls(zoo.load(profile, device))
+        return cls(zoo.load(profile, device, weights_folder))
 
     def session(self, video: VideoSource) -> Session:
         """Begin work on a video. The video stays the caller's, to be closed after the session.

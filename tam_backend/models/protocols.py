@@ -56,12 +56,15 @@ class Segmentation:
             given back as `SegmenterPrompts.mask_logits`.
         predicted_iou: 0..1, the network's estimate of its own IoU.
         alternatives: other readings of the same prompts (part, whole), best first; empty where the network has none.
+        stability: 0..1, the IoU of the mask with itself at a stricter and a laxer threshold; None where the network's
+            logits do not tell.
     """
 
     mask: BoolMask
     logits: Tensor
     predicted_iou: float
     alternatives: tuple[Segmentation, ...] = ()
+    stability: float | None = None
 
 
 class Segmenter(Protocol):

@@ -1,0 +1,163 @@
+"""SAM as a segmenter: a frame encoded once, then points, a box and an earlier mask become one mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+from segment_anything.modeling import Sam
+from segment_anything.utils.amg import calculate_stability_score
+from torch import Tensor
+from torch.nn import functional
+
+from tam_backend.errors import InvalidInputError, InvalidPromptError
+from tam_backend.models.devices import fast_precision
+from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
+from tam_backend.models.segmenters.sam_attention import quicken
+from tam_backend.types import Box, Point, RgbFrame
+
+# By how much the threshold is moved up and down to see whether the mask stays (the package's default).
+_STABILITY_OFFSET = 1.0
+# What a mask prompt says of the padding: at least as surely not the object as the surest pixel, and at least this.
+_PADDING_LOGIT = -1.0
+
+
+class SamSegmenter:
+    """Implements `Segmenter` with a SAM of any image encoder. The same answers as the package's `SamPredictor`.
+
+    Args:
+        network: loaded, in eval mode, on `device`; its image encoder is made quicker in place.
+        name: for `model_version`.
+        device: where the network is.
+        fast: encode in bfloat16 where that is quick; False = float32 everywhere.
+    """
+
+    def __init__(self, network: Sam, name: str, device: torch.device, *, fast: bool = True) -> None:
+        quicken(network.image_encoder)
+        self._network = network
+        self._name = name
+        self._device = device
+        self._fast = fast
+        with torch.inference_mode():
+            self._positions = network.prompt_encoder.get_dense_pe()
+
+    @property
+    def name(self) -> str:
+        """Name and version for `model_version`."""
+        return self._name
+
+    @torch.inference_mode()
+    def encode(self, frame: RgbFrame) -> FrameEmbedding:
+        """Look at a frame once. The embedding (1, 256, 64, 64) is kept in float16: 2 MB.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Raises:
+            InvalidInputError: not such an array, or without pixels.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+            raise InvalidInputError(f"A frame must be (H, W, 3) uint8 RGB, not {frame.shape} {frame.dtype}.")
+        size_hw = (frame.shape[0], frame.shape[1])
+        input_hw = _input_size(size_hw, self._network.image_encoder.img_size)
+        # Pillow's bilinear filter, because SAM's authors resize with it: OpenCV's does not smooth before it shrinks.
+        resized = Image.fromarray(frame).resize((input_hw[1], input_hw[0]), Image.Resampling.BILINEAR)
+        image = torch.from_numpy(np.array(resized)).to(self._device).permute(2, 0, 1)[None]  # 1 x 3 x h x w
+        square = self._network.preprocess(image)
+        if self._fast:
+            with fast_precision(self._device):
+                embedding = self._network.image_encoder(square)
+        else:
+            embedding = self._network.image_encoder(square)
+        return FrameEmbedding(size_hw, input_hw, {"image": embedding.half()})
+
+    @torch.inference_mode()
+    def segment(self, embedding: FrameEmbedding, prompts: SegmenterPrompts) -> Segmentation:
+        """Answer prompts on an encoded frame.
+
+        A single click may mean a part, a thing or a group of things: SAM answers it with three masks, of which the one
+        with the best predicted IoU is the answer and the others are its alternatives. Anything more has one answer.
+
+        Raises:
+            InvalidPromptError: neither a positive point, nor a box, nor a mask.
+        """
+        if prompts.box is None and prompts.mask_logits is None and not any(point.positive for point in prompts.points):
+            raise InvalidPromptError(
+                "These prompts do not say where the object is.", "Give a positive point, a box or a mask."
+            )
+        frame = _Frame(embedding, self._network)
+        sparse, dense = self._network.prompt_encoder(
+            points=frame.points(prompts.points, self._device) if prompts.points else None,
+            boxes=None if prompts.box is None else frame.box(prompts.box, self._device),
+            masks=None if prompts.mask_logits is None else frame.mask(prompts.mask_logits, self._device),
+        )
+        ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask_logits is None
+        low_logits, predicted_iou = self._network.mask_decoder(
+            image_embeddings=embedding.features["image"].float(),
+            image_pe=self._positions,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=ambiguous,
+        )  # 1 x masks x 256 x 256, 1 x masks
+        full = self._network.postprocess_masks(low_logits, embedding.input_hw, embedding.size_hw)[0]
+        threshold = self._network.mask_threshold
+        stability = calculate_stability_score(full, threshold, _STABILITY_OFFSET).nan_to_num(0.0)  # nothing at all: 0
+        height, width = frame.low_hw
+        readings = [
+            Segmentation(
+                mask=(full[index] > threshold).cpu().numpy(),
+                logits=low_logits[0, index, :height, :width].float(),
+                predicted_iou=min(max(float(predicted_iou[0, index]), 0.0), 1.0),
+                stability=float(stability[index]),
+            )
+            for index in predicted_iou[0].argsort(descending=True, stable=True).tolist()
+        ]
+        return replace(readings[0], alternatives=tuple(readings[1:]))
+
+
+class _Frame:
+    """The geometry of prompts on an encoded frame: SAM sees it at the top left of a padded square."""
+
+    def __init__(self, embedding: FrameEmbedding, network: Sam) -> None:
+        self._scale_x = embedding.input_hw[1] / embedding.size_hw[1]
+        self._scale_y = embedding.input_hw[0] / embedding.size_hw[0]
+        self._mask_hw: tuple[int, int] = network.prompt_encoder.mask_input_size
+        # Input pixels per pixel of a mask prompt, and of the decoder's answer: 4.
+        stride = network.image_encoder.img_size / self._mask_hw[0]
+        self.low_hw = tuple(max(1, round(length / stride)) for length in embedding.input_hw)
+
+    def points(self, points: tuple[Point, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return (1, N, 2) x, y in input pixels and (1, N) labels."""
+        places = [[point.x * self._scale_x, point.y * self._scale_y] for point in points]
+        labels = [int(point.positive) for point in points]
+        return torch.tensor([places], device=device), torch.tensor([labels], dtype=torch.int, device=device)
+
+    def box(self, box: Box, device: torch.device) -> Tensor:
+        """Return (1, 4) x0, y0, x1, y1 in input pixels."""
+        x0, y0, x1, y1 = box
+        scaled = [x0 * self._scale_x, y0 * self._scale_y, x1 * self._scale_x, y1 * self._scale_y]
+        return torch.tensor([scaled], device=device)
+
+    def mask(self, logits: Tensor, device: torch.device) -> Tensor:
+        """Return (1, 1, 256, 256) of the padded square from (h, w) logits over the whole frame, of any size.
+
+        Raises:
+            InvalidPromptError: not (h, w), or no finite numbers.
+        """
+        if logits.ndim != 2 or logits.numel() == 0:
+            raise InvalidPromptError(f"Mask logits must be (h, w), not of shape {tuple(logits.shape)}.")
+        given = logits.to(device).float()[None, None]
+        if not bool(given.isfinite().all()):
+            raise InvalidPromptError("Mask logits must be finite numbers.")
+        if given.shape[-2:] != self.low_hw:
+            given = functional.interpolate(given, self.low_hw, mode="bilinear", align_corners=False, antialias=True)
+        padding = (0, self._mask_hw[1] - given.shape[-1], 0, self._mask_hw[0] - given.shape[-2])
+        return functional.pad(given, padding, value=min(float(given.min()), _PADDING_LOGIT))
+
+
+def _input_size(size_hw: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Scale the longer side to `longest`, rounded as SAM's authors do."""
+    scale = longest / max(size_hw)
+    return max(1, int(size_hw[0] * scale + 0.5)), max(1, int(size_hw[1] * scale + 0.5))

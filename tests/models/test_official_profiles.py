@@ -1,0 +1,139 @@
+"""The profiles of SAM and XMem: listed before they are there, refused with the command that gets them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tam_backend.cli import main
+from tam_backend.errors import WeightsError
+from tam_backend.models import published, zoo
+from tam_backend.models.weights import record_fingerprint
+from tam_backend.settings import get_settings
+
+NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("TAM_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("TAM_WEIGHTS_DIR", raising=False)
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and all that it says, on one line."""
+    said = StringIO()
+    with (
+        patch.object(sys, "argv", ["tam-backend", *arguments]),
+        redirect_stdout(said),
+        redirect_stderr(said),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return int(ended.value.code or 0), said.getvalue().replace("\n", " ")
+
+
+def test_they_are_listed_after_the_default_without_importing_torch(data_dir: Path) -> None:
+    assert zoo.profile_names() == ("compact", *NAMES)
+    code = (
+        "import sys; from tam_backend.models import zoo\n"
+        "for name in zoo.profile_names(): zoo.profile(name).installation()\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_weights_loading_fails_at_once_and_names_the_command(name: str, data_dir: Path) -> None:
+    with pytest.raises(WeightsError, match=r"needs sam_vit_._\w+\.pth and XMem-s012\.pth") as caught:
+        zoo.load(name, "cpu")
+    assert f"tam-backend weights fetch {name}" in caught.value.remedy
+    with pytest.raises(WeightsError, match=name.replace("+", r"\+")):
+        _ = zoo.profile(name).version
+
+
+def test_only_what_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "XMem-s012.pth").touch()
+    reason = zoo.profile("sam-vit-b+xmem", tmp_path).installation().reason
+    assert "sam_vit_b_01ec64.pth" in reason and "XMem" not in reason
+
+
+def test_either_checkpoint_of_xmem_will_do(tmp_path: Path) -> None:
+    for name in ("sam_vit_b_01ec64.pth", "XMem.pth"):
+        (tmp_path / name).touch()
+    assert zoo.profile("sam-vit-b+xmem", tmp_path).installation().ready
+    (tmp_path / "XMem-s012.pth").touch()
+    assert zoo.profile("sam-vit-b+xmem", tmp_path).weights[1].name == "XMem-s012.pth"
+    assert {file.name for file in zoo.fetchable("sam-vit-b+xmem")} >= {"XMem.pth", "XMem-s012.pth"}
+
+
+def test_the_version_follows_weights_that_were_put_there_by_hand(tmp_path: Path) -> None:
+    for name in ("sam_vit_b_01ec64.pth", "XMem.pth"):
+        (tmp_path / name).write_bytes(b"one")
+    before = zoo.profile("sam-vit-b+xmem", tmp_path).version
+    (tmp_path / "XMem.pth").write_bytes(b"two")
+    assert zoo.profile("sam-vit-b+xmem", tmp_path).version != before
+
+
+def test_fetched_weights_that_were_changed_afterwards_are_refused(tmp_path: Path) -> None:
+    for name in ("sam_vit_b_01ec64.pth", "XMem-s012.pth"):
+        (tmp_path / name).write_bytes(b"changed")
+        record_fingerprint(tmp_path / name, "0" * 64)
+    with pytest.raises(WeightsError, match="damaged or not the ones recorded"):
+        zoo.load("sam-vit-b+xmem", "cpu", tmp_path)
+
+
+def test_the_table_is_honest_about_what_is_known() -> None:
+    sams = (published.SAM_VIT_B, published.SAM_VIT_L, published.SAM_VIT_H)
+    assert all(file.url.endswith(f"/{file.name}") for file in (*sams, published.XMEM, published.XMEM_S012))
+    assert all(file.size_bytes and file.sha256 and len(file.sha256) == 64 for file in sams)
+    assert len({file.sha256 for file in sams}) == 3
+
+
+def test_profiles_tells_the_command_that_gets_each(data_dir: Path) -> None:
+    code, said = run("profiles")
+    assert code == 0
+    assert all(f"tam-backend weights fetch {name}" in said for name in NAMES)
+
+
+def test_track_and_serve_refuse_before_they_begin(data_dir: Path) -> None:
+    code, said = run("serve", "--profile", "sam-vit-b+xmem")
+    assert code == 2
+    assert "tam-backend weights fetch sam-vit-b+xmem" in said
+
+
+def test_fetching_the_default_says_that_it_needs_nothing(data_dir: Path) -> None:
+    code, said = run("weights", "fetch", "compact")
+    assert code == 0
+    assert "needs nothing" in said
+
+
+def test_fetching_offline_says_how_to_bring_the_files(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAM_OFFLINE", "1")
+    code, said = run("weights", "fetch", "sam-vit-b+xmem")
+    assert code == 2
+    assert "dl.fbaipublicfiles.com" in said and "--from" in said
+
+
+def test_fetching_for_an_unknown_profile_lists_the_known_ones(data_dir: Path) -> None:
+    code, said = run("weights", "fetch", "sam-vit-x")
+    assert code == 2
+    assert "sam-vit-b+xmem" in said
+
+
+def test_a_wrong_file_brought_by_hand_is_refused_by_the_command(data_dir: Path) -> None:
+    brought = data_dir / "sam_vit_b_01ec64.pth"
+    brought.write_bytes(b"short")
+    code, said = run("weights", "fetch", "sam-vit-b+xmem", "--from", str(brought))
+    assert code == 2
+    assert "5 bytes, not 375,042,383" in said
