@@ -23,7 +23,7 @@ SOURCE_KEY = "tam_source"
 """Under `meta` of our results: where a mask comes from. The editor keeps meta, and shows only its "text"."""
 
 CHECKSUM_KEY = "tam"
-"""In the keyframes of our video boxes: a checksum of the box, by which a keyframe that a human moved is told."""
+"""In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
 
 _KINDS = {
     "keypoint": ControlKind.POINT,
@@ -78,7 +78,7 @@ class VideoKeyframe:
         frame: from 1, at the tag's frame rate (not the file's).
         enabled: the box is also shown after this frame, until the next keyframe.
         box: in fractions of the frame.
-        by_human: drawn or moved by a human; False: as we sent it.
+        by_human: drawn, moved, or switched off or on by a human; False: as we sent it.
     """
 
     frame: int
@@ -342,15 +342,16 @@ def _keyframes(region_id: str, value: Mapping[str, Any]) -> tuple[VideoKeyframe,
             raise _malformed(region_id, "has a keyframe that is not an object")
         frame = _whole(region_id, "frame", item.get("frame"))
         box = _box(region_id, item)
-        by_human = item.get(CHECKSUM_KEY) != keyframe_checksum(frame, box)
-        keyframes.append(VideoKeyframe(frame, item.get("enabled") is not False, box, by_human))
+        enabled = item.get("enabled") is not False
+        by_human = item.get(CHECKSUM_KEY) != keyframe_checksum(frame, enabled, box)
+        keyframes.append(VideoKeyframe(frame, enabled, box, by_human))
     return tuple(sorted(keyframes, key=lambda keyframe: keyframe.frame))
 
 
-def keyframe_checksum(frame: int, box: FractionBox) -> int:
+def keyframe_checksum(frame: int, enabled: bool, box: FractionBox) -> int:
     """Return what `CHECKSUM_KEY` holds for a keyframe that we send; rounded, so that JSON's digits do not matter."""
     numbers = (box.x, box.y, box.width, box.height, box.rotation_deg / 100)
-    return zlib.crc32(f"{frame}:{','.join(f'{100 * number:.3f}' for number in numbers)}".encode())
+    return zlib.crc32(f"{frame}:{enabled:d}:{','.join(f'{100 * number:.3f}' for number in numbers)}".encode())
 
 
 def _encoded(region_id: str, value: Mapping[str, Any], kind: ControlKind) -> Mapping[str, Any]:

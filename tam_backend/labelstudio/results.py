@@ -89,7 +89,8 @@ def box_track_region(
     """Return an object's boxes as one VideoRectangle result with a keyframe on every frame that has a box.
 
     After the last frame before a gap, and after the last of all, the box is switched off, so that none is shown where
-    the object is absent or nothing is known.
+    the object is absent or nothing is known. A human's keyframe stays on or off as it is; where it is off, the human
+    ended the object, and no box follows until the human's next keyframe.
 
     Args:
         control: the VideoRectangle tag.
@@ -100,30 +101,35 @@ def box_track_region(
         size_hw: (height, width) of the frames.
         clock: the file's frames -> the editor's.
         quality: 0..1; the region's score.
-        human: keyframes that a human drew; their boxes go back as they are.
+        human: keyframes that a human drew, moved or switched; they go back as they are.
     """
     height, width = size_hw
-    drawn: dict[int, tuple[FractionBox, bool]] = {}
-    for frame in range(1, clock.frames_count + 1):
+    drawn: dict[int, FractionBox] = {}
+    humans = {keyframe.frame: keyframe for keyframe in human}
+    ended = False
+    for frame in sorted({*range(1, clock.frames_count + 1), *humans}):
         box = boxes.get(clock.index_of_video_frame(frame))
-        if box is not None:
+        if frame in humans:
+            drawn[frame] = humans[frame].box
+            ended = not humans[frame].enabled
+        elif box is not None and not ended:
             x0, y0, x1, y1 = box
-            drawn[frame] = (FractionBox(x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height), False)
-    drawn.update({keyframe.frame: (keyframe.box, True) for keyframe in human})
+            drawn[frame] = FractionBox(x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height)
     sequence = []
-    for frame, (place, by_human) in sorted(drawn.items()):
+    for frame, place in drawn.items():
+        enabled = humans[frame].enabled if frame in humans else frame + 1 in drawn
         keyframe: dict[str, Any] = {
             "frame": frame,
             "time": round(frame / clock.frame_rate, 6),
-            "enabled": frame + 1 in drawn,
+            "enabled": enabled,
             "rotation": place.rotation_deg,
             "x": 100 * place.x,
             "y": 100 * place.y,
             "width": 100 * place.width,
             "height": 100 * place.height,
         }
-        if not by_human:
-            keyframe[CHECKSUM_KEY] = keyframe_checksum(frame, place)
+        if frame not in humans:
+            keyframe[CHECKSUM_KEY] = keyframe_checksum(frame, enabled, place)
         sequence.append(keyframe)
     value: dict[str, Any] = {
         "framesCount": clock.frames_count,

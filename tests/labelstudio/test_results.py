@@ -138,6 +138,28 @@ def test_a_humans_box_goes_back_as_it_was():
     assert region.keyframes[1].box == drawn.box
 
 
+def shown(sequence):
+    return [(item["frame"], item["enabled"]) for item in sequence]
+
+
+def test_a_box_that_a_human_switched_off_stays_off_until_the_humans_next():
+    boxes = dict.fromkeys(range(6), (0.0, 0.0, 10.0, 10.0))
+    off, on = (VideoKeyframe(n, n == 5, FractionBox(0.5, 0.5, 0.1, 0.1), True) for n in (2, 5))
+    assert shown(track(boxes, human=[off])["value"]["sequence"]) == [(1, True), (2, False)]
+    again = track(boxes, human=[off, on])
+    assert shown(again["value"]["sequence"]) == [(1, True), (2, False), (5, True), (6, False)]
+    (region,) = read_regions([json.loads(json.dumps(again))], CONFIG)
+    assert [keyframe for keyframe in region.keyframes if keyframe.by_human] == [off, on]
+
+
+@pytest.mark.parametrize("item", [1, 5])
+def test_a_box_of_ours_that_a_human_switches_is_the_humans(item):
+    sent = track(dict.fromkeys(range(6), (0.0, 0.0, 10.0, 10.0)))
+    sent["value"]["sequence"][item]["enabled"] ^= True  # what the editor's lifespan button does
+    (region,) = read_regions([sent], CONFIG)
+    assert [keyframe.frame for keyframe in region.keyframes if keyframe.by_human] == [item + 1]
+
+
 coordinates = st.floats(0, 100)
 
 
