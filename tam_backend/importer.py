@@ -135,7 +135,7 @@ def task_data(
     previous_task: int | None = None,
     next_task: int | None = None,
 ) -> dict[str, Any]:
-    """Return the data of a task: `video` (not for a folder of images), `frames` and, in a chain, `chain`.
+    """Return the data of a task: `frames`, of a video file `video` and its rate `fps`, and in a chain `chain`.
 
     Args:
         task: what it shows.
@@ -146,6 +146,8 @@ def task_data(
     data: dict[str, Any] = {}
     if task.record.path.is_file():
         data["video"] = library.video_url(base_url, task.record.id)
+        if task.record.fps is not None:
+            data["fps"] = task.record.fps
     data["frames"] = [library.frame_url(base_url, task.record.id, index) for index in task.frame_indices]
     if task.parts > 1:
         data["chain"] = {

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tam_backend.errors import InvalidInputError, LabelStudioError, MediaNotFoundError, UnreadableMediaError
+from tam_backend.export import OverlayWriter
 from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
+from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 BASE = "http://localhost:9090"
@@ -158,6 +160,21 @@ def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_pa
     image = tmp_path / "clip" / "3.png"
     [imported] = run([image], library, client).imported
     assert library.own_video(client.tasks[imported.task_ids[0]]["video"]) == image
+
+
+def test_tasks_of_a_video_file_fit_the_recommended_config_with_video_boxes(
+    library: VideoLibrary, tmp_path: Path
+) -> None:
+    client = RecordingLabelStudio()
+    with OverlayWriter(tmp_path / "clip.mp4", (48, 64), fps=12.5) as writer:
+        for _ in range(4):
+            writer.write(np.zeros((48, 64, 3), np.uint8), {})
+    [imported] = run([tmp_path / "clip.mp4"], library, client, max_frames=3).imported
+    page = parse_config(recommended_config(["Car"], video=True))
+    for task_id in imported.task_ids:
+        [video] = [media for media in page.media if media.kind is MediaKind.VIDEO]
+        assert video.frame_rate_for(client.tasks[task_id]) == 12.5
+        assert library.own_video(str(video.value(client.tasks[task_id]))) == tmp_path / "clip.mp4"
 
 
 def test_chained_tasks_know_their_place_and_their_neighbours(library: VideoLibrary, clip: Path) -> None:
