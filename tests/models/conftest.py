@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from xmem_weights import calibrate, official_layout, random_state, wire
 
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
+from tam_backend.models.xmem import load_xmem
+from tam_backend.models.xmem.network import XMemNetwork
 from tam_backend.types import BoolMask, RgbFrame
 
 Scene = Callable[[int], tuple[RgbFrame, BoolMask]]
@@ -18,6 +21,18 @@ Scene = Callable[[int], tuple[RgbFrame, BoolMask]]
 @pytest.fixture(scope="session")
 def compact() -> Models:
     return zoo.load("compact", "cpu")
+
+
+@pytest.fixture(scope="session")
+def xmem(tmp_path_factory: pytest.TempPathFactory) -> XMemNetwork:
+    """A random XMem of the published layout that passes masks on by colour; not to be changed."""
+    path = tmp_path_factory.mktemp("weights") / "XMem.pth"
+    torch.save(random_state(official_layout()), path)
+    network = load_xmem(path, "cpu")
+    path.unlink()  # 250 MB
+    calibrate(network)
+    wire(network)
+    return network
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,15 @@ def top_k_softmax(scores: Tensor, top_k: int) -> TopK:
     values, indices = scores.topk(min(top_k, scores.shape[1]), dim=1)
     weights = values.softmax(1)  # PyTorch subtracts the maximum
     return TopK(values, torch.where(torch.isneginf(values[:, :1]), 0.0, weights), indices)
+
+
+def joined_chunks(chunks: Sequence[TopK]) -> TopK:
+    """Put the answers for consecutive queries one after the other; K is the same in all."""
+    return TopK(
+        torch.cat([chunk.similarity for chunk in chunks]),
+        torch.cat([chunk.weights for chunk in chunks]),
+        torch.cat([chunk.indices for chunk in chunks]),
+    )
 
 
 def read_out(top: TopK, values: Tensor) -> Tensor:

@@ -9,17 +9,21 @@ _LEAST_PROBABILITY = 1e-7
 
 
 def soft_aggregate(logits: Tensor) -> Tensor:
+    """Let objects compete for every pixel, (O, H, W) float32 logits; see `aggregate`."""
+    return aggregate(torch.sigmoid(logits))
+
+
+def aggregate(objects: Tensor) -> Tensor:
     """Let objects compete for every pixel: XMem's rule.
 
     The background is what no object claims, prod(1 - p); all enter a softmax by their logits.
 
     Args:
-        logits: (O, H, W) float32.
+        objects: (O, H, W) float32 probabilities, each on its own.
 
     Returns:
         (1 + O, H, W) float32; sums to 1 at every pixel, background first.
     """
-    objects = torch.sigmoid(logits)
     background = (1 - objects).prod(0, keepdim=True)
     return torch.cat([background, objects]).logit(eps=_LEAST_PROBABILITY).softmax(0)
 

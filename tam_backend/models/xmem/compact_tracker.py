@@ -12,11 +12,13 @@ from torch.nn import functional
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.devices import fast_precision
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import MemoryReading, TrackingStep
+from tam_backend.models.protocols import TrackingStep
 from tam_backend.models.xmem.affinity import memory_rows, query_rows
 from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
+from tam_backend.models.xmem.inputs import checked, element_rows
 from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
+from tam_backend.models.xmem.reading import memory_reading
 
 # A frame joins the working memory when this many have passed since the last one that did.
 MEMORY_EVERY = 5
@@ -95,7 +97,9 @@ class CompactTracker:
         return TrackingStep(
             tuple(ids),
             self._padding.remove(probabilities),
-            None if reading is None else _as_memory_reading(reading, ids, predicted, frame.key.shape[-2:]),
+            None
+            if reading is None
+            else memory_reading(reading, ids, predicted, frame.key.shape[-2:], CompactNetwork.FEATURE_CHANNELS),
         )
 
     @torch.inference_mode()
@@ -144,27 +148,11 @@ class CompactTracker:
         self, image: Tensor, mask: Tensor | None, object_ids: Sequence[int] | None
     ) -> tuple[set[int], Tensor | None]:
         """Return the given objects and the padded (H, W) int64 mask; changes nothing."""
-        if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0 or not image.is_floating_point():
-            raise InvalidInputError(f"An image must be (3, H, W) float, not {tuple(image.shape)} {image.dtype}.")
-        size_hw = (image.shape[1], image.shape[2])
-        if self._bank is not None and size_hw != self._size_hw:
-            raise InvalidInputError(
-                f"The frame is {size_hw[0]}x{size_hw[1]}, those before were {self._size_hw[0]}x{self._size_hw[1]}.",
-                "Scale all frames of a video to one size.",
-            )
-        if mask is None:
-            if object_ids:
-                raise InvalidInputError("Object ids were given without the mask that speaks for them.")
-            return set(), None
-        if tuple(mask.shape) != size_hw or mask.is_floating_point() or mask.is_complex():
-            raise InvalidInputError(
-                f"A mask must be {size_hw} integers like its image, not {tuple(mask.shape)} {mask.dtype}."
-            )
-        labels = mask.to(self._device, torch.int64)
-        given = set(torch.unique(labels).tolist()) - {0} if object_ids is None else set(object_ids)
-        if any(object_id < 1 for object_id in given):
-            raise InvalidInputError(f"Object ids start at 1, not at {min(given)}.")
-        return given, Padding.to_stride(size_hw, CompactNetwork.STRIDE).add(labels)
+        given, labels = checked(image, mask, object_ids, None if self._bank is None else self._size_hw)
+        if labels is None:
+            return given, None
+        padding = Padding.to_stride((image.shape[1], image.shape[2]), CompactNetwork.STRIDE)
+        return given, padding.add(labels.to(self._device))
 
     def _prepare(self, image: Tensor) -> MemoryBank:
         """Return the memory; on the first frame, lay it out for the frame's size."""
@@ -188,7 +176,7 @@ class CompactTracker:
         padded_hw = (grid_hw[0] * MEMORY_STRIDE, grid_hw[1] * MEMORY_STRIDE)
         if not predicted:
             return torch.ones(1, *padded_hw, device=self._device), None
-        queries = query_rows(_elements(frame.key)[0], _elements(frame.selection)[0])
+        queries = query_rows(element_rows(frame.key)[0], element_rows(frame.selection)[0])
         reading = bank.read(queries, grid_hw, predicted, self._clock)
         readout = reading.values.transpose(1, 2).reshape(len(predicted), -1, *grid_hw)  # O x Cv x h x w
         before = torch.stack([self._previous[object_id] for object_id in predicted])
@@ -220,37 +208,8 @@ class CompactTracker:
         others = (masks.sum(0, keepdim=True) - masks).clamp(0, 1)
         with fast_precision(self._device):
             values = self._network.encode_value(frame, masks[:, None], others[:, None])
-        rows = memory_rows(_elements(frame.key)[0], _elements(frame.shrinkage)[0])
-        return MemoryFrame(rows, dict(zip(ids, _elements(values), strict=True)), self._clock)
+        rows = memory_rows(element_rows(frame.key)[0], element_rows(frame.shrinkage)[0])
+        return MemoryFrame(rows, dict(zip(ids, element_rows(values), strict=True)), self._clock)
 
     def _blank_sensory(self, frame: TrackedFrame) -> Tensor:
         return torch.zeros(CompactNetwork.SENSORY_CHANNELS, *frame.key.shape[-2:], device=self._device)
-
-
-def _elements(planes: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h * w, C) contiguous."""
-    return planes.flatten(2).transpose(1, 2).contiguous()
-
-
-def _as_memory_reading(
-    reading: Reading, ids: Sequence[int], predicted: Sequence[int], grid_hw: Sequence[int]
-) -> MemoryReading:
-    """Order what was read by `ids`; objects that nothing was read for have affinity 0 and similarity -inf.
-
-    K differs between objects only where an object's memory has fewer than top_k elements: the rest is padded likewise.
-    """
-    height, width = grid_hw
-    elements = max(top.indices.shape[1] for top in reading.top)
-    shape = (len(ids), height * width, elements)
-    device = reading.values.device
-    affinity, indices = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
-    similarity = torch.full(shape, -torch.inf, device=device)
-    foreground = torch.zeros(len(ids), height, width, device=device)
-    for row, top in enumerate(reading.top):
-        channel, used = ids.index(predicted[row]), top.indices.shape[1]
-        affinity[channel, :, :used] = top.weights
-        similarity[channel, :, :used] = top.similarity
-        indices[channel, :, :used] = top.indices
-        # A value carries the mask itself, averaged over its cell.
-        foreground[channel] = reading.values[row, :, CompactNetwork.FEATURE_CHANNELS].view(height, width)
-    return MemoryReading((height, width), affinity, similarity, indices, foreground)

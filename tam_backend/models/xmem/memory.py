@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tam_backend.models.xmem.affinity import TopK, read_out, similarity, top_k_softmax
+from tam_backend.models.xmem.affinity import TopK, joined_chunks, read_out, similarity, top_k_softmax
 
 # Queries that are compared with the memory at a time: bounds the similarity matrix, and keeps it near the CPU's cache.
 _QUERY_CHUNK = 256
@@ -164,7 +164,7 @@ class MemoryBank:
                 tops[held].append(top if columns is None else TopK(top.similarity, top.weights, columns[top.indices]))
         by_object: dict[int, tuple[Tensor, TopK]] = {}
         for held, members in groups.items():
-            top = _joined(tops[held])
+            top = joined_chunks(tops[held])
             parts = torch.cat(read[held]).chunk(len(members), dim=1)
             by_object.update({o: (part, top) for o, part in zip(members, parts, strict=True)})
         return Reading(
@@ -192,11 +192,3 @@ def _distance_cells(cells: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     rows_apart = ((cells // width)[:, None] - rows).abs().to(torch.int16)
     columns_apart = ((cells % width)[:, None] - columns).abs().to(torch.int16)
     return torch.maximum(rows_apart[:, :, None], columns_apart[:, None, :]).flatten(1)
-
-
-def _joined(chunks: Sequence[TopK]) -> TopK:
-    return TopK(
-        torch.cat([chunk.similarity for chunk in chunks]),
-        torch.cat([chunk.weights for chunk in chunks]),
-        torch.cat([chunk.indices for chunk in chunks]),
-    )
