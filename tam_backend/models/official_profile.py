@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from tam_backend.models.protocols import Models
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_network import load_sam
 from tam_backend.models.weights import is_recorded, require_recorded_bytes
+from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
 
 # The shorter side at which XMem's authors report their results.
 _TRACKER_SIDE = 480
@@ -35,13 +35,12 @@ def build(
     for path in (sam_weights, xmem_weights):
         if is_recorded(path):
             require_recorded_bytes(path)
-    xmem = import_module("tam_backend.models.xmem")
-    network = xmem.load_xmem(xmem_weights, device)
+    network = load_xmem(xmem_weights, device)
     return Models(
         profile=name,
         version=version,
         device=device,
         segmenter=SamSegmenter(load_sam(sam_weights, sam_variant, device), version, device),
-        new_tracker=lambda: xmem.XMemTracker(network, xmem.XMemConfig()),
+        new_tracker=lambda: XMemTracker(network, XMemConfig()),
         tracker_side=_TRACKER_SIDE,
     )

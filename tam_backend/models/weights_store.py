@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from tam_backend.errors import WeightsError
@@ -165,8 +164,9 @@ def _check(path: Path, file: PublishedFile) -> str:
 
 def _check_layout(path: Path, file: PublishedFile) -> None:
     if file.layout == "xmem":
-        xmem = import_module("tam_backend.models.xmem")  # only now: torch is slow to import
-        xmem.load_xmem(path, "cpu")
+        from tam_backend.models.xmem import load_xmem  # noqa: PLC0415 - torch is slow to import
+
+        load_xmem(path, "cpu")
     else:
         from tam_backend.models.segmenters.sam_network import check_sam  # noqa: PLC0415
 
