@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +18,7 @@ from av.video.stream import VideoStream
 
 from tam_backend.errors import EmptyVideoError, UnreadableMediaError
 from tam_backend.types import RgbFrame
+from tam_backend.video.base import FrameSource
 from tam_backend.video.container import OpenVideo
 from tam_backend.video.frame_index import FrameIndex, Keyframe, build_index, identity
 from tam_backend.video.limits import check_index
@@ -36,7 +36,7 @@ _SHORT_JUMP = 8
 _LATE_FRAMES = 16
 
 
-class VideoFile:
+class VideoFile(FrameSource):
     """A video file as a `VideoSource`.
 
     Opening decodes one frame; the index of all frames is built when it is first needed. Reads from several threads
@@ -66,25 +66,10 @@ class VideoFile:
         with OpenVideo(path) as video:
             first = _first_frame(video)
             rate = video.stream.average_rate or video.stream.guessed_rate
-        self._fps = float(rate) if rate else None
         self._decoded_hw = (first.height, first.width)
         self._orientation = _orientation(first)
-        self._size_hw = self._decoded_hw[::-1] if self._orientation.transpose else self._decoded_hw
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self._path.name
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """(height, width) of every frame, after rotation."""
-        return self._size_hw
-
-    @property
-    def fps(self) -> float | None:
-        """Mean frames per second as the file states it; None if it does not."""
-        return self._fps
+        size_hw = self._decoded_hw[::-1] if self._orientation.transpose else self._decoded_hw
+        super().__init__(path.name, size_hw, float(rate) if rate else None)
 
     def __repr__(self) -> str:
         return f"<VideoFile {str(self._path)!r} {self._size_hw[1]}x{self._size_hw[0]}>"
@@ -107,23 +92,12 @@ class VideoFile:
             check_index(self.name, index, len(self._index))
             return self._to_rgb(self._decoded(index))
 
-    def __iter__(self) -> Iterator[RgbFrame]:
-        return (self[index] for index in range(len(self)))
-
     def close(self) -> None:
         """Give back the file handle and the cache; calling it twice is harmless."""
         with self._lock:
             self._closed = True
             self._stop()
             self._cache.clear()
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @cached_property
     def _index(self) -> FrameIndex:

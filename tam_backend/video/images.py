@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import cv2
@@ -21,6 +20,7 @@ from tam_backend.errors import (
     UnreadableMediaError,
 )
 from tam_backend.types import RgbFrame
+from tam_backend.video.base import FrameSource
 from tam_backend.video.limits import check_index, check_pixel_count
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -70,7 +70,7 @@ def read_image(path: Path) -> RgbFrame:
     return np.ascontiguousarray(_upright(rgb, turn))
 
 
-class ImageSequence:
+class ImageSequence(FrameSource):
     """Image files as a `VideoSource`: frame i is the i-th file. Only headers are read when it is opened.
 
     Args:
@@ -82,27 +82,13 @@ class ImageSequence:
         MediaNotFoundError, UnreadableMediaError: a file is missing, is no image, or differs in size from the first.
     """
 
-    fps = None
-    """Images have no clock."""
-
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         if not paths:
             raise EmptyVideoError(f"There are no images in {name}.", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}.")
         self._paths = tuple(paths)
-        self._name = name
-        self._size_hw = image_size_hw(self._paths[0])
+        super().__init__(name, image_size_hw(self._paths[0]))
         for path in self._paths[1:]:
             self._check_size(path, image_size_hw(path))
-
-    @property
-    def name(self) -> str:
-        """The folder's or the first file's name."""
-        return self._name
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """(height, width) of every frame, after EXIF orientation."""
-        return self._size_hw
 
     def __repr__(self) -> str:
         return f"<ImageSequence {self._name!r} {len(self)} frames {self._size_hw[1]}x{self._size_hw[0]}>"
@@ -123,19 +109,8 @@ class ImageSequence:
         self._check_size(self._paths[index], (frame.shape[0], frame.shape[1]))
         return frame
 
-    def __iter__(self) -> Iterator[RgbFrame]:
-        return (self[index] for index in range(len(self)))
-
     def close(self) -> None:
         """Nothing is held open."""
-
-    def __enter__(self) -> ImageSequence:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
         if size_hw != self._size_hw:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from tam_backend.errors import EmptyVideoError, MediaNotFoundError
 from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.video.base import FrameSource
 from tam_backend.video.decode import VideoFile
 from tam_backend.video.images import IMAGE_SUFFIXES, ImageSequence, images_in
 from tam_backend.video.limits import check_index
@@ -29,8 +29,10 @@ def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSeq
     return VideoFile(path)
 
 
-class FrameSubset:
+class FrameSubset(FrameSource):
     """Some frames of a video, in any order, as a `VideoSource` of their own; closing it closes the video.
+
+    Its rate is their mean; None without a clock, or where they do not go forward.
 
     Args:
         video: where the frames come from.
@@ -51,29 +53,14 @@ class FrameSubset:
         for index in self._indices:
             check_index(video.name, index, length)
         self._video = video
-
-    @property
-    def name(self) -> str:
-        """The name of the whole video."""
-        return self._video.name
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """(height, width) of every frame."""
-        return self._video.size_hw
+        span = self._indices[-1] - self._indices[0]
+        fps = None if video.fps is None or span <= 0 else video.fps * (len(self) - 1) / span
+        super().__init__(video.name, video.size_hw, fps)
 
     @property
     def indices(self) -> tuple[int, ...]:
         """The frame numbers in the whole video."""
         return self._indices
-
-    @property
-    def fps(self) -> float | None:
-        """Mean frames per second of the subset; None without a clock or where the frames do not go forward."""
-        span = self._indices[-1] - self._indices[0]
-        if self._video.fps is None or span <= 0:
-            return None
-        return self._video.fps * (len(self) - 1) / span
 
     def __repr__(self) -> str:
         return f"<FrameSubset {len(self)} frames of {self._video!r}>"
@@ -92,17 +79,6 @@ class FrameSubset:
         check_index(self.name, index, len(self))
         return self._video[self._indices[index]]
 
-    def __iter__(self) -> Iterator[RgbFrame]:
-        return (self[index] for index in range(len(self)))
-
     def close(self) -> None:
         """Close the whole video."""
         self._video.close()
-
-    def __enter__(self) -> FrameSubset:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

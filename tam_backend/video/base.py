@@ -1,0 +1,64 @@
+"""What all video sources share: how they are called, walked through and closed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tam_backend.types import RgbFrame
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of typing itself from Python 3.11 on
+
+
+class FrameSource(ABC):
+    """The part of a `VideoSource` that does not depend on where its frames come from; also a context manager.
+
+    Args:
+        name: what to call it in messages.
+        size_hw: (height, width) of every frame in pixels, upright.
+        fps: mean frames per second; None without a clock.
+    """
+
+    def __init__(self, name: str, size_hw: tuple[int, int], fps: float | None = None) -> None:
+        self._name = name
+        self._size_hw = size_hw
+        self._fps = fps
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: the name of the file, the folder or the first image."""
+        return self._name
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of every frame, after rotation."""
+        return self._size_hw
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frames per second; None where there is no clock (images), or none is stated."""
+        return self._fps
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> RgbFrame: ...
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return (self[index] for index in range(len(self)))
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held open; calling it twice is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
