@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         (), description="local folders that task media (file paths, file://) may come from; comma separated"
     )
     media_max_mb: float = Field(4096, gt=0, description="largest video or image to download")
-    media_timeout_s: float = Field(50, gt=0, description="longest wait for one download")
+    media_timeout_s: float = Field(20, gt=0, description="longest wait for one download, of a video or of one frame")
 
     @field_validator("media_hosts", "media_dirs", "weights_mirrors", mode="before")
     @classmethod

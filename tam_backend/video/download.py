@@ -35,7 +35,7 @@ class Downloader:
         check_host: raises MediaForbiddenError for an address whose host is not allowed.
         authorization: headers for Label Studio; called only when Label Studio is asked.
         max_bytes: largest file.
-        timeout_s: longest time for one file, redirects included.
+        timeout_s: longest time for one file, redirects included; a fetch may be given less.
     """
 
     def __init__(
@@ -50,8 +50,13 @@ class Downloader:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
 
-    def fetch(self, remote: RemoteFile, target: Path) -> None:
+    def fetch(self, remote: RemoteFile, target: Path, timeout_s: float | None = None) -> None:
         """Write the file to `target`, which is removed again if that fails.
+
+        Args:
+            remote: what to fetch.
+            target: where to.
+            timeout_s: how long this may take, where that is less than for any file.
 
         Raises:
             MediaNotFoundError: 404, or the host cannot be reached.
@@ -59,13 +64,14 @@ class Downloader:
             MediaTooLargeError, MediaTimeoutError: over the limits.
             UnreadableMediaError: any other answer, or fewer bytes than announced.
         """
-        deadline_s = time.monotonic() + self._timeout_s
+        timeout_s = self._timeout_s if timeout_s is None else min(max(timeout_s, 0.0), self._timeout_s)
+        deadline_s = time.monotonic() + timeout_s
         try:
             self._fetch(remote, target, deadline_s)
         except BaseException as error:
             target.unlink(missing_ok=True)
             if isinstance(error, (OSError, http.client.HTTPException)):
-                raise self._translated(error, remote, deadline_s) from error
+                raise _translated(error, remote, timeout_s, expired=time.monotonic() >= deadline_s) from error
             raise
 
     def _fetch(self, remote: RemoteFile, target: Path, deadline_s: float) -> None:
@@ -108,27 +114,6 @@ class Downloader:
         if announced is not None and stored < announced:
             raise http.client.IncompleteRead(b"", announced - stored)
 
-    def _translated(
-        self, error: OSError | http.client.HTTPException, remote: RemoteFile, deadline_s: float
-    ) -> MediaError:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return MediaTooLargeError(f"{remote.shown} does not fit on this disk.", "Free some space in TAM_DATA_DIR.")
-        # At the deadline the socket is shut down, which looks like any broken connection.
-        if isinstance(error, TimeoutError) or time.monotonic() >= deadline_s:
-            return MediaTimeoutError(
-                f"{remote.shown} did not arrive within {self._timeout_s:g} s.",
-                "Check the host, or raise TAM_MEDIA_TIMEOUT_S.",
-            )
-        if isinstance(error, (http.client.HTTPException, ConnectionResetError, BrokenPipeError)):
-            return UnreadableMediaError(f"The download of {remote.shown} broke off.", "Try again.")
-        if isinstance(error, ssl.SSLError):
-            return MediaForbiddenError(
-                f"{remote.shown} has no valid TLS certificate.", "Repair the host's certificate."
-            )
-        if isinstance(error, (socket.gaierror, ConnectionError)) or error.errno is not None:
-            return MediaNotFoundError(f"The host of {remote.shown} cannot be reached.", "Check that it runs.")
-        return UnreadableMediaError(f"{remote.shown} could not be downloaded.", "Check the address.")
-
 
 @contextmanager
 def _answer(url: str, headers: Mapping[str, str], deadline_s: float) -> Iterator[http.client.HTTPResponse]:
@@ -156,6 +141,26 @@ def _answer(url: str, headers: Mapping[str, str], deadline_s: float) -> Iterator
     finally:
         guard.cancel()
         connection.close()
+
+
+def _translated(
+    error: OSError | http.client.HTTPException, remote: RemoteFile, timeout_s: float, *, expired: bool
+) -> MediaError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MediaTooLargeError(f"{remote.shown} does not fit on this disk.", "Free some space in TAM_DATA_DIR.")
+    # At the deadline the socket is shut down, which looks like any broken connection.
+    if isinstance(error, TimeoutError) or expired:
+        return MediaTimeoutError(
+            f"{remote.shown} did not arrive within {timeout_s:.3g} s.",
+            "Check the host, or raise TAM_MEDIA_TIMEOUT_S.",
+        )
+    if isinstance(error, (http.client.HTTPException, ConnectionResetError, BrokenPipeError)):
+        return UnreadableMediaError(f"The download of {remote.shown} broke off.", "Try again.")
+    if isinstance(error, ssl.SSLError):
+        return MediaForbiddenError(f"{remote.shown} has no valid TLS certificate.", "Repair the host's certificate.")
+    if isinstance(error, (socket.gaierror, ConnectionError)) or error.errno is not None:
+        return MediaNotFoundError(f"The host of {remote.shown} cannot be reached.", "Check that it runs.")
+    return UnreadableMediaError(f"{remote.shown} could not be downloaded.", "Check the address.")
 
 
 def _shut_down(*sockets: socket.socket | None) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 
 from tam_backend.errors import EmptyVideoError, MediaError, UnreadableMediaError
 from tam_backend.settings import Settings
 from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place
+from tam_backend.video.base import FrameSource
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.images import images_in, read_image
@@ -22,6 +22,7 @@ from tam_backend.video.source import FrameSubset
 
 OwnFrames = Callable[[str], tuple[Path, int] | None]
 OwnVideo = Callable[[str], Path | None]
+_Borrow = Callable[[Place, float | None], BorrowedFile]
 
 # Room for the media of the tasks that a team has open at the same time, in units of the largest allowed file.
 _CACHE_FILES = 4
@@ -60,13 +61,17 @@ class MediaFetcher:
         """Take the address that Label Studio told at /setup; ignored if the settings name one."""
         self._addresses.learn_label_studio_url(url)
 
-    def open_media(self, value: str | Sequence[str], *, task_id: int | None = None) -> VideoSource:
+    def open_media(
+        self, value: str | Sequence[str], *, task_id: int | None = None, timeout_s: float | None = None
+    ) -> VideoSource:
         """Open the media of a task; close the source when done, so that its file may leave the cache.
 
         Args:
             value: a video or an image (address, path, cloud URI, data: URL), or a list of images, one per frame. The
                 frames of a list are downloaded when they are read.
             task_id: the Label Studio task that shows it; needed for cloud URIs.
+            timeout_s: how long the download that opening takes may last, where that is less than media_timeout_s,
+                which bounds the download of each further frame.
 
         Raises:
             MediaForbiddenError: the settings or the host do not allow it.
@@ -75,7 +80,7 @@ class MediaFetcher:
             NotFoundError: one of our own URLs, of a video that is not registered any more.
         """
         if isinstance(value, str):
-            return self._open_one(value, task_id)
+            return self._open_one(value, task_id, timeout_s)
         if not value:
             raise EmptyVideoError("The task's list of frames is empty.", "Import the video again.")
         own = [self._own_frames(url) for url in value]
@@ -84,9 +89,9 @@ class MediaFetcher:
         if path is not None and len(indices) == len(value):
             return _subset(path, indices)
         places = [self._addresses.locate(url, task_id) for url in value]
-        return _FrameList([(place, partial(self._borrow, place)) for place in places])
+        return _FrameList(places, self._borrow, timeout_s)
 
-    def _open_one(self, value: str, task_id: int | None) -> VideoSource:
+    def _open_one(self, value: str, task_id: int | None, timeout_s: float | None) -> VideoSource:
         frame = self._own_frames(value)
         if frame is not None:
             return _subset(frame[0], [frame[1]])
@@ -95,17 +100,17 @@ class MediaFetcher:
             return open_video(path)
         place = self._addresses.locate(value, task_id)
         if not isinstance(place, LocalFile):
-            return _BorrowedVideo(self._borrow(place))
+            return _BorrowedVideo(self._borrow(place, timeout_s))
         if place.path.is_dir():
             return open_video(self._addresses.allowed_images(images_in(place.path)))
         return open_video(place.path)
 
-    def _borrow(self, place: Place) -> BorrowedFile:
+    def _borrow(self, place: Place, timeout_s: float | None) -> BorrowedFile:
         if isinstance(place, LocalFile):
             return BorrowedFile(place.path, lambda: None)
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
-        return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place))
+        return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
 
 
 def _subset(path: Path, indices: Sequence[int]) -> VideoSource:
@@ -121,7 +126,7 @@ def _write(image: InlineImage, target: Path) -> None:
     target.write_bytes(image.content)
 
 
-class _BorrowedVideo:
+class _BorrowedVideo(FrameSource):
     """A downloaded video, kept from eviction until it is closed."""
 
     def __init__(self, file: BorrowedFile) -> None:
@@ -131,18 +136,7 @@ class _BorrowedVideo:
         except BaseException:
             _forget(file)  # it may have been replaced by the time somebody tries again
             raise
-
-    @property
-    def name(self) -> str:
-        return self._video.name
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        return self._video.size_hw
-
-    @property
-    def fps(self) -> float | None:
-        return self._video.fps
+        super().__init__(self._video.name, self._video.size_hw, self._video.fps)
 
     def __repr__(self) -> str:
         return f"<downloaded {self._video!r}>"
@@ -153,76 +147,44 @@ class _BorrowedVideo:
     def __getitem__(self, index: int) -> RgbFrame:
         return self._video[index]
 
-    def __iter__(self) -> Iterator[RgbFrame]:
-        return iter(self._video)
-
     def close(self) -> None:
         self._video.close()
         self._file.give_back()
 
-    def __enter__(self) -> _BorrowedVideo:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _FrameList:
+class _FrameList(FrameSource):
     """Images that are fetched when they are read. Opening fetches the first, to know the size."""
 
-    fps = None
-
-    def __init__(self, frames: Sequence[tuple[Place, Callable[[], BorrowedFile]]]) -> None:
-        self._frames = frames
-        self._name = _name(frames[0][0])
-        first = self._read(0)
-        self._size_hw = (first.shape[0], first.shape[1])
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        return self._size_hw
+    def __init__(self, places: Sequence[Place], borrow: _Borrow, timeout_s: float | None) -> None:
+        self._places = places
+        self._borrow = borrow
+        first = self._read(0, timeout_s)
+        super().__init__(_name(places[0]), (first.shape[0], first.shape[1]))
 
     def __repr__(self) -> str:
-        return f"<{len(self)} images from {self._name!r} on>"
+        return f"<{len(self)} images from {self.name!r} on>"
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._places)
 
     def __getitem__(self, index: int) -> RgbFrame:
         index = operator.index(index)
-        check_index(self._name, index, len(self))
+        check_index(self.name, index, len(self))
         frame = self._read(index)
-        if frame.shape[:2] != self._size_hw:
+        if frame.shape[:2] != self.size_hw:
             raise UnreadableMediaError(
-                f"{_name(self._frames[index][0])} (frame {index}) is {frame.shape[1]} x {frame.shape[0]} pixels, but "
-                f"the first frame is {self._size_hw[1]} x {self._size_hw[0]}.",
+                f"{_name(self._places[index])} (frame {index}) is {frame.shape[1]} x {frame.shape[0]} pixels, but "
+                f"the first frame is {self.size_hw[1]} x {self.size_hw[0]}.",
                 "All frames of one task must have the same size.",
             )
         return frame
 
-    def __iter__(self) -> Iterator[RgbFrame]:
-        return (self[index] for index in range(len(self)))
-
     def close(self) -> None:
         """Nothing is held between reads."""
 
-    def __enter__(self) -> _FrameList:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _read(self, index: int) -> RgbFrame:
-        place, borrow = self._frames[index]
-        file = borrow()
+    def _read(self, index: int, timeout_s: float | None = None) -> RgbFrame:
+        place = self._places[index]
+        file = self._borrow(place, timeout_s)
         try:
             frame = read_image(file.path)
         except MediaError:

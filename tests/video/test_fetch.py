@@ -469,6 +469,26 @@ def test_fewer_bytes_than_announced_are_no_file(
     assert downloads(tmp_path) == []
 
 
+def test_opening_takes_no_longer_than_its_caller_has(
+    fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer
+) -> None:
+    label_studio.pages["/data/upload/8/x.png"] = lambda request: time.sleep(2)
+    fetcher = fetcher_for()
+    for value in ("/data/upload/8/x.png", ["/data/upload/8/x.png"]):
+        began_s = time.monotonic()
+        with pytest.raises(MediaTimeoutError, match=r"within 0\.3 s"):
+            fetcher.open_media(value, timeout_s=0.3)
+        assert time.monotonic() - began_s < 1.5
+    with pytest.raises(MediaTimeoutError, match=r"within 0\.2 s"):
+        fetcher_for(media_timeout_s=0.2).open_media("/data/upload/8/x.png", timeout_s=60)
+    with pytest.raises(MediaTimeoutError):
+        fetcher.open_media("/data/upload/8/x.png", timeout_s=-1)
+
+
+def test_a_download_ends_well_within_what_label_studio_waits() -> None:
+    assert Settings.model_fields["media_timeout_s"].default == 20
+
+
 @pytest.mark.parametrize("where", ["headers", "body", "body of stated length"])
 def test_a_slow_drip_is_cut_at_the_deadline(
     fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, tmp_path: Path, where: str
