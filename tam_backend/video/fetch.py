@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from tam_backend.errors import EmptyVideoError, MediaError, UnreadableMediaError
+from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError, UnreadableMediaError
 from tam_backend.settings import Settings
 from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
@@ -26,6 +26,10 @@ _Borrow = Callable[[Place, float | None], BorrowedFile]
 
 # Room for the media of the tasks that a team has open at the same time, in units of the largest allowed file.
 _CACHE_FILES = 4
+
+_KINDS: Mapping[type, str] = {
+    type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object",
+}  # fmt: skip
 
 
 class MediaFetcher:
@@ -74,6 +78,7 @@ class MediaFetcher:
                 which bounds the download of each further frame.
 
         Raises:
+            InvalidInputError: it is neither a text nor a list of texts.
             MediaForbiddenError: the settings or the host do not allow it.
             MediaNotFoundError, MediaTooLargeError, MediaTimeoutError: it does not arrive.
             UnreadableMediaError, EmptyVideoError: it is nothing that can be decoded.
@@ -81,6 +86,7 @@ class MediaFetcher:
         """
         if isinstance(value, str):
             return self._open_one(value, task_id, timeout_s)
+        _check_list(value)
         if not value:
             raise EmptyVideoError("The task's list of frames is empty.", "Import the video again.")
         own = [self._own_frames(url) for url in value]
@@ -111,6 +117,19 @@ class MediaFetcher:
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
         return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
+
+
+def _check_list(value: object) -> None:
+    """Refuse what a task's JSON can hold in place of a list of addresses."""
+    wrong = (
+        next((each for each in value if not isinstance(each, str)), "") if isinstance(value, (list, tuple)) else value
+    )
+    if not isinstance(wrong, str):
+        where = "is" if wrong is value else "is a list with"
+        raise InvalidInputError(
+            f"The media of the task {where} {_KINDS.get(type(wrong), 'of an unknown kind')}.",
+            "Give an address, or a list of addresses, one for each frame.",
+        )
 
 
 def _subset(path: Path, indices: Sequence[int]) -> VideoSource:

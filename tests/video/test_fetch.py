@@ -22,6 +22,7 @@ from video_making import make_video, plain_decode
 from tam_backend.errors import (
     EmptyVideoError,
     FrameOutOfRangeError,
+    InvalidInputError,
     MediaForbiddenError,
     MediaNotFoundError,
     MediaTimeoutError,
@@ -431,6 +432,21 @@ def test_the_log_tells_the_address_that_was_learnt(
         fetcher.learn_label_studio_url("http://ls.example:8080/")
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "http://ls.example:8080" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (5, "is a number"), (True, "is a boolean"), (None, "is null"), ({"a": 1}, "is an object"),
+        ([1, 2], "is a list with a number"), ([None], "is a list with null"), ([["x"]], "is a list with a list"),
+        (["http://a/1.png", {}], "is a list with an object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_by_its_kind(
+    fetcher_for: Callable[..., MediaFetcher], value: object, kind: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=kind):
+        fetcher_for().open_media(value)  # type: ignore[arg-type]
 
 
 # Limits
