@@ -93,10 +93,6 @@ class LabelStudioClient:
             )
         return [int(task_id) for task_id in ids]
 
-    def get_task(self, task_id: int) -> dict[str, Any]:
-        """Return a task with its annotations, drafts and predictions."""
-        return self._object("GET", f"/api/tasks/{task_id}/")
-
     def update_task_data(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace a task's data."""
         self._call("PATCH", f"/api/tasks/{task_id}/", {"data": dict(data)})

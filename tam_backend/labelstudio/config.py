@@ -121,10 +121,6 @@ class LabelingConfig:
     media: tuple[Media, ...]
     controls: tuple[Control, ...]
 
-    def media_named(self, name: str) -> Media | None:
-        """Return the media tag of that name."""
-        return next((media for media in self.media if media.name == name), None)
-
     def control(self, name: str, to_name: str) -> Control | None:
         """Return the tag `name` as it controls the media `to_name`."""
         return next((control for control in self.controls if (control.name, control.to_name) == (name, to_name)), None)

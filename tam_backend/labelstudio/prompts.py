@@ -49,14 +49,12 @@ class TaskPrompts:
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
-        click_frame: the page that was clicked, from 0; None if none was.
     """
 
     media: Media
     objects: tuple[TaskObject, ...]
     asked: Asked | None
     propagate: bool
-    click_frame: int | None
 
 
 def read_task(
@@ -102,8 +100,7 @@ def read_task(
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if newest in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
-    click_frame = newest.frame if newest is not None and media.kind is not MediaKind.VIDEO else None
-    return TaskPrompts(media, objects, asked, propagate, click_frame)
+    return TaskPrompts(media, objects, asked, propagate)
 
 
 def saved_at(task: Mapping[str, Any]) -> datetime | None:

@@ -41,14 +41,6 @@ class VideoClock:
         index = frame - 1 if self._counts_alike else math.floor((frame - 1) / self._ratio + _TOLERANCE)
         return min(max(index, 0), self.length - 1)
 
-    def video_frame_of_index(self, index: int) -> int:
-        """Return the first of the editor's frames (from 1) at or after file frame `index`; ends are clamped.
-
-        Where the tag's rate is not below the file's, it is a frame that shows `index`.
-        """
-        frame = index + 1 if self._counts_alike else math.ceil((index - _TOLERANCE) * self._ratio) + 1
-        return min(max(frame, 1), self.frames_count)
-
     @property
     def _ratio(self) -> float:
         return self.frame_rate / (self.file_fps or self.frame_rate)

@@ -7,6 +7,7 @@ from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 
 HW = (100, 200)
 CONFIG = parse_config(recommended_config(["Dog", "Cat"], video=True))
+VIDEO = next(media for media in CONFIG.media if media.name == "video")
 BITMASK_CONFIG = parse_config(recommended_config(["Dog", "Cat"], masks="bitmask"))
 
 

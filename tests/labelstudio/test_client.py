@@ -177,10 +177,8 @@ def test_what_is_sent(studio):
 
 def test_reading(studio):
     studio.answers["GET", "/api/projects/3/"] = (200, {"id": 3, "label_config": "<View/>"}, {})
-    studio.answers["GET", "/api/tasks/4/"] = (200, {"id": 4}, {})
     client = LabelStudioClient(studio.url, LEGACY)
     assert client.get_project(3)["label_config"] == "<View/>"
-    assert client.get_task(4) == {"id": 4}
 
 
 def test_no_tasks_need_no_call(studio):

@@ -38,8 +38,6 @@ def test_frame_list_with_brush_points_and_boxes():
     assert config.output(media).name == "paint"
     assert config.box_output(media) is None
     assert config.control("rect", "pages").labels == ("Dog",)
-    assert config.media_named("pages") is media
-    assert config.media_named("other") is None
 
 
 def test_an_alias_stands_in_results_and_the_value_on_the_page():

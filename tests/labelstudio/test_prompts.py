@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ls_json import CONFIG, HW, blob, box, brush, click, common, point, task, video_box
+from ls_json import CONFIG, HW, VIDEO, blob, box, brush, click, common, point, task, video_box
 from test_regions import damaged_results, json_values
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, TamError
@@ -29,7 +29,7 @@ def ids(found):
 
 def test_one_click_asks_for_one_object_on_one_page():
     found = read(task(), click(point("p", 50, 25, frame=2)))
-    assert found.asked.frame == found.click_frame == 2
+    assert found.asked.frame == 2
     assert found.asked.object.key == object_key("p")
     assert not found.propagate
     assert found.media.name == "frames"
@@ -98,7 +98,6 @@ def test_a_propagate_click_asks_for_all_objects(label):
     found = read(task(draft=draft), click(point("go", 99, 99, label=label, frame=2)))
     assert found.propagate
     assert found.asked is None
-    assert found.click_frame == 2
     assert ids(found) == [["tam-a-0f"], ["p"]]
 
 
@@ -138,7 +137,6 @@ def test_cancelled_annotations_and_drafts_in_batch_calls_are_not_read():
     found = read(a_task)
     assert ids(found) == [["a"]]
     assert found.asked is None
-    assert found.click_frame is None
     assert not found.propagate
 
 
@@ -167,7 +165,6 @@ def test_a_video_box_is_asked_for_under_its_own_id():
     assert found.media.kind is MediaKind.VIDEO
     assert found.asked.object.region_id == "v"
     assert found.asked.frame is None
-    assert found.click_frame is None
     (prompt,) = to_prompts(found.asked.object, HW, clock=VideoClock(25, 25, 30))
     assert (prompt.frame, prompt.box) == (2, (20, 20, 80, 60))
     with pytest.raises(InvalidPromptError):
@@ -177,8 +174,8 @@ def test_a_video_box_is_asked_for_under_its_own_id():
 def test_of_a_track_of_ours_only_the_boxes_that_a_human_moved_are_prompts():
     clock = VideoClock(25, 25, 30)
     track = box_track_region(
-        CONFIG.box_output(CONFIG.media_named("video")),
-        CONFIG.media_named("video"),
+        CONFIG.box_output(VIDEO),
+        VIDEO,
         region_id="v",
         label="Dog",
         boxes={i: (i, 10.0, i + 33.3, 20.7) for i in range(30)},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ls_json import BITMASK_CONFIG, CONFIG, HW, blob
+from ls_json import BITMASK_CONFIG, CONFIG, HW, VIDEO, blob
 
 from tam_backend.labelstudio.config import parse_config
 from tam_backend.labelstudio.regions import FractionBox, VideoKeyframe, read_regions
@@ -83,10 +83,9 @@ def test_a_shared_labels_tag_gets_a_result_of_its_own():
 
 
 def track(boxes, clock=VideoClock(25, 25, 6), **more):  # noqa: B008 - frozen
-    media = CONFIG.media_named("video")
     return box_track_region(
-        CONFIG.output(media),
-        media,
+        CONFIG.output(VIDEO),
+        VIDEO,
         region_id="region 1",
         label="Dog",
         boxes=boxes,
