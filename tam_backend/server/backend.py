@@ -200,8 +200,11 @@ class Backend:
 
     def _open(self, value: Any, task: Mapping[str, Any], request: _Request) -> OpenTask:
         tam = self._networks.get(request.seconds_left)
-        task_id = task.get("id")
-        return OpenTask(tam, self._fetcher.open_media(value, task_id=task_id if isinstance(task_id, int) else None))
+        number = task.get("id")
+        video = self._fetcher.open_media(
+            value, task_id=number if isinstance(number, int) else None, timeout_s=max(1.0, request.seconds_left)
+        )
+        return OpenTask(tam, video)
 
     def _click(self, prompts: TaskPrompts, opened: OpenTask, request: _Request) -> dict[str, Any]:
         """Answer a smart click with the mask of the clicked object on the clicked page, and no other."""
