@@ -1,7 +1,8 @@
 """The register of imported videos: which file an id means, its frames' signed URLs, and its open decoders.
 
-A video is registered under a short id that stands for its absolute path, size and time of change. Label Studio's tasks
-carry only URLs with that id and a signature, so nobody can read a file, or a frame, that no task was given.
+A video is registered under a short id that stands for its absolute path, size and time of change; of a folder, for
+those of its images. Label Studio's tasks carry only URLs with that id and a signature, so nobody can read a file, or a
+frame, that no task was given.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from tam_backend.video import open_video
 _ID = re.compile(r"[0-9a-f]{16}")
 _FRAME_PATH = re.compile(r"(?:^|/)frames/([0-9a-f]{16})/([0-9]{1,9})\.jpg$")
 _VIDEO_PATH = re.compile(r"(?:^|/)videos/([0-9a-f]{16})/[^/]+$")
+_FOLDER_KNOWN_S = 1.0  # a task of 50 frames is opened by 50 look-ups in a row
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class VideoRecord:
     """A registered video.
 
     Args:
-        id: 16 hex digits, stable as long as the file's path, size and time of change are.
+        id: 16 hex digits, stable as long as the path, and the sizes and times of change of the file or of the images
+            in the folder are.
         path: absolute; a video file, or a folder of images.
         frames: how many it has.
         size_hw: (height, width) of its frames in pixels.
@@ -70,6 +74,7 @@ class VideoLibrary:
         self._secret_path = data_dir / "secret"
         self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
+        self._looked_through: tuple[Path, str, float] | None = None  # folder, its id, when (monotonic)
 
     def register(self, path: Path) -> VideoRecord:
         """Make a video known. Registering the same unchanged file again gives the same record.
@@ -112,7 +117,7 @@ class VideoLibrary:
         except FileNotFoundError:
             raise unknown from None
         path = Path(content["path"])
-        if _fingerprint(path) != video_id:
+        if self._fingerprint_now(path) != video_id:
             raise UnreadableMediaError(
                 f"The video {path.name} has changed since it was imported.",
                 "Import it again, so that its tasks show the new frames.",
@@ -186,6 +191,15 @@ class VideoLibrary:
             return None
         return self.get(match[1]).path
 
+    def _fingerprint_now(self, path: Path) -> str:
+        """Return the id of what is there; a folder, asked for frame by frame, is looked through once a second."""
+        seen = self._looked_through
+        if seen is not None and seen[0] == path and time.monotonic() < seen[2] + _FOLDER_KNOWN_S:
+            return seen[1]
+        video_id = _fingerprint(path)
+        self._looked_through = (path, video_id, time.monotonic()) if path.is_dir() else None
+        return video_id
+
     def _signature(self, video_id: str, what: str) -> str:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
         return hmac.new(self._key(), f"{video_id} {what}".encode(), hashlib.sha256).hexdigest()[:32]
@@ -197,16 +211,24 @@ class VideoLibrary:
 
 
 def _fingerprint(path: Path) -> str:
-    """Hash a file's absolute path, size and time of change; of a folder, those of the folder itself."""
+    """Hash a file's absolute path, size and time of change; of a folder, those of its images."""
     try:
-        status = path.stat()
+        files = [path]
+        if path.is_dir():
+            from tam_backend.video.images import images_in  # noqa: PLC0415 - cv2 takes long to import
+
+            files = images_in(path)
+        facts = [str(path)]
+        for each in files:
+            status = each.stat()
+            facts += [each.name] if each != path else []
+            facts += [str(status.st_size), str(status.st_mtime_ns)]
     except OSError:
         raise MediaNotFoundError(
             f"The video {path} is not there any more, or cannot be reached.",
             "Put it back where it was, or import it again from where it is now.",
         ) from None
-    facts = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
-    return hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -69,6 +70,31 @@ def test_changed_video_is_refused_rather_than_shown_with_other_frames(library: V
     os.utime(clip, (1, 1))
     with pytest.raises(UnreadableMediaError, match="has changed"):
         library.get(record.id)
+
+
+def test_picture_overwritten_in_place_is_a_change_too(library: VideoLibrary, clip: Path) -> None:
+    before = (clip / "002.png").stat()
+    record = library.register(clip)
+    cv2.imwrite(str(clip / "002.png"), np.full((48, 64, 3), 200, np.uint8))
+    os.utime(clip / "002.png", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(UnreadableMediaError, match="has changed"):
+        library.get(record.id)
+    assert library.register(clip).id != record.id
+
+
+def test_change_of_a_folder_that_is_being_read_is_noticed_within_a_second(library: VideoLibrary, clip: Path) -> None:
+    record = library.register(clip)
+    assert library.get(record.id) == library.get(record.id) == record
+    os.utime(clip / "002.png", (1, 1))
+    time.sleep(1.05)
+    with pytest.raises(UnreadableMediaError, match="has changed"):
+        library.get(record.id)
+
+
+def test_what_is_no_picture_does_not_change_the_video(library: VideoLibrary, clip: Path) -> None:
+    record = library.register(clip)
+    (clip / "notes.txt").write_text("blurred from 2 on")
+    assert library.get(record.id) == record
 
 
 def test_registering_what_is_not_there_names_it(library: VideoLibrary, tmp_path: Path) -> None:
