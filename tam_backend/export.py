@@ -58,7 +58,8 @@ def load_mask(path: str | Path, object_id: int) -> BoolMask:
     """Read one object's mask: the pixels equal to its id in an indexed (palette) file, else the non-zero pixels.
 
     Returns:
-        (H, W) bool at the file's size. Fully transparent pixels do not count.
+        (H, W) bool at the file's size. Fully transparent pixels do not count, except in indexed files, where only the
+        id counts, whatever the palette shows for it.
 
     Raises:
         InvalidPromptError: the file is missing or is no image.

@@ -82,6 +82,13 @@ def test_transparent_pixels_are_not_of_the_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", 1), square(3, 4))
 
 
+def test_in_an_indexed_file_a_transparent_colour_still_means_its_object(tmp_path: Path) -> None:
+    save_index_mask(tmp_path / "opaque.png", {1: square(3, 4)})
+    with Image.open(tmp_path / "opaque.png") as image:
+        image.save(tmp_path / "mask.png", transparency=1)
+    np.testing.assert_array_equal(load_mask(tmp_path / "mask.png", 1), square(3, 4))
+
+
 def test_a_black_image_has_no_ids(tmp_path: Path) -> None:
     Image.new("L", (5, 5)).save(tmp_path / "black.png")
     assert mask_ids(tmp_path / "black.png") == ()
