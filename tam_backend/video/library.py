@@ -74,7 +74,8 @@ class VideoLibrary:
         self._secret_path = data_dir / "secret"
         self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
-        self._looked_through: tuple[Path, str, float] | None = None  # folder, its id, when (monotonic)
+        self._folder_id: tuple[Path, str] | None = None  # of the folder that was looked through last
+        self._folder_id_until = 0.0  # by time.monotonic()
 
     def register(self, path: Path) -> VideoRecord:
         """Make a video known. Registering the same unchanged file again gives the same record.
@@ -117,7 +118,7 @@ class VideoLibrary:
         except FileNotFoundError:
             raise unknown from None
         path = Path(content["path"])
-        if self._fingerprint_now(path) != video_id:
+        if not self._is_unchanged(path, video_id):
             raise UnreadableMediaError(
                 f"The video {path.name} has changed since it was imported.",
                 "Import it again, so that its tasks show the new frames.",
@@ -191,14 +192,14 @@ class VideoLibrary:
             return None
         return self.get(match[1]).path
 
-    def _fingerprint_now(self, path: Path) -> str:
-        """Return the id of what is there; a folder, asked for frame by frame, is looked through once a second."""
-        seen = self._looked_through
-        if seen is not None and seen[0] == path and time.monotonic() < seen[2] + _FOLDER_KNOWN_S:
-            return seen[1]
-        video_id = _fingerprint(path)
-        self._looked_through = (path, video_id, time.monotonic()) if path.is_dir() else None
-        return video_id
+    def _is_unchanged(self, path: Path, video_id: str) -> bool:
+        """Compare what is there with an id; a folder, asked for frame by frame, is looked through once a second."""
+        if self._folder_id == (path, video_id) and time.monotonic() < self._folder_id_until:
+            return True
+        unchanged = _fingerprint(path) == video_id
+        if unchanged and path.is_dir():
+            self._folder_id, self._folder_id_until = (path, video_id), time.monotonic() + _FOLDER_KNOWN_S
+        return unchanged
 
     def _signature(self, video_id: str, what: str) -> str:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.

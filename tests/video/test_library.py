@@ -91,6 +91,15 @@ def test_change_of_a_folder_that_is_being_read_is_noticed_within_a_second(librar
         library.get(record.id)
 
 
+def test_folder_that_changed_while_it_was_read_can_be_imported_again_at_once(
+    library: VideoLibrary, tmp_path: Path, clip: Path
+) -> None:
+    library.get(library.register(clip).id)
+    os.utime(clip / "002.png", (1, 1))
+    again = VideoLibrary(tmp_path / "data").register(clip)  # `tam-backend import` is another process
+    assert library.get(again.id) == again
+
+
 def test_what_is_no_picture_does_not_change_the_video(library: VideoLibrary, clip: Path) -> None:
     record = library.register(clip)
     (clip / "notes.txt").write_text("blurred from 2 on")
