@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from tam_backend.settings import Settings
 
 # How long a stop waits for answers that are under way; running propagations are asked to end at once.
 _GRACE_S = 10
+# Silence ends a connection this much later than a body's own limit, which has a better answer.
+_AFTER_THE_BODY_S = 0.5
 
 
 def serve(settings: Settings, make_app: Callable[[Settings], Flask] = create_app) -> None:
@@ -38,6 +41,7 @@ def serve(settings: Settings, make_app: Callable[[Settings], Flask] = create_app
     """
     configure_logging(settings.log_level)
     listener = _bind(settings.host, settings.port)
+    _give_up_on_silence(listener, settings.body_timeout_s + _AFTER_THE_BODY_S)
     threads = settings.http_threads + settings.max_waiting
     bound = settings.model_copy(update={"port": listener.getsockname()[1], "http_threads": threads})
     _Server(bound, listener, make_app).run()
@@ -64,6 +68,17 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _give_up_on_silence(listener: socket.socket, limit_s: float) -> None:
+    """Let reads of the connections that it accepts fail after so long without a byte.
+
+    gunicorn's threads read headers without any limit: a few half-sent ones would keep all of them. Linux hands this
+    option of a listening socket down to its connections; elsewhere it may do nothing.
+    """
+    whole_s = int(limit_s)
+    limit = struct.pack("@ll", whole_s, int((limit_s - whole_s) * 1e6))  # struct timeval
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn without its command line and configuration files."""
 
@@ -86,7 +101,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "proc_name": "tam-backend",
             "control_socket_disable": True,
             "when_ready": lambda _: print(_welcome(self._settings), file=sys.stderr, flush=True),
-            "post_worker_init": _end_jobs_on_signals,
+            "post_worker_init": _prepare_worker,
         }
         if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn's own heartbeat file; /tmp may be a disk, and block
             options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
@@ -101,6 +116,16 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         except TamError as error:
             # gunicorn prints this one without a traceback and ends, instead of starting the worker again and again.
             raise AppImportError(f"Error: {error}") from error
+
+
+def _prepare_worker(worker: Any) -> None:
+    _end_jobs_on_signals(worker)
+    worker.log.error_log.addFilter(_is_no_silence)
+
+
+def _is_no_silence(record: logging.LogRecord) -> bool:
+    """Keep clients that fell silent out of the log, which anybody could fill with gunicorn's tracebacks of them."""
+    return not record.exc_info or not isinstance(record.exc_info[1], BlockingIOError)
 
 
 def _end_jobs_on_signals(worker: Any) -> None:

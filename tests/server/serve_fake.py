@@ -29,6 +29,7 @@ if __name__ == "__main__":
             host=os.environ.get("SERVE_HOST", "127.0.0.1"),
             http_threads=2,
             max_waiting=4,
+            body_timeout_s=1.5,
         ),
         make_app,
     )
