@@ -1,4 +1,4 @@
-"""Put trained weights into the package: `python -m training.export --tracker RUN/best.pt`."""
+"""Put trained weights into the package: `python -m training.export --tracker RUN/checkpoint.pt`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tam_backend.models.weights import MANIFEST_NAME, fingerprint
 from tam_backend.models.zoo import EMBEDDED_DIR
 
 
-def export(checkpoint: Path, target: Path) -> None:
+def export(checkpoint: Path, target: Path, start: Path | None = None, share: float = 1.0) -> None:
     """Write a checkpoint's running average in half precision, and record its SHA-256 in the manifest beside it.
 
     Args:
         checkpoint: of `training.loop`.
         target: a .safetensors file.
+        start: the weights that the training started from, or None.
+        share: how far to go from `start` to the checkpoint, in weights; halfway may keep what either is better at
+            (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
     average = torch.load(checkpoint, weights_only=True)["average"]
+    if start is not None:
+        before = load_file(start)
+        average = {name: before[name].float().lerp(value, share) for name, value in average.items()}
     save_file({name: value.half().contiguous() for name, value in average.items()}, target)
+    # safetensors writes for the owner alone; a package's files are for everyone to read.
+    target.chmod(0o644)
     manifest_path = target.with_name(MANIFEST_NAME)
     manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else {"sha256": {}}
     manifest["sha256"][target.name] = fingerprint(target)
@@ -33,12 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tracker", type=Path)
     parser.add_argument("--segmenter", type=Path)
+    parser.add_argument(
+        "--start", type=Path, help="safetensors of before the training, to stop short of the checkpoint"
+    )
+    parser.add_argument("--share", type=float, default=0.5, help="with --start: 0 = start, 1 = checkpoint")
     parser.add_argument("--folder", type=Path, default=EMBEDDED_DIR)
     options = parser.parse_args()
     for name in ("tracker", "segmenter"):
         checkpoint = getattr(options, name)
         if checkpoint is not None:
-            export(checkpoint, options.folder / f"compact_{name}.safetensors")
+            export(checkpoint, options.folder / f"compact_{name}.safetensors", options.start, options.share)
 
 
 if __name__ == "__main__":

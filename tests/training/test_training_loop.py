@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.clicking import Click
 from tam_backend.models.segmenters.compact_network import ClickNetwork
@@ -152,3 +153,10 @@ def test_exported_weights_are_half_precision_and_recorded(tmp_path: Path) -> Non
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float())
     assert target.stat().st_size < 2.1 * sum(v.numel() for v in network.state_dict().values())
+
+
+def test_export_halfway_is_the_mean_of_start_and_checkpoint(tmp_path: Path) -> None:
+    save_file({"w": torch.full((3,), 2.0)}, tmp_path / "start.safetensors")
+    torch.save({"average": {"w": torch.full((3,), 4.0)}}, tmp_path / "best.pt")
+    export(tmp_path / "best.pt", tmp_path / "half.safetensors", tmp_path / "start.safetensors", 0.5)
+    assert load_file(tmp_path / "half.safetensors")["w"].tolist() == [3.0, 3.0, 3.0]
