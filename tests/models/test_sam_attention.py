@@ -9,6 +9,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention, Block, ImageEncoderViT
 from torch import nn
 
+from tam_backend.models.segmenters import sam_attention
 from tam_backend.models.segmenters.sam_attention import ConvolutionalLinear, FusedAttention, quicken
 
 
@@ -32,6 +33,15 @@ def test_attention_is_the_packages_own(trained_hw: tuple[int, int], seen_hw: tup
     without = copy.deepcopy(original)
     without.rel_pos_h.data.zero_()
     assert seen_hw == (1, 1) or not torch.allclose(without(x), expected, atol=1e-2), "positions do not matter here"
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * 30**2, 5 * 30**2])
+@torch.inference_mode()
+def test_heads_may_be_done_in_any_portions(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = lively(Attention(40, num_heads=5, use_rel_pos=True, input_size=(6, 5)))
+    x = torch.randn(1, 6, 5, 40)
+    monkeypatch.setattr(sam_attention, "_BIASES_AT_ONCE", at_once)
+    assert torch.allclose(FusedAttention(original)(x), original(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [0, 3])
