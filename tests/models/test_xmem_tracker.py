@@ -3,9 +3,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from xmem_weights import textured
 
@@ -472,3 +474,51 @@ def test_same_input_gives_the_same_output(xmem: XMemNetwork) -> None:
         return torch.stack([tracker.step(scene(i)[0], scene(0)[1] if i == 0 else None) for i in range(4)])
 
     assert torch.equal(run(), run())
+
+
+def test_another_tracker_goes_on_from_an_exported_memory(xmem: XMemNetwork, tmp_path: Path) -> None:
+    config = replace(TINY, mem_every=1, permanent_memory=True)
+    tracker = XMemTracker(xmem, config)
+    for index in range(6):
+        mask, ids = with_late_objects(index)
+        tracker.step(scene(index)[0], mask, ids)
+    assert tracker.memory.long_term_elements
+    assert tracker.memory.permanent_frames
+    save_file(tracker.export_memory(), tmp_path / "memory.safetensors")
+    resumed = XMemTracker(xmem, config)
+    resumed.import_memory(load_file(tmp_path / "memory.safetensors"))
+    assert resumed.object_ids == tracker.object_ids
+    for index in range(6, 9):
+        torch.testing.assert_close(resumed.step(scene(index)[0]), tracker.step(scene(index)[0]))
+        assert resumed.memory.long_term_elements == tracker.memory.long_term_elements
+    with pytest.raises(InvalidInputError, match="those before were"):
+        resumed.step(torch.zeros(3, 16, 16))
+
+
+def test_exported_memory_is_a_copy_and_an_empty_one_resumes_too(xmem: XMemNetwork) -> None:
+    tracker, other = XMemTracker(xmem), XMemTracker(xmem)
+    empty = tracker.export_memory()
+    tracker.step(*scene(0))
+    exported = tracker.export_memory()
+    before = {name: tensor.clone() for name, tensor in exported.items()}
+    tracker.step(scene(1)[0])
+    assert all(torch.equal(exported[name], before[name]) for name in before)
+    other.import_memory(exported)
+    assert other.object_ids == (1, 2)
+    other.import_memory(empty)
+    assert other.object_ids == ()
+    assert other.step(torch.zeros(3, 16, 16), torch.ones(16, 16, dtype=torch.int64)).shape == (2, 16, 16)
+
+
+def test_memory_of_another_network_or_with_a_part_missing_is_refused_and_nothing_changes(xmem: XMemNetwork) -> None:
+    tracker = XMemTracker(xmem)
+    tracker.step(*scene(0))
+    exported = tracker.export_memory()
+    part = next(name for name in exported if name.endswith(".use"))
+    for lacking in ("times", part):
+        with pytest.raises(InvalidInputError, match="lacks"):
+            tracker.import_memory({name: tensor for name, tensor in exported.items() if name != lacking})
+    with pytest.raises(InvalidInputError, match=r"\(32, 512, 64\) channels"):
+        tracker.import_memory({**exported, "channels": torch.tensor([32, 512, 64])})
+    assert tracker.object_ids == (1, 2)
+    assert tracker.memory.working_frames == 1

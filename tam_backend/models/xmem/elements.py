@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from tam_backend.models.xmem.affinity import memory_rows, query_rows, similarity
 
 # The life count's first value: an element that was never read has usage 0, not 0 / 0.
 _NEWBORN_LIFE = 1e-7
+_PARTS = ("key", "shrinkage", "selection", "use", "life")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,22 @@ class Elements:
             torch.cat([part.life for part in parts]),
             {object_id: joined_values(parts, object_id) for object_id in object_ids},
         )
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, Tensor]) -> Elements:
+        """Undo `exported`. Raises KeyError where one is missing."""
+        ids = [int(name.removeprefix("values.")) for name in tensors if name.startswith("values.")]
+        values = {i: ObjectValues(tensors[f"elements.{i}"], tensors[f"values.{i}"]) for i in ids}
+        key, shrinkage, selection, use, life = (tensors[name] for name in _PARTS)
+        return cls(key, shrinkage, selection, use, life, values)
+
+    def exported(self) -> dict[str, Tensor]:
+        """Return everything as tensors by name, each with memory of its own."""
+        tensors = {name: getattr(self, name).clone() for name in _PARTS}
+        for object_id, held in self.values.items():
+            tensors[f"elements.{object_id}"] = held.elements.clone()
+            tensors[f"values.{object_id}"] = held.values.clone()
+        return tensors
 
     def __len__(self) -> int:
         return self.key.shape[0]

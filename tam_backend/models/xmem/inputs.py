@@ -44,7 +44,7 @@ def checked(
             f"A mask must be {own_hw} integers like its image, not {tuple(mask.shape)} {mask.dtype}."
         )
     labels = mask.to(torch.int64)
-    given = set(torch.unique(labels).tolist()) - {0} if object_ids is None else set(object_ids)
+    given = set(torch.unique(labels).tolist()) - {0} if object_ids is None else {int(i) for i in object_ids}
     if any(object_id < 1 for object_id in given):
         raise InvalidInputError(f"Object ids start at 1, not at {min(given)}.")
     return given, labels

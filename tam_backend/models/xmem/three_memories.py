@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -129,6 +129,29 @@ class XMemMemory:
         if self._long_term is not None:
             self._long_term = self._long_term.without(object_id)
 
+    def exported(self) -> dict[str, Tensor]:
+        """Return everything as tensors by name."""
+        tensors = {"joined": torch.tensor(list(self._joined), dtype=torch.int64)}
+        for number, frame in enumerate(self._frames):
+            kind = "permanent" if frame.permanent else "working"
+            tensors.update({f"{number}.{kind}.{name}": part for name, part in frame.elements.exported().items()})
+        if self._long_term is not None:
+            tensors.update({f"long_term.{name}": part for name, part in self._long_term.exported().items()})
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the place of what `exported`. Raises KeyError where a tensor is missing."""
+        frames, number = [], 0
+        while any(name.startswith(f"{number}.") for name in tensors):
+            permanent = f"{number}.permanent.key" in tensors
+            prefix = f"{number}.{'permanent' if permanent else 'working'}."
+            frames.append(_Frame(Elements.restored(below(tensors, prefix)), permanent))
+            number += 1
+        long_term = below(tensors, "long_term.")
+        self._joined = dict.fromkeys(tensors["joined"].tolist())
+        self._frames, self._long_term = frames, Elements.restored(long_term) if long_term else None
+        self._layout = None
+
     def read(self, queries: Tensor, object_ids: Sequence[int]) -> Reading:
         """Read the memory, and count how much each element is read by the objects that joined first.
 
@@ -228,6 +251,11 @@ class XMemMemory:
             rows = torch.cat([memory_rows(part.key, part.shrinkage) for part in parts]) if parts else torch.empty(0)
             self._layout = _Layout(rows, tuple(groups))
         return self._layout
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

@@ -19,7 +19,9 @@ from tam_backend.models.xmem.inputs import checked, element_rows
 from tam_backend.models.xmem.memory import Reading
 from tam_backend.models.xmem.network import STRIDE, EncodedFrame, XMemNetwork
 from tam_backend.models.xmem.reading import memory_reading
-from tam_backend.models.xmem.three_memories import XMemMemory
+from tam_backend.models.xmem.three_memories import XMemMemory, below
+
+_EXPORT_REMEDY = "Import what `export_memory` gave, over the same weights."
 
 
 class XMemTracker:
@@ -144,6 +146,52 @@ class XMemTracker:
             raise InvalidInputError(f"Object {object_id} is not in the tracker's memory.")
         del self._sensory[object_id]
         self._memory.remove(object_id)
+
+    def export_memory(self) -> dict[str, Tensor]:
+        """Return all that a pass has in mind, so that another tracker can go on from here.
+
+        Returns:
+            Tensors by name, on the tracker's device, fit for `safetensors.torch.save_file`.
+        """
+        return {
+            "channels": torch.tensor(self._channels),
+            "times": torch.tensor((self._clock, self._last_memorised, self._last_deep_update)),
+            "size_hw": torch.tensor(self._size_hw or (0, 0)),
+            **{f"sensory.{object_id}": hidden.clone() for object_id, hidden in self._sensory.items()},
+            **{f"memory.{name}": tensor for name, tensor in self._memory.exported().items()},
+        }
+
+    def import_memory(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on where a tracker over the same network and with the same config stood at `export_memory`.
+
+        What this tracker had in mind is forgotten.
+
+        Raises:
+            InvalidInputError: a tensor is missing, or they come from a network of other sizes; nothing is changed then.
+        """
+        here = {name: tensor.to(self._device) for name, tensor in tensors.items()}
+        memory = XMemMemory(self._config, self._network.sizes.value_channels + 1)
+        try:
+            channels = tuple(here["channels"].tolist())
+            clock, last_memorised, last_deep_update = here["times"].tolist()
+            height, width = here["size_hw"].tolist()
+            memory.restore(below(here, "memory."))
+        except KeyError as error:
+            raise InvalidInputError(f"The exported memory lacks {error.args[0]!r}.", _EXPORT_REMEDY) from error
+        if channels != self._channels:
+            raise InvalidInputError(
+                f"The memory was exported with {channels} channels (Ck, Cv, Ch), the network has {self._channels}.",
+                _EXPORT_REMEDY,
+            )
+        self._memory = memory
+        self._sensory = {int(object_id): hidden for object_id, hidden in below(here, "sensory.").items()}
+        self._size_hw = (height, width) if height else None
+        self._clock, self._last_memorised, self._last_deep_update = clock, last_memorised, last_deep_update
+
+    @property
+    def _channels(self) -> tuple[int, int, int]:
+        sizes = self._network.sizes
+        return sizes.key_channels, sizes.value_channels, sizes.hidden_channels
 
     def _accept(
         self, image: Tensor, mask: Tensor | None, object_ids: Sequence[int] | None
