@@ -16,6 +16,7 @@ from training.clicks import draw_click
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
 from training.segments import load_segments
 from training.stills import StillStream
+from training.validation import segmenter_validation
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def main() -> None:
         lambda seed: torch.utils.data.DataLoader(
             StillStream(images, config.side, seed), batch_size=config.batch, num_workers=1, prefetch_factor=3
         ),
+        segmenter_validation(config.validation) if config.validation else None,
     ).run()
 
 
