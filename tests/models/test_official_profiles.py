@@ -1,7 +1,8 @@
-"""The profiles of SAM and XMem: listed before they are there, refused with the command that gets them."""
+"""The profiles of SAM and XMem: refused with the command that gets their weights, run once these are there."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,21 @@ from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
+import cv2
 import pytest
+import torch
+from segment_anything import sam_model_registry
+from synthetic import MovingDiscs
+from tiny_sam import lively_tiny_sam, tiny_sam
+from xmem_weights import calibrate, official_layout, random_state, wire
 
 from tam_backend.cli import main
 from tam_backend.errors import WeightsError
+from tam_backend.export import load_mask
 from tam_backend.models import published, zoo
+from tam_backend.models.segmenters import sam_network
 from tam_backend.models.weights import record_fingerprint
+from tam_backend.models.xmem import load_xmem
 from tam_backend.settings import get_settings
 
 NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem")
@@ -106,7 +116,7 @@ def test_profiles_tells_the_command_that_gets_each(data_dir: Path) -> None:
     assert all(f"tam-backend weights fetch {name}" in said for name in NAMES)
 
 
-def test_track_and_serve_refuse_before_they_begin(data_dir: Path) -> None:
+def test_serving_is_refused_before_it_begins(data_dir: Path) -> None:
     code, said = run("serve", "--profile", "sam-vit-b+xmem")
     assert code == 2
     assert "tam-backend weights fetch sam-vit-b+xmem" in said
@@ -137,3 +147,47 @@ def test_a_wrong_file_brought_by_hand_is_refused_by_the_command(data_dir: Path) 
     code, said = run("weights", "fetch", "sam-vit-b+xmem", "--from", str(brought))
     assert code == 2
     assert "5 bytes, not 375,042,383" in said
+
+
+@pytest.fixture(scope="module")
+def xmem_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of XMem's published layout that really move masks."""
+    path = tmp_path_factory.mktemp("xmem") / "XMem-s012.pth"
+    torch.save(random_state(official_layout()), path)
+    network = load_xmem(path)
+    calibrate(network)
+    wire(network)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("network", ["tiny", pytest.param("vit_b", marks=pytest.mark.e2e)])
+def test_a_clip_is_tracked_from_a_click_with_weights_of_the_published_layout(
+    network: str, xmem_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, images = tmp_path / "weights", tmp_path / "images"
+    weights.mkdir()
+    images.mkdir()
+    (weights / xmem_file.name).symlink_to(xmem_file)
+    if network == "tiny":
+        monkeypatch.setitem(sam_network.BUILDERS, "vit_b", tiny_sam)
+        torch.save(lively_tiny_sam().state_dict(), weights / "sam_vit_b_01ec64.pth")
+    else:
+        torch.save(sam_model_registry["vit_b"]().state_dict(), weights / "sam_vit_b_01ec64.pth")
+    video = MovingDiscs(frames=3, starts_xy=((30, 40), (90, 60)), steps_xy=((4, 1), (-3, 0)))
+    for index, frame in enumerate(video):
+        cv2.imwrite(str(images / f"{index}.png"), frame[..., ::-1])
+    prompts = {"objects": [{"id": 1, "label": "disc", "prompts": [{"frame": 0, "points": [[30, 40, 1]]}]}]}
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+
+    code, said = run(
+        *("track", str(images), "--prompts", str(tmp_path / "prompts.json"), "--out", str(tmp_path / "out")),
+        *("--profile", "sam-vit-b+xmem", "--weights-dir", str(weights), "--device", "cpu"),
+    )
+    assert code == 0, said
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["profile"] == "sam-vit-b+xmem"
+    assert [frame["frame"] for frame in result["objects"][0]["frames"]] == [0, 1, 2]
+    masks = [load_mask(tmp_path / f"out/masks/{index:05}.png", 1) for index in range(3)]
+    assert all(mask.shape == video.size_hw for mask in masks)
+    assert masks[0].any(), "the click was answered"
