@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +58,13 @@ class WeightsStore:
                 f"{file.name} would have to be downloaded, but TAM_OFFLINE is set.",
                 f"Bring it from {file.url} by hand: `tam-backend weights fetch PROFILE --from FILE`.",
             )
-        self._make_folder()
-        self._require_room(file)
-        partial = Partial(self.folder / f"{file.name}.part")
-        for mirror in self.mirrors:
-            with suppress(WeightsError):  # the official address comes last and tells what is wrong
-                return self._fetch_from(f"{mirror}/{file.name}", file, partial, on_progress)
-        return self._fetch_from(file.url, file, partial, on_progress)
+        with self._alone():
+            self._require_room(file)
+            partial = Partial(self.folder / f"{file.name}.part")
+            for mirror in self.mirrors:
+                with suppress(WeightsError):  # the official address comes last and tells what is wrong
+                    return self._fetch_from(f"{mirror}/{file.name}", file, partial, on_progress)
+            return self._fetch_from(file.url, file, partial, on_progress)
 
     def take(self, file: PublishedFile, source: Path) -> Path:
         """Install a copy of a file that was brought by hand.
@@ -76,14 +78,14 @@ class WeightsStore:
         if not source.is_file():
             raise WeightsError(f"There is no file {source}.", "Give the path of the file that you brought.")
         _check(source, file)
-        self._make_folder()
-        copy = self.folder / f"{file.name}.copy"
-        try:
-            shutil.copyfile(source, copy)
-        except OSError as error:
-            copy.unlink(missing_ok=True)
-            raise WeightsError(f"{source} cannot be copied to {self.folder}: {error.strerror}.") from error
-        return self._install(file, Partial(copy))
+        with self._alone():
+            copy = self.folder / f"{file.name}.copy"
+            try:
+                shutil.copyfile(source, copy)
+            except OSError as error:
+                copy.unlink(missing_ok=True)
+                raise WeightsError(f"{source} cannot be copied to {self.folder}: {error.strerror}.") from error
+            return self._install(file, Partial(copy))
 
     def take_any(self, files: Sequence[PublishedFile], source: Path) -> Path:
         """Install a copy of a file brought by hand, whichever of `files` it is: by its name, or else by what is in it.
@@ -123,13 +125,25 @@ class WeightsStore:
         record_fingerprint(path, sha256)
         return path
 
-    def _make_folder(self) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from writing into it meanwhile."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise WeightsError(
                 f"The folder {self.folder} cannot be made: {error.strerror}.", "Set TAM_WEIGHTS_DIR to another one."
             ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise WeightsError(
+                f"Another process is bringing weights to {self.folder}.", "Wait for it, or end it."
+            ) from error
+        finally:
+            os.close(handle)  # gives the lock back
 
     def _require_room(self, file: PublishedFile) -> None:
         missing = (file.size_bytes or 0) - Partial(self.folder / f"{file.name}.part").size_bytes

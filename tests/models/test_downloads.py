@@ -315,6 +315,17 @@ def test_a_disk_without_room_is_told_before_the_download(server: WeightsServer, 
     assert server.requests == []
 
 
+def test_two_at_once_do_not_mix_their_bytes(server: WeightsServer, tmp_path: Path, layouts: list[Path]) -> None:
+    server.answers = [send()]
+
+    def fetch_too(done: int, total: int | None) -> None:
+        with pytest.raises(WeightsError, match="Another process"):
+            store(tmp_path).fetch(published(server))
+
+    assert store(tmp_path).fetch(published(server), fetch_too).read_bytes() == BODY
+    assert len(server.requests) == 1
+
+
 def test_a_folder_that_cannot_be_made_is_named(server: WeightsServer, tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("a file")
     with pytest.raises(WeightsError, match="cannot be made"):

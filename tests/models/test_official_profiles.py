@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
@@ -159,6 +162,41 @@ def xmem_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wire(network)
     torch.save(network.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address under which it is served."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+    thread.start()
+    yield folder, f"http://127.0.0.1:{http.server_address[1]}"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def test_one_file_brought_by_hand_and_one_fetched_make_a_profile(
+    data_dir: Path, file_server: tuple[Path, str], xmem_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = file_server
+    torch.save(lively_tiny_sam().state_dict(), folder / "tiny.pth")
+    monkeypatch.setitem(sam_network.BUILDERS, "vit_b", tiny_sam)
+    tiny = published.PublishedFile("tiny.pth", "http://127.0.0.1:9/tiny.pth", "vit_b")
+    monkeypatch.setitem(zoo._SAM_PROFILES, "sam-vit-b+xmem", tiny)
+    monkeypatch.setenv("TAM_WEIGHTS_MIRRORS", address)
+    get_settings.cache_clear()
+
+    code, said = run("weights", "fetch", "sam-vit-b+xmem", "--from", str(xmem_file))
+    assert code == 0, said
+    assert "needs tiny.pth in" in said, "what is still missing is told"
+    code, said = run("weights", "fetch", "sam-vit-b+xmem")
+    assert code == 0, said
+    assert "XMem-s012.pth (is there)" in said and "is installed in" in said
+    assert zoo.profile("sam-vit-b+xmem").installation().ready
+    assert zoo.load("sam-vit-b+xmem", "cpu").version == zoo.profile("sam-vit-b+xmem").version
 
 
 @pytest.mark.parametrize("network", ["tiny", pytest.param("vit_b", marks=pytest.mark.e2e)])
