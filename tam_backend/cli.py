@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -57,10 +58,19 @@ def main() -> None:
     try:
         app()
     except TamError as error:
-        _console.print(f"[bold red]Error:[/] {error.message}", highlight=False, soft_wrap=True)
-        if error.remedy:
-            _console.print(error.remedy, highlight=False, soft_wrap=True)
+        _say_error(error.message, error.remedy)
         sys.exit(2)
+    except OSError as error:
+        _say_error(
+            f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the path, and who may write there."
+        )
+        sys.exit(2)
+
+
+def _say_error(message: str, remedy: str) -> None:
+    _console.print("[bold red]Error:[/]", end=" ")
+    for text in filter(None, (message, remedy)):
+        _console.print(text, highlight=False, soft_wrap=True, markup=False)  # a path may hold [brackets]
 
 
 @app.command()
@@ -105,7 +115,8 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     timing = report.timing
     _console.print(
         f"{report.frames} frames, {len(report.tracks)} object(s) in {timing.total_s:.1f} s "
-        f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {out}"
+        f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {out}",
+        markup=False,
     )
 
 
@@ -124,7 +135,9 @@ def serve(
     settings = _settings_with(
         {"host": host, "port": port, "profile": profile, "device": device, "log_level": log_level}
     )
-    zoo.require_installed(settings.profile)  # before it says that it serves
+    # Before it says that it serves:
+    zoo.require_installed(settings.profile)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     run(settings)
 
 
@@ -187,13 +200,14 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             client=client,
             base_url=settings.own_url,
             selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
-            on_progress=lambda path, doing: status.update(f"{path.name}: {doing} ..."),
+            on_progress=lambda path, doing: status.update(escape(f"{path.name}: {doing} ...")),
         )
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
-        _console.print(f"{done.record.path.name}: {done.record.frames} frames, task {tasks}", highlight=False)
+        pages = f"{done.pages} of {done.record.frames} frames"
+        _console.print(f"{done.record.path.name}: {pages}, task {tasks}", highlight=False, markup=False)
     for failed in report.failed:
-        _console.print(f"[bold red]{failed.path}:[/] {failed.error}", highlight=False, soft_wrap=True)
+        _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:
         sys.exit(2)
 
@@ -270,7 +284,8 @@ def _settings_with(given: dict[str, object]) -> Settings:
         return Settings.model_validate({**get_settings().model_dump(), **said})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise InvalidInputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        place = ".".join(map(str, first["loc"])) or "settings"
+        raise InvalidInputError(f"{place}: {first['msg']}.") from error
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int | None) -> None:

@@ -77,10 +77,11 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class ImportedVideo:
-    """A video that arrived: its record and the ids of its tasks in the order of its frames."""
+    """A video that arrived: its record, the ids of its tasks in the order of its frames, and how many became pages."""
 
     record: VideoRecord
     task_ids: tuple[int, ...]
+    pages: int
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def import_videos(
             if len(planned) > 1:
                 on_progress(path, "linking the tasks")
                 _link(planned, task_ids, library, client, base_url)
-            imported.append(ImportedVideo(planned[0].record, task_ids))
+            pages = sum(len(task.frame_indices) for task in planned)
+            imported.append(ImportedVideo(planned[0].record, task_ids, pages))
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     def weights_folder(self) -> Path:
         """Where fetched weights are."""
         return self.weights_dir or self.data_dir / "weights"
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Settings:
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
+            raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together; only one of them is set")
+        return self
 
     @property
     def own_url(self) -> str:

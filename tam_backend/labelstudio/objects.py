@@ -50,6 +50,11 @@ class TaskObject:
         """Return its regions on a frame (from 0)."""
         return tuple(region for region in self.regions if region.frame == frame)
 
+    def score_on(self, frame: int) -> float | None:
+        """Return the score that its mask on a frame has: what we said of it when it answered a click."""
+        scores = [region.score for region in self.on_frame(frame) if region.is_mask and region.score is not None]
+        return scores[-1] if scores else None
+
     @property
     def human_frames(self) -> frozenset[int]:
         """The frames (from 0) whose mask a human drew or changed: leave them out of answers."""

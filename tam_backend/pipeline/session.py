@@ -163,7 +163,7 @@ class Session:
                 f"Frames {start}:{'' if stop is None else stop} hold no frame of {self._video.name}.",
                 f"It has frames 0 to {frames - 1}.",
             )
-        keyframes = {each: dict(tracked.keyframes) for each, tracked in self._objects.items() if tracked.keyframes}
+        keyframes = self._settled_keyframes()
         if not keyframes:
             raise InvalidInputError("There is nothing to propagate.", "Prompt at least one object first.")
         workplace = Workplace(
@@ -187,6 +187,25 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _settled_keyframes(self) -> dict[int, dict[int, Mask]]:
+        """Return object id -> frame -> mask, disjoint on each frame where the segmenter made them.
+
+        A mask that a human gave whole keeps every pixel; of the others the better one keeps a disputed pixel.
+        """
+        settled = {object_id: dict(each.keyframes) for object_id, each in self._objects.items() if each.keyframes}
+        for frame in {frame for masks in settled.values() for frame in masks}:
+            here = [object_id for object_id, masks in settled.items() if frame in masks]
+            given = [each for each in here if self._objects[each].known[frame].is_mask_alone]
+            made = sorted((each for each in here if each not in given), key=lambda each: -settled[each][frame].quality)
+            taken = np.zeros(self._video.size_hw, dtype=np.bool_)
+            for object_id in given:
+                taken |= settled[object_id][frame].array
+            for object_id in made:
+                mask = settled[object_id][frame]
+                settled[object_id][frame] = replace(mask, array=mask.array & ~taken)
+                taken |= mask.array
+        return settled
 
     def _object(self, object_id: int) -> _TrackedObject:
         if object_id not in self._objects:

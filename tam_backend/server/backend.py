@@ -248,7 +248,9 @@ class Backend:
                     each = by_id[object_id]
                     if found.frame in each.human_frames or not mask.any():
                         continue
-                    qualities.append(found.quality[object_id])
+                    quality = each.score_on(found.frame) if found.source[object_id] == "prompt" else None
+                    quality = found.quality[object_id] if quality is None else quality
+                    qualities.append(quality)
                     results += mask_results(
                         control,
                         prompts.media,
@@ -256,7 +258,7 @@ class Backend:
                         frame=found.frame,
                         label=each.label,
                         mask=mask,
-                        quality=found.quality[object_id],
+                        quality=quality,
                         source=found.source[object_id],
                     )
         return self._answer(results, _mean(qualities), complete=complete or request.context is not None)

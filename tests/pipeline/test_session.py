@@ -153,6 +153,18 @@ def test_a_humans_mask_comes_back_bit_for_bit_on_every_keyframe(colours: ColourM
     assert results[6].quality[1] == 1.0
 
 
+def test_a_mask_given_whole_keeps_every_pixel_against_what_a_click_makes(colours: ColourModels) -> None:
+    video = MovingDiscs()
+    session = session_on(video, colours)
+    half = video.truth(3).copy()
+    half[:, : int(video.centre(3)[0])] = False
+    session.prompt(Prompt(object_id=1, frame=3, mask=half))
+    session.prompt(click(video, 2, 3))
+    result = next(session.propagate())
+    assert np.array_equal(result.masks[1], half)
+    assert np.array_equal(result.masks[2], video.truth(3) & ~half)
+
+
 def test_the_next_keyframe_is_memorised_ahead_and_only_once(colours: ColourModels) -> None:
     video = MovingDiscs()
     session = session_on(video, colours)

@@ -182,6 +182,7 @@ def test_propagate_answers_with_the_object_on_every_page(backend: Backend, data:
     masks = by_frame(results)
     assert sorted(masks) == list(range(10))
     assert masks[4]["id"] == clicked["id"]
+    assert masks[4]["score"] == clicked["score"] < 1
     assert np.array_equal(mask_of(masks[4]), mask_of(clicked))
     assert all(iou(mask_of(masks[frame]), VIDEO.truth(frame)) > 0.75 for frame in masks)
     assert len({each["id"] for each in results}) == 10
