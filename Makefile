@@ -19,7 +19,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality serve clean .venv-labelstudio
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -41,6 +41,9 @@ unit: $(BACKEND)
 e2e: $(BACKEND) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY)
 	@scripts/setup.sh browser
 	.venv/bin/python -m pytest -m e2e -v --durations=10 $(ARGS)
+
+bench-quality: $(BACKEND)
+	.venv/bin/python -m benchmarks.quality ../shared/clips $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

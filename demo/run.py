@@ -55,17 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
     options = _options(arguments)
     out: Path = options.out.resolve()
+    finished = False
     _end_servers_on_signals()
     try:
         with ExitStack() as servers:
             label_studio, backend, project = _run(out, options.cache, servers)
             _say_what_next(label_studio, backend, project, out, keep=options.keep)
+            finished = True
             if options.keep:
                 _wait_for_ctrl_c(label_studio, backend)
     except DemoError as error:
         fail(error)
         return 1
     except KeyboardInterrupt:
+        if not finished:
+            print("\nInterrupted before it was done; both servers are stopped. `make demo` begins anew.")
+            return 130
         print("\nBoth servers are stopped. `make demo` starts them again, with what you have labeled.")
     return 0
 
