@@ -15,8 +15,8 @@ def quicken(encoder: nn.Module) -> None:
 
     Parameters keep their names and values. The attention of other image encoders is left as it is.
 
-    ViT-B at 1024 x 1024 on two cores beside other work, float32: 10.7 s of CPU (8.9 s by the clock, 1.8 GB at most), not
-    25.7 s (23.9 s, 4.0 GB); largest difference 5e-6 of 5. In bfloat16 8.8 s (7.7 s), 0.8 % off. Random weights.
+    ViT-B at 1024 x 1024 on two cores beside other work, float32: 10.7 s of CPU (8.9 s by the clock, 1.8 GB at most),
+    not 25.7 s (23.9 s, 4.0 GB); largest difference 5e-6 of 5. In bfloat16 8.8 s (7.7 s), 0.8 % off. Random weights.
 
     Args:
         encoder: with its weights loaded, on its device.
