@@ -52,7 +52,7 @@ def load_xmem(path: str | Path, device: torch.device | str = "cpu") -> XMemNetwo
     if mismatch:
         raise _foreign(path, mismatch)
     network.load_state_dict(state, assign=True)
-    return network.requires_grad_(False).eval().to(device)
+    return network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

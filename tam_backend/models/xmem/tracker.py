@@ -157,7 +157,7 @@ class XMemTracker:
             "channels": torch.tensor(self._channels),
             "times": torch.tensor((self._clock, self._last_memorised, self._last_deep_update)),
             "size_hw": torch.tensor(self._size_hw or (0, 0)),
-            **{f"sensory.{object_id}": hidden.clone() for object_id, hidden in self._sensory.items()},
+            **{f"sensory.{object_id}": hidden.contiguous().clone() for object_id, hidden in self._sensory.items()},
             **{f"memory.{name}": tensor for name, tensor in self._memory.exported().items()},
         }
 
@@ -209,8 +209,8 @@ class XMemTracker:
         """Return (1 + ids, padded H, padded W) probabilities and what was read for them."""
         queries = query_rows(element_rows(frame.key)[0], element_rows(frame.selection)[0])
         reading = self._memory.read(queries, ids)
-        features = reading.values[..., :-1].transpose(1, 2)  # O x Cv x Q
-        readout = features.reshape(*features.shape[:2], *frame.key.shape[-2:])
+        features = reading.values[..., :-1]  # O x Q x Cv
+        readout = features.view(len(ids), *frame.key.shape[-2:], -1).permute(0, 3, 1, 2)  # O x Cv x h x w
         logits, sensory = self._network.decode(frame, readout, self._sensory_of(ids), update_sensory)
         self._set_sensory(ids, sensory)
         return soft_aggregate(logits), reading
