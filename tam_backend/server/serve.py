@@ -72,7 +72,8 @@ def _give_up_on_silence(listener: socket.socket, limit_s: float) -> None:
     """Let reads of the connections that it accepts fail after so long without a byte.
 
     gunicorn's threads read headers without any limit: a few half-sent ones would keep all of them. Linux hands this
-    option of a listening socket down to its connections; elsewhere it may do nothing.
+    option of a listening socket down to its connections; elsewhere it may do nothing. gunicorn then closes them one by
+    one in its main thread, up to 2 s each if the client keeps its side open: a flood of them still makes others wait.
     """
     whole_s = int(limit_s)
     limit = struct.pack("@ll", whole_s, int((limit_s - whole_s) * 1e6))  # struct timeval

@@ -69,11 +69,12 @@ def test_signal_ends_a_running_propagation_and_then_the_server(tmp_path: Path, n
 def test_as_many_half_sent_headers_as_threads_do_not_hang_the_server(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with process([sys.executable, SCRIPT, str(port)], port, log, SLOW_APP_DATA=str(tmp_path)):
-        clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(8)]
+        # gunicorn closes them one after the other, and waits up to 2 s for each client to close its side too.
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=40) for _ in range(8)]
         for client in clients:
             client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
         time.sleep(0.3)  # all of them are being read by now
-        assert request(port, "GET", "/health", timeout_s=6)[0] == 200
+        assert request(port, "GET", "/health", timeout_s=30)[0] == 200
         for client in clients:
             assert client.recv(1000) == b"", "closed"
             client.close()
