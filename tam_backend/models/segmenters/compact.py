@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tam_backend.errors import InvalidInputError, InvalidPromptError
+from tam_backend.errors import InvalidPromptError
 from tam_backend.models.devices import fast_precision
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
 from tam_backend.models.segmenters.clicks import click_discs, connected_to_clicks, honour_clicks
 from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
+from tam_backend.models.segmenters.frames import frame_size_hw
 from tam_backend.types import BoolMask, Point, RgbFrame
 
 # Measured on 24 masks of 3 real clips (model card): 384 beats 320 and 256 after 1, 3 and 5 clicks.
@@ -77,9 +78,7 @@ class CompactSegmenter:
         Raises:
             InvalidInputError: not such an array, or without pixels.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-            raise InvalidInputError(f"A frame must be (H, W, 3) uint8 RGB, not {frame.shape} {frame.dtype}.")
-        size_hw = (frame.shape[0], frame.shape[1])
+        size_hw = frame_size_hw(frame)
         input_hw = _input_size(size_hw)
         method = cv2.INTER_AREA if input_hw[0] < size_hw[0] else cv2.INTER_LINEAR
         resized = cv2.resize(np.ascontiguousarray(frame), (input_hw[1], input_hw[0]), interpolation=method)

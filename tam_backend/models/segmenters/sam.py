@@ -12,9 +12,10 @@ from segment_anything.utils.amg import calculate_stability_score
 from torch import Tensor
 from torch.nn import functional
 
-from tam_backend.errors import InvalidInputError, InvalidPromptError
+from tam_backend.errors import InvalidPromptError
 from tam_backend.models.devices import fast_precision
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
+from tam_backend.models.segmenters.frames import frame_size_hw
 from tam_backend.models.segmenters.sam_attention import quicken
 from tam_backend.types import Box, Point, RgbFrame
 
@@ -58,9 +59,7 @@ class SamSegmenter:
         Raises:
             InvalidInputError: not such an array, or without pixels.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-            raise InvalidInputError(f"A frame must be (H, W, 3) uint8 RGB, not {frame.shape} {frame.dtype}.")
-        size_hw = (frame.shape[0], frame.shape[1])
+        size_hw = frame_size_hw(frame)
         input_hw = _input_size(size_hw, self._network.image_encoder.img_size)
         # Pillow's bilinear filter, because SAM's authors resize with it: OpenCV's does not smooth before it shrinks.
         resized = Image.fromarray(frame).resize((input_hw[1], input_hw[0]), Image.Resampling.BILINEAR)
