@@ -180,6 +180,9 @@ class Backend:
                     "Click on an object with one of the other labels first, and accept its mask.",
                 )
             return self._answer([], None)
+        on_frames = prompts.media.kind is not MediaKind.VIDEO
+        if request.context is not None and on_frames and prompts.asked is None and not prompts.propagate:
+            return self._answer([], None)  # the last prompt was taken back: nothing needs to be opened
         if request.seconds_left <= 0:
             raise BusyError(
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
@@ -188,14 +191,12 @@ class Backend:
         value = _media_value(task, prompts)
         kept_as = (request.project, str(task.get("id")), repr(value))
         with self._tasks.lend(kept_as, lambda: self._open(value, task, request)) as opened:
-            if prompts.media.kind is MediaKind.VIDEO:
+            if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = self._click(prompts, opened, request)
                 self._answers.remember(task_key, answer["result"])
                 return answer
-            if request.context is not None and not prompts.propagate:
-                return self._answer([], None)  # the last prompt was taken back
             return self._masks_on_all_frames(task, prompts, opened, request)
 
     def _open(self, value: Any, task: Mapping[str, Any], request: _Request) -> OpenTask:
