@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from xmem_weights import calibrate, official_layout, random_state, wire
 
+from benchmarks.lively_weights import calibrate, official_layout, random_state, wire
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
 from tam_backend.models.xmem import load_xmem

@@ -20,8 +20,8 @@ import torch
 from segment_anything import sam_model_registry
 from synthetic import MovingDiscs
 from tiny_sam import lively_tiny_sam, tiny_sam
-from xmem_weights import calibrate, official_layout, random_state, wire
 
+from benchmarks.lively_weights import calibrate, official_layout, random_state, wire
 from tam_backend.cli import main
 from tam_backend.errors import WeightsError
 from tam_backend.export import load_mask

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from xmem_weights import Shape, official_layout, textured
 
+from benchmarks.lively_weights import Shape, official_layout, textured
 from tam_backend.errors import WeightsError
 from tam_backend.models.xmem import load_xmem
 from tam_backend.models.xmem.network import XMemNetwork, XMemSizes

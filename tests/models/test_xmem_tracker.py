@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from xmem_weights import textured
 
+from benchmarks.lively_weights import textured
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.protocols import Tracker
 from tam_backend.models.xmem import XMemConfig, XMemTracker
