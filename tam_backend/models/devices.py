@@ -42,6 +42,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return the precision in which convolutions are quickest there: half of one kind or the other, or float32."""
+    if has_fast_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
 def fast_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Run convolutions in bfloat16 within the context where that is quick; do nothing where it is not."""
     if has_fast_bfloat16(device):

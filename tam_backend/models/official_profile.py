@@ -35,7 +35,7 @@ def build(
     for path in (sam_weights, xmem_weights):
         if is_recorded(path):
             require_recorded_bytes(path)
-    network = load_xmem(xmem_weights, device)
+    network = load_xmem(xmem_weights, device, precision="fast")
     return Models(
         profile=name,
         version=version,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import cv2
@@ -11,8 +12,9 @@ from torch import Tensor
 from benchmarks.lively_weights import calibrate, official_layout, random_state, wire
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
-from tam_backend.models.xmem import load_xmem
+from tam_backend.models.xmem.loading import published_xmem
 from tam_backend.models.xmem.network import XMemNetwork
+from tam_backend.models.xmem.quick import quicken
 from tam_backend.types import BoolMask, RgbFrame
 
 Scene = Callable[[int], tuple[RgbFrame, BoolMask]]
@@ -24,15 +26,21 @@ def compact() -> Models:
 
 
 @pytest.fixture(scope="session")
-def xmem(tmp_path_factory: pytest.TempPathFactory) -> XMemNetwork:
+def published(tmp_path_factory: pytest.TempPathFactory) -> XMemNetwork:
     """A random XMem of the published layout that passes masks on by colour; not to be changed."""
     path = tmp_path_factory.mktemp("weights") / "XMem.pth"
     torch.save(random_state(official_layout()), path)
-    network = load_xmem(path, "cpu")
+    network = published_xmem(path)
     path.unlink()  # 250 MB
     calibrate(network)
     wire(network)
     return network
+
+
+@pytest.fixture(scope="session")
+def xmem(published: XMemNetwork) -> XMemNetwork:
+    """The same as `load_xmem` gives it; not to be changed."""
+    return quicken(copy.deepcopy(published), torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tam_backend.errors import DeviceError
-from tam_backend.models.devices import fast_precision, has_fast_bfloat16, resolve_device
+from tam_backend.models.devices import fast_dtype, fast_precision, has_fast_bfloat16, resolve_device
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
 
@@ -46,3 +46,11 @@ def test_convolutions_are_bfloat16_only_where_that_is_fast(fast: bool, monkeypat
     with fast_precision(torch.device("cpu")):
         out = torch.nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2))
     assert out.dtype == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_a_gpu_without_bfloat16_takes_the_other_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert fast_dtype(torch.device("cuda")) == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert fast_dtype(torch.device("cuda")) == torch.bfloat16
+    assert fast_dtype(torch.device("mps")) == torch.float32

@@ -28,7 +28,7 @@ from tam_backend.export import load_mask
 from tam_backend.models import published, zoo
 from tam_backend.models.segmenters import sam_network
 from tam_backend.models.weights import record_fingerprint
-from tam_backend.models.xmem import load_xmem
+from tam_backend.models.xmem.loading import published_xmem
 from tam_backend.settings import get_settings
 
 NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem")
@@ -157,7 +157,7 @@ def xmem_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of XMem's published layout that really move masks."""
     path = tmp_path_factory.mktemp("xmem") / "XMem-s012.pth"
     torch.save(random_state(official_layout()), path)
-    network = load_xmem(path)
+    network = published_xmem(path)
     calibrate(network)
     wire(network)
     torch.save(network.state_dict(), path)

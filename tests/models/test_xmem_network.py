@@ -11,6 +11,7 @@ from torch.nn import functional
 from benchmarks.lively_weights import Shape, official_layout, textured
 from tam_backend.errors import WeightsError
 from tam_backend.models.xmem import load_xmem
+from tam_backend.models.xmem.loading import published_xmem
 from tam_backend.models.xmem.network import XMemNetwork, XMemSizes
 
 
@@ -35,7 +36,7 @@ def test_published_layout_is_loaded_strictly_and_sizes_are_read_from_it(
     if sizes == (64, 512, 64):
         assert len(layout) == 412
     torch.save(_hollow(layout), path)
-    network = load_xmem(path)
+    network = published_xmem(path)
     assert network.sizes == XMemSizes(*sizes)
     assert {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()} == layout
     assert not network.training
@@ -47,21 +48,21 @@ def test_every_tensor_of_the_file_arrives(path: Path) -> None:
     numbered = {name: tensor + i for i, (name, tensor) in enumerate(state.items())}
     small = {name: tensor[(slice(0, 1),) * tensor.ndim].expand(state[name].shape) for name, tensor in numbered.items()}
     torch.save(small, path)
-    loaded = load_xmem(path).state_dict()
+    loaded = published_xmem(path).state_dict()
     assert all(float(loaded[name].flatten()[0]) == i for i, name in enumerate(state))
 
 
 def test_half_precision_becomes_float32(path: Path) -> None:
     state = _hollow(official_layout())
     torch.save({name: t.half() if t.is_floating_point() else t for name, t in state.items()}, path)
-    assert load_xmem(path).decoder.pred.weight.dtype == torch.float32
+    assert published_xmem(path).decoder.pred.weight.dtype == torch.float32
 
 
 def test_single_object_weights_get_a_channel_of_zeros_for_the_others(path: Path) -> None:
     state = _hollow(official_layout())
     state["value_encoder.conv1.weight"] = torch.ones(()).expand(64, 4, 7, 7)
     torch.save(state, path)
-    weight = load_xmem(path).value_encoder.conv1.weight
+    weight = published_xmem(path).value_encoder.conv1.weight
     assert weight.shape == (64, 5, 7, 7)
     assert (weight[:, :4] == 1).all()
     assert (weight[:, 4] == 0).all()
@@ -221,9 +222,13 @@ class Transcription:
         return up(logits, 4)[:, 0], self.gru(update, x, h)
 
 
-def test_network_computes_the_formulas_of_the_specification(xmem: XMemNetwork) -> None:
+@pytest.mark.parametrize("quick", [False, True], ids=["published", "quick"])
+def test_network_computes_the_formulas_of_the_specification(
+    quick: bool, published: XMemNetwork, xmem: XMemNetwork
+) -> None:
     generator = torch.Generator().manual_seed(1)
-    naive = Transcription(xmem.state_dict())
+    naive = Transcription(published.state_dict())
+    xmem = xmem if quick else published
     image = xmem.normalise(textured(6))[None]
     masks = torch.rand(3, 48, 64, generator=generator)
     frame = xmem.encode_key(image)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tam_backend.errors import WeightsError
+from tam_backend.models.devices import fast_dtype
 from tam_backend.models.weights import first_mismatch
 from tam_backend.models.xmem.network import XMemNetwork, XMemSizes
+from tam_backend.models.xmem.quick import quicken
+
+Precision = Literal["float32", "bfloat16", "float16", "fast"]
 
 _REMEDY = "Use XMem.pth or XMem-s012.pth as its authors published them."
 _KEY = "key_proj.key_proj.weight"
@@ -20,18 +25,31 @@ _STEM = "value_encoder.conv1.weight"
 _SINGLE_OBJECT_CHANNELS = 4  # image and mask; the others' masks came with several objects
 
 
-def load_xmem(path: str | Path, device: torch.device | str = "cpu") -> XMemNetwork:
-    """Load a published state dict (412 tensors); nothing in the file is executed.
-
-    Sizes of keys, values and sensory memory are read from the weights. Weights trained with single objects get a
-    channel of zeros for the others' masks. Half precision becomes float32.
+def load_xmem(path: str | Path, device: torch.device | str = "cpu", precision: Precision = "float32") -> XMemNetwork:
+    """Load a published state dict as `published_xmem` does, and make it quick to run.
 
     Args:
         path: XMem.pth, XMem-s012.pth or one of the same layout.
         device: where the network shall live.
+        precision: of the convolutions. float32: upstream's numbers. The halves change masks a little (docs/xmem.md) and
+            pay where the hardware has them; "fast" is what pays on this device.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of another network; names the first tensor that does not fit.
+    """
+    device = torch.device(device)
+    dtype: torch.dtype = fast_dtype(device) if precision == "fast" else getattr(torch, precision)
+    return quicken(published_xmem(path), dtype).to(device)
+
+
+def published_xmem(path: str | Path) -> XMemNetwork:
+    """Load a published state dict (412 tensors) as it is; nothing in the file is executed.
+
+    Sizes of keys, values and sensory memory are read from the weights. Weights trained with single objects get a
+    channel of zeros for the others' masks. Half precision becomes float32.
 
     Returns:
-        The network in eval mode, without gradients.
+        The network on the CPU, in eval mode, without gradients.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network; names the first tensor that does not fit.
@@ -52,7 +70,7 @@ def load_xmem(path: str | Path, device: torch.device | str = "cpu") -> XMemNetwo
     if mismatch:
         raise _foreign(path, mismatch)
     network.load_state_dict(state, assign=True)
-    return network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
+    return network.requires_grad_(False).eval()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -2,12 +2,14 @@
 
 Cheng & Schwing, "XMem: Long-Term Video Object Segmentation with an Atkinson-Shiffrin Memory Model", ECCV 2022.
 Objects are the batch of the value encoder and the decoder; what depends on the image alone is computed once. h, w are
-the height and width at stride 16.
+the height and width at stride 16. Convolutions run in the precision of their weights (`quick.py`); what is compared or
+kept over time is float32: keys, shrinkage, selection, values, the sensory memory and the logits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +45,13 @@ class EncodedFrame:
     """What one frame gives to memory and decoder.
 
     Args:
-        image: (1, 3, 16 h, 16 w) the normalised, padded frame.
-        stride4: (1, 256, 4 h, 4 w) features.
+        image: (1, 3, 16 h, 16 w) float32, the normalised, padded frame.
+        stride4: (1, 256, 4 h, 4 w) features, these three in the precision of most convolutions.
         stride8: (1, 512, 2 h, 2 w) features.
         stride16: (1, 1024, h, w) features.
-        key: (1, Ck, h, w).
-        shrinkage: (1, 1, h, w), 1 or above: how sharply an element is matched.
-        selection: (1, Ck, h, w) in 0..1: which channels of the key count for a query.
+        key: (1, Ck, h, w) float32.
+        shrinkage: (1, 1, h, w) float32, 1 or above: how sharply an element is matched.
+        selection: (1, Ck, h, w) float32 in 0..1: which channels of the key count for a query.
     """
 
     image: Tensor
@@ -77,10 +79,14 @@ class XMemNetwork(nn.Module):
         """Where the weights are."""
         return self.key_encoder.conv1.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of most of its convolutions."""
+        return self.decoder.pred.weight.dtype
+
     def normalise(self, image: Tensor) -> Tensor:
         """Bring (B, 3, H, W) RGB in 0..1 to ImageNet's statistics; padding added afterwards is mean colour."""
-        mean = torch.tensor(IMAGENET_MEAN_RGB, device=image.device).view(3, 1, 1)
-        std = torch.tensor(IMAGENET_STD_RGB, device=image.device).view(3, 1, 1)
+        mean, std = _statistics(image.device)
         return (image - mean) / std
 
     def encode_key(self, image: Tensor) -> EncodedFrame:
@@ -98,12 +104,12 @@ class XMemNetwork(nn.Module):
             masks: (O, H, W) probabilities in 0..1.
 
         Returns:
-            (O, Cv, h, w).
+            (O, Cv, h, w) float32.
         """
         # Summed over the others one by one: a total minus the own mask would round differently.
         others = torch.stack([torch.cat([masks[:i], masks[i + 1 :]]).sum(0) for i in range(masks.shape[0])])
         values: Tensor = self.value_encoder(frame, torch.stack([masks, others], 1))
-        return values
+        return values.float()
 
     def deep_update(self, values: Tensor, sensory: Tensor) -> Tensor:
         """Update the (O, Ch, h, w) sensory memory by (O, Cv, h, w) values."""
@@ -122,7 +128,7 @@ class XMemNetwork(nn.Module):
             update_sensory: whether the sensory memory follows.
 
         Returns:
-            (O, H, W) logits, and the sensory memory after this frame.
+            (O, H, W) float32 logits, and the sensory memory after this frame.
         """
         logits, sensory = self.decoder(frame, readout, sensory, update_sensory)
         return logits, sensory
@@ -139,8 +145,8 @@ class _KeyEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return features at strides 4, 8 and 16."""
-        x = functional.relu(self.bn1(self.conv1(image)))
-        stride4 = self.res2(functional.max_pool2d(x, 3, stride=2, padding=1))
+        x = functional.relu_(self.bn1(self.conv1(image)))
+        stride4 = self.res2(functional.max_pool2d(x, 3, stride=2, padding=1)).to(next(self.layer2.parameters()).dtype)
         stride8 = self.layer2(stride4)
         return stride4, stride8, self.layer3(stride8)
 
@@ -154,6 +160,7 @@ class _KeyProjection(nn.Module):
 
     def forward(self, stride16: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return key, shrinkage and selection (section 3.2 of the paper)."""
+        stride16 = stride16.to(self.key_proj.weight.dtype)
         return self.key_proj(stride16), self.d_proj(stride16).square() + 1, torch.sigmoid(self.e_proj(stride16))
 
 
@@ -168,13 +175,14 @@ class _ValueEncoder(nn.Module):
         self.layer1 = stage(BasicBlock, 64, 64, blocks=2, stride=1)
         self.layer2 = stage(BasicBlock, 64, 128, blocks=2, stride=2)
         self.layer3 = stage(BasicBlock, 128, _MASK_FEATURES, blocks=2, stride=2)
-        self.fuser = _Fuser(_CHANNELS16 + _MASK_FEATURES, sizes.value_channels)
+        self.fuser = _Fuser(_CHANNELS16, _MASK_FEATURES, sizes.value_channels)
         self.hidden_reinforce = _deep_update(sizes)
 
     def forward(self, frame: EncodedFrame, masks: Tensor) -> Tensor:
         """Fuse (O, 2, H, W) masks with the frame to (O, Cv, h, w) values."""
-        x = self.bn1(self.conv1(torch.cat([_for_each(frame.image, masks), masks], 1)))
-        x = functional.relu(functional.max_pool2d(x, 3, stride=2, padding=1))
+        x = torch.cat([_for_each(frame.image, masks), masks], 1)
+        x = self.bn1(self.conv1(x.to(self.conv1.weight.dtype, memory_format=torch.channels_last)))
+        x = functional.relu_(functional.max_pool2d(x, 3, stride=2, padding=1))
         x = self.layer3(self.layer2(self.layer1(x)))
         values: Tensor = self.fuser(frame.stride16, x)
         return values
@@ -185,7 +193,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, sizes: XMemSizes) -> None:
         super().__init__()
-        self.fuser = _Fuser(_CHANNELS16 + sizes.value_channels + sizes.hidden_channels, _DECODER16)
+        self.fuser = _Fuser(_CHANNELS16, sizes.value_channels + sizes.hidden_channels, _DECODER16)
         self.hidden_update = _DecoderSensoryUpdate(sizes.hidden_channels) if sizes.hidden_channels else None
         self.up_16_8 = _UpBlock(_CHANNELS8, _DECODER16, _DECODER8)
         self.up_8_4 = _UpBlock(_CHANNELS4, _DECODER8, _DECODER8)
@@ -195,13 +203,13 @@ class _Decoder(nn.Module):
         self, frame: EncodedFrame, readout: Tensor, sensory: Tensor, update_sensory: bool
     ) -> tuple[Tensor, Tensor]:
         """See `XMemNetwork.decode`."""
-        g16 = self.fuser(frame.stride16, torch.cat([readout, sensory], 1))
+        g16 = self.fuser(frame.stride16, torch.cat([readout, sensory], 1).to(frame.stride16.dtype))
         g8 = self.up_16_8(frame.stride8, g16)
         g4 = self.up_8_4(frame.stride4, g8)
         logits = self.pred(functional.relu(g4))
         if update_sensory and self.hidden_update is not None:
             sensory = self.hidden_update(g16, g8, torch.cat([g4, logits], 1), sensory)
-        full = functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+        full = functional.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
         return full[:, 0], sensory
 
 
@@ -216,22 +224,49 @@ class _ResidualGroupBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(O, in_channels, H, W) -> (O, out_channels, H, W)."""
-        out: Tensor = self.conv2(functional.relu(self.conv1(functional.relu(x))))
-        return out + (x if self.downsample is None else self.downsample(x))
+        out: Tensor = self.conv2(functional.relu_(self.conv1(functional.relu(x))))
+        return out.add_(x if self.downsample is None else self.downsample(x))
+
+
+class _JoiningBlock(nn.Module):
+    """A residual group block over the image's channels and each object's."""
+
+    def __init__(self, image_channels: int, object_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.downsample = JoiningConvolution(image_channels, object_channels, out_channels)
+        self.conv1 = JoiningConvolution(image_channels, object_channels, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+
+    def forward(self, image: Tensor, objects: Tensor) -> Tensor:
+        """(1, A, h, w) and (O, B, h, w) -> (O, out_channels, h, w)."""
+        out: Tensor = self.conv2(functional.relu_(self.conv1(functional.relu(image), functional.relu(objects))))
+        return out.add_(self.downsample(image, objects))
+
+
+class JoiningConvolution(nn.Conv2d):
+    """A 3x3 convolution over the image's channels followed by each object's."""
+
+    def __init__(self, image_channels: int, object_channels: int, out_channels: int) -> None:
+        super().__init__(image_channels + object_channels, out_channels, 3, padding=1)
+        self.image_channels = image_channels
+
+    def forward(self, image: Tensor, objects: Tensor) -> Tensor:  # type: ignore[override]
+        """(1, A, h, w) and (O, B, h, w) -> (O, out_channels, h, w)."""
+        return super().forward(torch.cat([_for_each(image, objects), objects], 1))
 
 
 class _Fuser(nn.Module):
     """Joins the image's features with each object's."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, image_channels: int, object_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.block1 = _ResidualGroupBlock(in_channels, out_channels)
+        self.block1 = _JoiningBlock(image_channels, object_channels, out_channels)
         self.attention = _Cbam(out_channels)
         self.block2 = _ResidualGroupBlock(out_channels, out_channels)
 
     def forward(self, image: Tensor, objects: Tensor) -> Tensor:
         """(1, A, h, w) and (O, B, h, w) -> (O, out_channels, h, w)."""
-        x = self.block1(torch.cat([_for_each(image, objects), objects], 1))
+        x = self.block1(image, objects)
         fused: Tensor = self.block2(x + self.attention(x))
         return fused
 
@@ -247,7 +282,7 @@ class _UpBlock(nn.Module):
     def forward(self, skip: Tensor, x: Tensor) -> Tensor:
         """(1, skip_channels, 2 h, 2 w) and (O, in_channels, h, w) -> (O, out_channels, 2 h, 2 w)."""
         up = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        out: Tensor = self.out_conv(self.skip_conv(skip) + up)
+        out: Tensor = self.out_conv(up.add_(self.skip_conv(skip)))
         return out
 
 
@@ -295,8 +330,9 @@ class _SensoryUpdate(nn.Module):
         self.transform = nn.Conv2d(in_channels + hidden_channels, 3 * hidden_channels, 3, padding=1)
 
     def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """(O, in_channels, h, w) and (O, Ch, h, w) -> (O, Ch, h, w)."""
-        forget, update, new = self.transform(torch.cat([x, hidden], 1)).chunk(3, dim=1)
+        """(O, in_channels, h, w) and (O, Ch, h, w) float32 -> (O, Ch, h, w) float32."""
+        x = x.to(self.transform.weight.dtype)
+        forget, update, new = self.transform(torch.cat([x, hidden.to(x.dtype)], 1)).float().chunk(3, dim=1)
         forget, update = torch.sigmoid(forget), torch.sigmoid(update)
         return forget * hidden * (1 - update) + update * torch.tanh(new)
 
@@ -323,3 +359,11 @@ def _deep_update(sizes: XMemSizes) -> _SensoryUpdate | None:
 def _for_each(image: Tensor, objects: Tensor) -> Tensor:
     """Repeat (1, C, h, w) for every object, without copying."""
     return image.expand(objects.shape[0], -1, -1, -1)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ImageNet's mean and standard deviation, (3, 1, 1) each; brought to a device once, which makes it wait."""
+    with torch.inference_mode(False):
+        mean, std = (torch.tensor(rgb, device=device).view(3, 1, 1) for rgb in (IMAGENET_MEAN_RGB, IMAGENET_STD_RGB))
+    return mean, std

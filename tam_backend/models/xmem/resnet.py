@@ -26,9 +26,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        out = functional.relu(self.bn1(self.conv1(x)))
+        out = functional.relu_(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return functional.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return functional.relu_(out.add_(x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -49,10 +49,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 width, H / stride, W / stride)."""
-        out = functional.relu(self.bn1(self.conv1(x)))
-        out = functional.relu(self.bn2(self.conv2(out)))
+        out = functional.relu_(self.bn1(self.conv1(x)))
+        out = functional.relu_(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
-        return functional.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return functional.relu_(out.add_(x if self.downsample is None else self.downsample(x)))
 
 
 class _BlockKind(Protocol):
