@@ -15,6 +15,7 @@ from training.motion import MotionStyle, sampling_maps, smooth_path
 from training.segments import AnnotatedImage
 
 _SPEEDS, _SPEED_SHARES = (0.3, 1.0, 2.0), (0.3, 0.45, 0.25)
+EXITS = 0.12
 _WARPED_SHARE = 0.4
 _LIFTED_SHARE = 0.5
 _THIN_SHARE = 0.12
@@ -34,10 +35,12 @@ class Clip:
 
 
 class ClipMaker:
-    """Composes clips. The same seed gives the same clips."""
+    """Composes clips. The same seed gives the same clips; `exits` is how often a cut-out leaves and comes back."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int) -> None:
-        self.images, self.side, self.length = images, side, length
+    def __init__(
+        self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int, exits: float = EXITS
+    ) -> None:
+        self.images, self.side, self.length, self.exits = images, side, length, exits
         self._things = SegmentPicker(images, max_border=0.15, area_range=(0.006, 0.45), wholeness=0.5)
         self._parts = SegmentPicker(images, max_border=0.35, area_range=(0.008, 0.5), wholeness=0.5)
         self._rng = np.random.default_rng(seed)
@@ -158,7 +161,7 @@ class ClipMaker:
         rng, side = self._rng, self.side
         size = np.exp(rng.uniform(np.log(0.2), np.log(0.95))) * side * (1.0 if label == 1 else 0.8)
         scale = size / layer.extent
-        style = MotionStyle(self._speed(), 0.05 * size, exit_and_return=self.length > 4 and rng.random() < 0.12)
+        style = MotionStyle(self._speed(), 0.05 * size, exit_and_return=self.length > 4 and rng.random() < self.exits)
         start = (rng.uniform(0.2, 0.8) * side, rng.uniform(0.2, 0.8) * side)
         image = layer.image if scale >= 0.5 else cv2.GaussianBlur(layer.image, (0, 0), 0.35 / scale)
         image = self._harmonised(image, layer, frames[0])
@@ -240,11 +243,13 @@ def _motion_kernel(rng: np.random.Generator) -> NDArray[np.float32]:
 class ClipStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless clips for a DataLoader: (T, 3, S, S) uint8 frames and (T, S, S) uint8 labels."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int) -> None:
-        self._images, self._side, self._length, self._seed = images, side, length, seed
+    def __init__(
+        self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int, exits: float = EXITS
+    ) -> None:
+        self._images, self._side, self._length, self._seed, self._exits = images, side, length, seed, exits
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
         seed = self._seed + 1000 * (worker.id if worker else 0)
-        for clip in ClipMaker(self._images, self._side, self._length, seed):
+        for clip in ClipMaker(self._images, self._side, self._length, seed, self._exits):
             yield torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(clip.labels)

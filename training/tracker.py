@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
-from training.clips import ClipStream
+from training.clips import EXITS, ClipStream
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
 from training.segments import load_segments
 from training.validation import tracker_validation
@@ -31,6 +31,7 @@ class TrackerConfig(TrainingConfig):
         hide_second: how often the second object is not given, so that it is something to ignore.
         middle_share: how likely each frame between the first and the last one is in memory; those two always are.
         drop_previous: how often the decoder does not see the mask of the frame before.
+        exits: how often a cut-out leaves the frame and comes back.
     """
 
     length: int = 6
@@ -38,6 +39,7 @@ class TrackerConfig(TrainingConfig):
     hide_second: float = 0.4
     middle_share: float = 0.5
     drop_previous: float = 0.25
+    exits: float = EXITS
 
 
 class TrackLesson:
@@ -169,7 +171,7 @@ def main() -> None:
         config,
         TrackLesson(config),
         lambda seed: torch.utils.data.DataLoader(
-            ClipStream(images, config.side, config.length, seed),
+            ClipStream(images, config.side, config.length, seed, config.exits),
             batch_size=config.batch,
             num_workers=1,
             prefetch_factor=3,
