@@ -16,37 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
-from tam_backend.models.protocols import Models, Tracker
-from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.quality import expected_iou
-from tam_backend.pipeline.scaling import Scaling
+from tam_backend.pipeline.passes import TrackedMask, TrackerPass, Workplace
 from tam_backend.pipeline.spool import MaskSpool
-from tam_backend.pipeline.stopwatch import Stopwatch
-from tam_backend.types import BoolMask, FrameResult, Mask, Source, VideoSource
+from tam_backend.types import BoolMask, FrameResult, Mask
 
 Keyframes = Mapping[int, Mapping[int, Mask]]
 """Object id -> frame -> a human's mask."""
-
-
-@dataclass(frozen=True, eq=False)
-class Workplace:
-    """What every pass works with: the networks, the lock of their device, the video, and the clock."""
-
-    models: Models
-    lock: FairLock
-    video: VideoSource
-    scaling: Scaling
-    stopwatch: Stopwatch
-
-
-@dataclass(frozen=True, eq=False)
-class TrackedMask:
-    """One object's mask on one frame, and where it comes from."""
-
-    mask: Mask
-    source: Source
 
 
 def propagate(
@@ -101,45 +77,24 @@ def _track(
     workplace: Workplace, keyframes: Keyframes, frames: Sequence[int]
 ) -> Generator[tuple[int, dict[int, TrackedMask]], None, None]:
     """Go over `frames` in their order; objects join at their first keyframe (of all, not of `frames`)."""
-    with workplace.lock:
-        tracker = workplace.models.new_tracker()
-    memory = _KeyframeMemory(workplace, tracker, keyframes)
-    for frame in frames:
+    tracker = TrackerPass(workplace)
+    memory = _KeyframeMemory(tracker, keyframes)
+    for frame, pixels in tracker.frames(frames):
         given = {
             object_id: masks[frame]
             for object_id, masks in keyframes.items()
             if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
         }
-        with workplace.stopwatch.measure("decode"):
-            pixels = workplace.video[frame]
-        with workplace.lock, workplace.stopwatch.measure("track"):
-            image = workplace.scaling.image(pixels)
-            if given:
-                index = workplace.scaling.index_mask({each: mask.array for each, mask in given.items()})
-                permanent = memory.is_new(frame, given)
-                step = tracker.track(image, index, sorted(given), permanent=permanent, last=frame == frames[-1])
-            else:
-                step = tracker.track(image, last=frame == frames[-1])
-            predicted = dict(zip(step.object_ids, workplace.scaling.masks(step.probabilities), strict=True))
-            winners = step.probabilities.argmax(0)
-            quality = {
-                object_id: expected_iou(step.probabilities[channel], winners == channel)
-                for channel, object_id in enumerate(step.object_ids, start=1)
-                if object_id not in given
-            }
+        permanent = memory.is_new(frame, given)
+        tracked = tracker.track(pixels, given, permanent=permanent, last=frame == frames[-1])
         memory.look_ahead(frame, given)
-        tracked = {
-            object_id: TrackedMask(Mask(predicted[object_id], quality[object_id]), "propagated")
-            for object_id in quality
-        }
-        yield frame, tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+        yield frame, tracked
 
 
 class _KeyframeMemory:
     """Sees to it that the tracker memorises each object's neighbouring keyframes, each of them once."""
 
-    def __init__(self, workplace: Workplace, tracker: Tracker, keyframes: Keyframes) -> None:
-        self._workplace = workplace
+    def __init__(self, tracker: TrackerPass, keyframes: Keyframes) -> None:
         self._tracker = tracker
         self._keyframes = keyframes
         self._memorised: set[tuple[int, int]] = set()
@@ -162,9 +117,5 @@ class _KeyframeMemory:
             if later and (object_id, min(later)) not in self._memorised:
                 ahead.setdefault(min(later), {})[object_id] = self._keyframes[object_id][min(later)].array
         for keyframe, masks in ahead.items():
-            with self._workplace.stopwatch.measure("decode"):
-                pixels = self._workplace.video[keyframe]
-            with self._workplace.lock, self._workplace.stopwatch.measure("track"):
-                image = self._workplace.scaling.image(pixels)
-                self._tracker.memorise(image, self._workplace.scaling.index_mask(masks), sorted(masks))
+            self._tracker.memorise(keyframe, masks)
             self._memorised |= {(object_id, keyframe) for object_id in masks}

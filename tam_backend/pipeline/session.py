@@ -21,7 +21,8 @@ from tam_backend.errors import (
 )
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
 from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.propagation import Workplace, propagate
+from tam_backend.pipeline.passes import Workplace
+from tam_backend.pipeline.propagation import propagate
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.types import BoolMask, Box, FrameResult, Mask, Point, Prompt, Timing, VideoSource

@@ -1,0 +1,98 @@
+"""One pass of a tracker over a video, in either direction: what is done with a single frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tam_backend.models.protocols import Models
+from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.quality import expected_iou
+from tam_backend.pipeline.scaling import Scaling
+from tam_backend.pipeline.stopwatch import Stopwatch
+from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """What every pass works with: the networks, the lock of their device, the video, and the clock."""
+
+    models: Models
+    lock: FairLock
+    video: VideoSource
+    scaling: Scaling
+    stopwatch: Stopwatch
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedMask:
+    """One object's mask on one frame, and where it comes from."""
+
+    mask: Mask
+    source: Source
+
+
+class TrackerPass:
+    """A tracker of its own, led over frames in the order the caller chooses."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+        with workplace.lock:
+            self._tracker = workplace.models.new_tracker()
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects that the tracker knows, ascending."""
+        return self._tracker.object_ids
+
+    def frames(self, frames: Sequence[int]) -> Iterator[tuple[int, RgbFrame]]:
+        """Decode frames in their order."""
+        for frame in frames:
+            yield frame, self._decode(frame)
+
+    def track(
+        self, pixels: RgbFrame, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
+    ) -> dict[int, TrackedMask]:
+        """Advance by one frame; see `Tracker.track`.
+
+        Args:
+            pixels: the frame at its original size.
+            given: object id -> a mask to be taken as it is.
+            permanent: whether `given` is remembered for good.
+            last: whether nothing follows.
+
+        Returns:
+            Every object's mask, those of `given` as they were given.
+        """
+        place = self._workplace
+        with place.lock, place.stopwatch.measure("track"):
+            image = place.scaling.image(pixels)
+            if given:
+                index = place.scaling.index_mask({each: mask.array for each, mask in given.items()})
+                step = self._tracker.track(image, index, sorted(given), permanent=permanent, last=last)
+            else:
+                step = self._tracker.track(image, last=last)
+            predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
+            winners = step.probabilities.argmax(0)
+            quality = {
+                object_id: expected_iou(step.probabilities[channel], winners == channel)
+                for channel, object_id in enumerate(step.object_ids, start=1)
+                if object_id not in given
+            }
+        tracked = {
+            object_id: TrackedMask(Mask(predicted[object_id], quality[object_id]), "propagated")
+            for object_id in quality
+        }
+        return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+
+    def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
+        """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`."""
+        pixels = self._decode(frame)
+        place = self._workplace
+        with place.lock, place.stopwatch.measure("track"):
+            image = place.scaling.image(pixels)
+            self._tracker.memorise(image, place.scaling.index_mask(masks), sorted(masks))
+
+    def _decode(self, frame: int) -> RgbFrame:
+        with self._workplace.stopwatch.measure("decode"):
+            return self._workplace.video[frame]
