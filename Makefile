@@ -19,7 +19,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory serve clean .venv-labelstudio
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -44,6 +44,14 @@ e2e: $(BACKEND) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY)
 
 bench-quality: $(BACKEND)
 	.venv/bin/python -m benchmarks.quality ../shared/clips $(ARGS)
+
+bench-speed: $(BACKEND)
+	.venv/bin/python -m benchmarks.speed --objects 1 $(ARGS)
+	.venv/bin/python -m benchmarks.speed --objects 3 $(ARGS)
+	.venv/bin/python -m benchmarks.speed --profile compact $(ARGS)
+
+bench-memory: $(BACKEND)
+	.venv/bin/python -m benchmarks.memory $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

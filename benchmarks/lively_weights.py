@@ -1,14 +1,20 @@
-"""Random weights in the layout of the published XMem state dict, written down from its description."""
+"""Random weights in the layout of the published XMem state dict, written down from its description.
+
+`python -m benchmarks.lively_weights XMem.pth` writes a file that `load_xmem` takes. Masks follow colours with it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tam_backend.models.xmem.network import XMemNetwork
+from tam_backend.models.xmem.network import XMemNetwork, XMemSizes
 
 Shape = tuple[int, ...]
 
@@ -99,6 +105,16 @@ def random_state(layout: dict[str, Shape], seed: int = 0) -> dict[str, Tensor]:
     return state
 
 
+def lively_network(seed: int = 0) -> XMemNetwork:
+    """Return a random network, in eval mode, that passes masks on by colour; of the published layout, not quickened."""
+    network = XMemNetwork(XMemSizes())
+    network.load_state_dict(random_state(official_layout(), seed))
+    network.requires_grad_(False).eval()
+    calibrate(network)
+    wire(network)
+    return network
+
+
 def textured(seed: int, size_hw: tuple[int, int] = (48, 64)) -> Tensor:
     """(3, H, W) RGB in 0..1: smooth blobs with a little noise."""
     generator = torch.Generator().manual_seed(seed)
@@ -122,7 +138,7 @@ def calibrate(network: XMemNetwork) -> None:
     network.train()
     values = network.encode_value(frame, masks)
     network.eval()
-    projections = network.key_proj
+    projections: Any = network.key_proj
     for convolution in (projections.key_proj, projections.d_proj, projections.e_proj):
         convolution.weight.div_(convolution(frame.stride16).std())
     network.value_encoder.fuser.block1.conv2.weight.div_(values.std())
@@ -138,7 +154,10 @@ def wire(network: XMemNetwork) -> None:
 
     All else stays random, so every part has a say, but masks follow the colours that they were given on.
     """
-    encoder, masks, decoder = network.key_encoder, network.value_encoder, network.decoder
+    # Any: PyTorch's modules do not tell mypy what their attributes are.
+    encoder: Any = network.key_encoder
+    masks: Any = network.value_encoder
+    decoder: Any = network.decoder
     _clear(encoder.conv1, encoder.bn1, range(6))
     for colour in range(3):  # what is above the mean and what is below it: a ReLU follows
         encoder.conv1.weight[2 * colour, colour] = 1 / 49
@@ -147,7 +166,7 @@ def wire(network: XMemNetwork) -> None:
         for block in blocks:
             _clear(block.conv3, block.bn3, range(6))
             _pass(block.downsample, range(6))
-    projections = network.key_proj
+    projections: Any = network.key_proj
     for channel in range(6):
         _tap(projections.key_proj, channel, channel, gain=6)
         projections.e_proj.weight[channel] = 0
@@ -177,7 +196,7 @@ def wire(network: XMemNetwork) -> None:
     decoder.pred.bias[:] = -5
 
 
-def _clear(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, channels: Iterable[int]) -> None:
+def _clear(convolution: Any, norm: Any, channels: Iterable[int]) -> None:
     """Silence output channels, and let their normalisation do nothing."""
     for channel in channels:
         convolution.weight[channel] = 0
@@ -185,25 +204,38 @@ def _clear(convolution: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, channels: I
         norm.weight[channel], norm.bias[channel] = 1, 0
 
 
-def _pass(downsample: torch.nn.Sequential | None, channels: Sequence[int]) -> None:
+def _pass(downsample: Any, channels: Sequence[int]) -> None:
     if downsample is not None:
         _clear(downsample[0], downsample[1], channels)
         for channel in channels:
             downsample[0].weight[channel, channel] = 1
 
 
-def _tap(convolution: torch.nn.Conv2d, channel: int, source: int, gain: float = 1) -> None:
+def _tap(convolution: Any, channel: int, source: int, gain: float = 1) -> None:
     """Let an output channel be an input channel, at the same place."""
     convolution.weight[channel] = 0
     convolution.weight[channel, source, 1, 1] = gain
 
 
-def _pass_residual(block: torch.nn.Module, source: int) -> None:
+def _pass_residual(block: Any, source: int) -> None:
     block.conv2.weight[0] = 0
     if block.downsample is not None:
         _tap(block.downsample, 0, source)
 
 
-def _wire_fuser(fuser: torch.nn.Module) -> None:
+def _wire_fuser(fuser: Any) -> None:
     _pass_residual(fuser.block1, 1024)
     _pass_residual(fuser.block2, 0)
+
+
+def main() -> None:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.save(lively_network(arguments.seed).state_dict(), arguments.file)
+
+
+if __name__ == "__main__":
+    main()

@@ -49,3 +49,13 @@ def test_masked_elements_get_no_weight_and_a_masked_row_reads_nothing() -> None:
     scores = torch.tensor([[0.0, -torch.inf, -torch.inf], [-torch.inf] * 3])
     top = top_k_softmax(scores, 2)
     assert top.weights.tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_similarity_has_gradients_for_training_and_the_same_numbers_without() -> None:
+    generator = torch.Generator().manual_seed(3)
+    queries, memory = torch.randn(40, 129, generator=generator), torch.randn(50, 129, generator=generator)
+    quick = similarity(queries, memory)
+    slow = similarity(queries.requires_grad_(), memory)
+    slow.sum().backward()
+    assert queries.grad is not None
+    torch.testing.assert_close(quick, slow.detach(), atol=1e-4, rtol=1e-4)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from benchmarks.lively_weights import Shape, official_layout, textured
+from benchmarks.xmem_reference import Transcription
 from tam_backend.errors import WeightsError
 from tam_backend.models.xmem import load_xmem
 from tam_backend.models.xmem.loading import published_xmem
@@ -138,88 +138,6 @@ def test_frames_are_normalised_by_imagenet(xmem: XMemNetwork) -> None:
     assert (xmem.normalise(mean) == 0).all()
     spread = xmem.normalise(mean + torch.tensor([0.229, 0.224, 0.225])[:, None, None])
     torch.testing.assert_close(spread, torch.ones(3, 2, 2))
-
-
-class Transcription:
-    """The specification's formulas over a state dict, without modules."""
-
-    def __init__(self, state: dict[str, Tensor]) -> None:
-        self.state = state
-
-    def conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
-        weight = self.state[f"{name}.weight"]
-        return functional.conv2d(x, weight, self.state.get(f"{name}.bias"), stride, weight.shape[-1] // 2)
-
-    def norm(self, name: str, x: Tensor) -> Tensor:
-        names = ("running_mean", "running_var", "weight", "bias")
-        mean, variance, weight, bias = (self.state[f"{name}.{part}"][:, None, None] for part in names)
-        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
-
-    def block(self, name: str, x: Tensor, stride: int, convolutions: int) -> Tensor:
-        strided = 2 if convolutions == 3 else 1
-        out = x
-        for i in range(1, convolutions + 1):
-            out = self.norm(f"{name}.bn{i}", self.conv(f"{name}.conv{i}", out, stride if i == strided else 1))
-            out = out.relu() if i < convolutions else out
-        if f"{name}.downsample.0.weight" in self.state:
-            x = self.norm(f"{name}.downsample.1", self.conv(f"{name}.downsample.0", x, stride))
-        return (out + x).relu()
-
-    def layer(self, name: str, x: Tensor, blocks: int, stride: int, convolutions: int) -> Tensor:
-        for i in range(blocks):
-            x = self.block(f"{name}.{i}", x, stride if i == 0 else 1, convolutions)
-        return x
-
-    def group_block(self, name: str, x: Tensor) -> Tensor:
-        out = self.conv(f"{name}.conv2", self.conv(f"{name}.conv1", x.relu()).relu())
-        return out + (self.conv(f"{name}.downsample", x) if f"{name}.downsample.weight" in self.state else x)
-
-    def cbam(self, name: str, x: Tensor) -> Tensor:
-        def mlp(v: Tensor) -> Tensor:
-            first, second = f"{name}.ChannelGate.mlp.1", f"{name}.ChannelGate.mlp.3"
-            hidden = (v @ self.state[f"{first}.weight"].T + self.state[f"{first}.bias"]).relu()
-            return hidden @ self.state[f"{second}.weight"].T + self.state[f"{second}.bias"]
-
-        x = x * torch.sigmoid(mlp(x.mean((2, 3))) + mlp(x.amax((2, 3))))[..., None, None]
-        pooled = torch.stack([x.amax(1), x.mean(1)], 1)
-        return x * torch.sigmoid(self.conv(f"{name}.SpatialGate.spatial.conv", pooled))
-
-    def fuse(self, name: str, image: Tensor, objects: Tensor) -> Tensor:
-        x = self.group_block(f"{name}.block1", torch.cat([image.repeat(objects.shape[0], 1, 1, 1), objects], 1))
-        return self.group_block(f"{name}.block2", x + self.cbam(f"{name}.attention", x))
-
-    def gru(self, name: str, x: Tensor, h: Tensor) -> Tensor:
-        forget, update, new = self.conv(f"{name}.transform", torch.cat([x, h], 1)).split(h.shape[1], 1)
-        forget, update = forget.sigmoid(), update.sigmoid()
-        return forget * h * (1 - update) + update * new.tanh()
-
-    def key(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = self.norm("key_encoder.bn1", self.conv("key_encoder.conv1", image, 2)).relu()
-        f4 = self.layer("key_encoder.res2", functional.max_pool2d(x, 3, 2, 1), 3, 1, 3)
-        f8 = self.layer("key_encoder.layer2", f4, 4, 2, 3)
-        return f4, f8, self.layer("key_encoder.layer3", f8, 6, 2, 3)
-
-    def value(self, image: Tensor, f16: Tensor, masks: Tensor) -> Tensor:
-        inputs = [torch.cat([image[0], m[None], (masks.sum(0) - m)[None]]) for m in masks]
-        x = self.norm("value_encoder.bn1", self.conv("value_encoder.conv1", torch.stack(inputs), 2))
-        x = functional.max_pool2d(x, 3, 2, 1).relu()
-        for i, stride in enumerate((1, 2, 2), 1):
-            x = self.layer(f"value_encoder.layer{i}", x, 2, stride, 2)
-        return self.fuse("value_encoder.fuser", f16, x)
-
-    def decode(self, f4: Tensor, f8: Tensor, f16: Tensor, readout: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        def up(x: Tensor, scale: float, mode: str = "bilinear") -> Tensor:
-            corners = False if mode == "bilinear" else None
-            return functional.interpolate(x, scale_factor=scale, mode=mode, align_corners=corners)
-
-        g16 = self.fuse("decoder.fuser", f16, torch.cat([readout, h], 1))
-        g8 = self.group_block("decoder.up_16_8.out_conv", self.conv("decoder.up_16_8.skip_conv", f8) + up(g16, 2))
-        g4 = self.group_block("decoder.up_8_4.out_conv", self.conv("decoder.up_8_4.skip_conv", f4) + up(g8, 2))
-        logits = self.conv("decoder.pred", g4.relu())
-        update = "decoder.hidden_update"
-        x = self.conv(f"{update}.g16_conv", g16) + self.conv(f"{update}.g8_conv", up(g8, 0.5, "area"))
-        x = x + self.conv(f"{update}.g4_conv", up(torch.cat([g4, logits], 1), 0.25, "area"))
-        return up(logits, 4)[:, 0], self.gru(update, x, h)
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["published", "quick"])
