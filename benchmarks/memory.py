@@ -103,7 +103,7 @@ def main() -> None:
     print(f"{arguments.profile}, {arguments.objects} object(s), side {arguments.side}, load {os.getloadavg()[0]:.1f}")
     rows = run(tracker, arguments.frames, arguments.side, arguments.objects)
     draw(rows, arguments.out / "memory.png")
-    settled = [row for row in rows if row.frame >= _SETTLED]
+    settled = [row for row in rows if row.frame >= _SETTLED] or rows
     if len(settled) > 1:
         grown = settled[-1].resident_mb - settled[0].resident_mb
         print(f"from frame {settled[0].frame} to {settled[-1].frame}: {grown:+d} MB, ", end="")

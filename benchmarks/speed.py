@@ -63,7 +63,8 @@ def scene(index: int, objects: int, side: int) -> Scene:
     height, width = side, side * 16 // 9
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     background = cv2.resize(noise, (width * 5 // 4, height), interpolation=cv2.INTER_CUBIC) * 0.4 + 60
-    image = background[:, index : index + width].astype(np.float32)
+    shift = index % (width // 4)
+    image = background[:, shift : shift + width].astype(np.float32)
     labels = np.zeros((height, width), np.uint8)
     for each in range(objects):
         x = int(width * (each + 1) / (objects + 1) + index * (2 if each % 2 else -2))

@@ -37,9 +37,9 @@ def test_speed_prints_every_way_with_ratios_agreement_and_memory(weights: Path) 
 
 
 def test_memory_prints_a_row_per_hundred_frames_and_draws_them(weights: Path, tmp_path: Path) -> None:
-    said = run("benchmarks.memory", "--weights", weights, "--side", 32, "--frames", 400, "--out", tmp_path)
-    assert [int(line.split()[0]) for line in said.splitlines() if line.strip()[:1].isdigit()] == [100, 200, 300, 400]
-    assert "from frame 300 to 400" in said
+    said = run("benchmarks.memory", "--weights", weights, "--side", 32, "--frames", 200, "--out", tmp_path)
+    assert [int(line.split()[0]) for line in said.splitlines() if line.strip()[:1].isdigit()] == [100, 200]
+    assert "from frame 100 to 200" in said
     assert (tmp_path / "memory.png").stat().st_size > 5000
 
 
