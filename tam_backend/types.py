@@ -138,7 +138,8 @@ class FrameResult:
     Args:
         frame: 0-based index.
         masks: object id -> (H, W) bool mask at the original size.
-        quality: object id -> 0..1.
+        quality: object id -> 0..1; of a mask, an estimate of its IoU with the truth; of an absent object's empty mask,
+            how confident we are that it is absent.
         source: object id -> where the mask comes from: a human's prompt, propagation, or refinement.
     """
 

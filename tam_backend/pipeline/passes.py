@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.quality import expected_iou
+from tam_backend.pipeline.quality import QualityMeter
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
@@ -39,6 +39,7 @@ class TrackerPass:
         self._workplace = workplace
         with workplace.lock:
             self._tracker = workplace.models.new_tracker()
+        self._meter = QualityMeter(workplace.models.profile)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -73,15 +74,10 @@ class TrackerPass:
             else:
                 step = self._tracker.track(image, last=last)
             predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
-            winners = step.probabilities.argmax(0)
-            quality = {
-                object_id: expected_iou(step.probabilities[channel], winners == channel)
-                for channel, object_id in enumerate(step.object_ids, start=1)
-                if object_id not in given
-            }
+            verdicts = self._meter.measure(step, given)
         tracked = {
-            object_id: TrackedMask(Mask(predicted[object_id], quality[object_id]), "propagated")
-            for object_id in quality
+            object_id: TrackedMask(Mask(predicted[object_id], verdict.quality), "propagated")
+            for object_id, verdict in verdicts.items()
         }
         return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
 

@@ -1,4 +1,4 @@
-"""The small parts of the pipeline: the fair lock, scaling, quality, the spool."""
+"""The small parts of the pipeline: the fair lock, scaling, the spool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.quality import expected_iou
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.spool import MaskSpool
 from tam_backend.types import Mask
@@ -96,28 +95,6 @@ def test_each_pixel_goes_to_the_most_probable_object() -> None:
     first, second = Scaling((4, 4), 4, CPU).masks(probabilities)
     assert first[:, :2].all() and not first[:, 2:].any()
     assert second[:, 2:].all() and not (first & second).any()
-
-
-def test_quality_is_one_for_a_sure_mask_and_falls_with_doubt() -> None:
-    mask = torch.zeros(8, 8, dtype=torch.bool)
-    mask[2:6, 2:6] = True
-    sure = mask.float()
-    assert expected_iou(sure, mask) == 1.0
-    doubtful = sure * 0.6 + (1 - sure) * 0.2
-    assert expected_iou(doubtful, mask) < expected_iou(sure * 0.8 + (1 - sure) * 0.1, mask) < 1.0
-
-
-def test_an_empty_mask_is_as_good_as_the_object_is_improbable() -> None:
-    empty = torch.zeros(4, 4, dtype=torch.bool)
-    assert expected_iou(torch.full((4, 4), 0.1), empty) == pytest.approx(0.9)
-    assert expected_iou(torch.full((4, 4), 0.45), empty) == pytest.approx(0.55)
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_quality_is_always_within_0_and_1(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    probability = torch.rand(5, 7, generator=generator)
-    assert 0 <= expected_iou(probability, torch.rand(5, 7, generator=generator) > 0.5) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(0, 2**32 - 1)), max_size=12))
