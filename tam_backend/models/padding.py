@@ -23,6 +23,10 @@ class Padding:
         missing_h, missing_w = (-size % stride for size in size_hw)
         return cls(missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2)
 
+    def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) that `add` gives to a frame of `size_hw`."""
+        return size_hw[0] + self.top + self.bottom, size_hw[1] + self.left + self.right
+
     def add(self, tensor: Tensor) -> Tensor:
         """(..., H, W) -> (..., H + top + bottom, W + left + right), filled with zeros."""
         return functional.pad(tensor, (self.left, self.right, self.top, self.bottom))

@@ -160,7 +160,9 @@ class CompactTracker:
             self._size_hw = (image.shape[1], image.shape[2])
             self._padding = Padding.to_stride(self._size_hw, CompactNetwork.STRIDE)
             cells = self._rules.window_cells * min(self._size_hw) / _WINDOW_MEASURED_AT_SIDE
-            self._bank = MemoryBank(replace(self._rules, window_cells=max(_SMALLEST_WINDOW_CELLS, cells)))
+            rules = replace(self._rules, window_cells=max(_SMALLEST_WINDOW_CELLS, cells))
+            height, width = self._padding.padded(self._size_hw)
+            self._bank = MemoryBank(rules, (height // MEMORY_STRIDE, width // MEMORY_STRIDE))
         return self._bank
 
     def _encode(self, image: Tensor) -> TrackedFrame:
@@ -177,7 +179,7 @@ class CompactTracker:
         if not predicted:
             return torch.ones(1, *padded_hw, device=self._device), None
         queries = query_rows(element_rows(frame.key)[0], element_rows(frame.selection)[0])
-        reading = bank.read(queries, grid_hw, predicted, self._clock)
+        reading = bank.read(queries, predicted, self._clock)
         readout = reading.values.transpose(1, 2).reshape(len(predicted), -1, *grid_hw)  # O x Cv x h x w
         before = torch.stack([self._previous[object_id] for object_id in predicted])
         others = (sum(self._previous.values()) - before).clamp(0, 1)

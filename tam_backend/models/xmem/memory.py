@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from tam_backend.models.xmem.affinity import TopK, joined_chunks, read_out, similarity, top_k_softmax
+from tam_backend.models.xmem.windows import Windows
 
-# Queries that are compared with the memory at a time: bounds the similarity matrix, and keeps it near the CPU's cache.
+# Queries that are compared with the memory at a time, if not a few less, so that they are whole rows of the grid:
+# bounds the similarity matrix, and keeps it near the CPU's cache.
 _QUERY_CHUNK = 256
 
 
@@ -73,10 +75,17 @@ class Reading:
 
 
 class MemoryBank:
-    """Keeps frames and reads them. Its reading order is permanent frames, working frames, last frame, oldest first."""
+    """Keeps frames and reads them. Its reading order is permanent frames, working frames, last frame, oldest first.
 
-    def __init__(self, rules: MemoryRules) -> None:
+    Args:
+        rules: how much is remembered.
+        grid_hw: (h, w) of the frames' elements, row by row.
+    """
+
+    def __init__(self, rules: MemoryRules, grid_hw: tuple[int, int]) -> None:
         self._rules = rules
+        self._width = grid_hw[1]
+        self._windows = Windows(grid_hw)
         self._permanent: list[MemoryFrame] = []
         self._working: list[MemoryFrame] = []
         self._last: MemoryFrame | None = None
@@ -123,14 +132,13 @@ class MemoryBank:
         self._working = _without(self._working, object_id)
         self._last = next(iter(_without([self._last] if self._last else [], object_id)), None)
 
-    def read(self, queries: Tensor, grid_hw: tuple[int, int], object_ids: Sequence[int], now: int) -> Reading:
+    def read(self, queries: Tensor, object_ids: Sequence[int], now: int) -> Reading:
         """Read the memory.
 
         Every object's softmax runs over the elements of the frames that hold values of it, and no others.
 
         Args:
-            queries: (Q, 2 Ck + 1) float32; `affinity.query_rows`, row by row of the grid.
-            grid_hw: (h, w) of the grid, the same for memory and queries.
+            queries: (h * w, 2 Ck + 1) float32; `affinity.query_rows`, row by row of the grid.
             object_ids: each with at least one permanent frame.
             now: the tracker's clock.
         """
@@ -149,14 +157,12 @@ class MemoryBank:
         tops: dict[tuple[int, ...], list[TopK]] = defaultdict(list)
         read: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         radii = [self._rules.window_radius(now - frame.time) if windowed else None for frame, windowed in frames]
-        for start in range(0, queries.shape[0], _QUERY_CHUNK):
-            cells = torch.arange(start, min(start + _QUERY_CHUNK, queries.shape[0]), device=queries.device)
-            distance = _distance_cells(cells, grid_hw)
-            scores = similarity(queries[start : start + _QUERY_CHUNK], rows)
-            for index, radius in enumerate(radii):
-                if radius is not None and radius < max(grid_hw) - 1:
-                    within = scores[:, index * columns_of.shape[1] : (index + 1) * columns_of.shape[1]]
-                    within.masked_fill_(distance > radius, -torch.inf)
+        grid_rows = max(1, _QUERY_CHUNK // self._width)
+        for number, chunk in enumerate(torch.split(queries, grid_rows * self._width)):
+            scores = similarity(chunk, rows)
+            for radius, of_frame in zip(radii, torch.split(scores, columns_of.shape[1], dim=1), strict=True):
+                if radius is not None:
+                    self._windows.hide(of_frame, number * grid_rows, radius)
             for held in groups:
                 columns = None if len(held) == len(frames) else columns_of[list(held)].flatten()
                 top = top_k_softmax(scores if columns is None else scores[:, columns], self._rules.top_k)
@@ -182,13 +188,3 @@ class MemoryBank:
 
 def _without(frames: Iterable[MemoryFrame], object_id: int) -> list[MemoryFrame]:
     return [rest for rest in (frame.without(object_id) for frame in frames) if rest.values]
-
-
-def _distance_cells(cells: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """Return (cells, h * w) int16: how far each cell is from all of the grid, in rows or columns, the larger."""
-    height, width = grid_hw
-    rows = torch.arange(height, device=cells.device)
-    columns = torch.arange(width, device=cells.device)
-    rows_apart = ((cells // width)[:, None] - rows).abs().to(torch.int16)
-    columns_apart = ((cells % width)[:, None] - columns).abs().to(torch.int16)
-    return torch.maximum(rows_apart[:, :, None], columns_apart[:, None, :]).flatten(1)
