@@ -27,7 +27,7 @@ from rich.table import Table
 
 from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, TamError
 from tam_backend.importer import DEFAULT_MAX_FRAMES
-from tam_backend.settings import Settings, get_settings
+from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, get_settings
 
 
 class MaskFormat(str, Enum):
@@ -83,6 +83,12 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     weights_dir: Annotated[
         Path | None, typer.Option(help="Folder of the weights of profiles that need some; default TAM_WEIGHTS_DIR.")
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=MIN_TRACKER_SIDE, max=MAX_TRACKER_SIDE, help="Shorter side of tracked frames, pixels; default 480."
+        ),
+    ] = None,
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Let the segmenter refine doubtful masks, if the profile can.")
     ] = True,
@@ -94,7 +100,7 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     from tam_backend.video import open_video
 
     _ = refine  # no profile refines yet; the switch is part of the contract
-    settings = _settings_with({"profile": profile, "device": device, "weights_dir": weights_dir})
+    settings = _settings_with({"profile": profile, "device": device, "weights_dir": weights_dir, "tracker_side": size})
     start, stop = _frame_range(frames)
     with open_video(source) as video:
         wanted = read_prompts(prompts)
@@ -104,7 +110,7 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
             from tam_backend.tracking_job import track as run
             from tam_backend.tracking_job import write_overlay
 
-            tam = TrackAnything.load(settings.profile, settings.device, settings.weights_folder)
+            tam = TrackAnything.load(settings.profile, settings.device, settings.weights_folder, settings.tracker_side)
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
             report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))

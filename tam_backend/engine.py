@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tam_backend.models import zoo
@@ -32,20 +33,30 @@ class TrackAnything:
         self._lock = FairLock()
 
     @classmethod
-    def load(cls, profile: str = "compact", device: str = "auto", weights_folder: Path | None = None) -> TrackAnything:
+    def load(
+        cls,
+        profile: str = "compact",
+        device: str = "auto",
+        weights_folder: Path | None = None,
+        tracker_side: int | None = None,
+    ) -> TrackAnything:
         """Load a profile's networks.
 
         Args:
             profile: its name; `tam-backend profiles` lists them.
             device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
             weights_folder: where fetched weights are; None = where the settings say.
+            tracker_side: the shorter side, in pixels, that frames are scaled to before tracking; None = the profile's.
+                More keeps finer detail and takes longer, about in proportion to the area. Masks always come at the
+                original size.
 
         Raises:
             ProfileError: no such profile.
             WeightsError: its weights are missing or damaged.
             DeviceError: the device is not there.
         """
-        return cls(zoo.load(profile, device, weights_folder))
+        models = zoo.load(profile, device, weights_folder)
+        return cls(models if tracker_side is None else replace(models, tracker_side=tracker_side))
 
     def session(self, video: VideoSource) -> Session:
         """Begin work on a video. The video stays the caller's, to be closed after the session.

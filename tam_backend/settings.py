@@ -19,6 +19,10 @@ def _known_as(name: str) -> AliasChoices:
     return AliasChoices(f"TAM_{name}", name)
 
 
+# Below, an object has no cell of its own left; above, one frame takes the memory of a whole video.
+MIN_TRACKER_SIDE, MAX_TRACKER_SIDE = 96, 2160
+
+
 class Settings(BaseSettings):
     """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
 
@@ -27,6 +31,12 @@ class Settings(BaseSettings):
     profile: str = Field("compact", description="which segmenter, tracker and weights")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     model_threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 = all cores")
+    tracker_side: int | None = Field(
+        None,
+        ge=MIN_TRACKER_SIDE,
+        le=MAX_TRACKER_SIDE,
+        description="shorter side of tracked frames, pixels; default: the profile's, 480",
+    )
     data_dir: Path = Field(
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),

@@ -123,6 +123,12 @@ def test_track_takes_a_mask_image_as_prompts_and_a_range_of_frames(folder: Path,
     assert [each["id"] for each in json.loads((tmp_path / "result.json").read_text())["objects"]] == [1, 2]
 
 
+def test_size_sets_the_side_that_is_tracked_and_masks_keep_the_original_one(folder: Path, tmp_path: Path) -> None:
+    done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--size", "160")
+    assert done.returncode == 0, done.stderr
+    assert load_mask(tmp_path / "masks" / "00001.png", 1).shape == VIDEO.size_hw
+
+
 def test_nothing_of_an_earlier_run_is_left_beside_the_new_masks(folder: Path, tmp_path: Path) -> None:
     for frames in ("0:4", "0:2"):
         done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", frames)
@@ -150,6 +156,7 @@ def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypa
         (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--frames", "9:"], "0 to 5"),
         (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--profile", "big"], "big"),
         (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--device", "gpu9"], "gpu9"),
+        (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{out}", "--size", "20"], "96"),
     ],
 )
 def test_bad_input_ends_in_a_sentence_not_in_a_traceback(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.prefetch import prefetched
 from tam_backend.pipeline.quality import QualityMeter
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
-from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
+from tam_backend.types import BoolMask, Mask, Source, VideoSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +49,21 @@ class TrackerPass:
         """The objects that the tracker knows, ascending."""
         return self._tracker.object_ids
 
-    def frames(self, frames: Sequence[int]) -> Iterator[tuple[int, RgbFrame]]:
-        """Decode frames in their order."""
-        for frame in frames:
-            yield frame, self._decode(frame)
+    def frames(self, frames: Sequence[int]) -> Generator[tuple[int, Tensor], None, None]:
+        """Make frames ready for `track`, in their order; the next ones while the caller works on one.
+
+        Yields:
+            Index and (3, h, w) float32 RGB in 0..1 at the working size, on the networks' device.
+        """
+        return prefetched(frames, self._image)
 
     def track(
-        self, pixels: RgbFrame, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
+        self, image: Tensor, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
     ) -> dict[int, TrackedMask]:
         """Advance by one frame; see `Tracker.track`.
 
         Args:
-            pixels: the frame at its original size.
+            image: of `frames`.
             given: object id -> a mask to be taken as it is.
             permanent: whether `given` is remembered for good.
             last: whether nothing follows.
@@ -66,15 +72,11 @@ class TrackerPass:
             Every object's mask, those of `given` as they were given.
         """
         place = self._workplace
+        index = place.scaling.index_mask({each: mask.array for each, mask in given.items()}) if given else None
         with place.lock, place.stopwatch.measure("track"):
-            image = place.scaling.image(pixels)
-            if given:
-                index = place.scaling.index_mask({each: mask.array for each, mask in given.items()})
-                step = self._tracker.track(image, index, sorted(given), permanent=permanent, last=last)
-            else:
-                step = self._tracker.track(image, last=last)
-            predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
-            verdicts = self._meter.measure(step, given)
+            step = self._tracker.track(image, index, sorted(given) or None, permanent=permanent, last=last)
+        predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
+        verdicts = self._meter.measure(step, given)
         tracked = {
             object_id: TrackedMask(Mask(predicted[object_id], verdict.quality), "propagated")
             for object_id, verdict in verdicts.items()
@@ -83,12 +85,11 @@ class TrackerPass:
 
     def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
         """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`."""
-        pixels = self._decode(frame)
-        place = self._workplace
+        image, place = self._image(frame), self._workplace
+        index = place.scaling.index_mask(masks)
         with place.lock, place.stopwatch.measure("track"):
-            image = place.scaling.image(pixels)
-            self._tracker.memorise(image, place.scaling.index_mask(masks), sorted(masks))
+            self._tracker.memorise(image, index, sorted(masks))
 
-    def _decode(self, frame: int) -> RgbFrame:
+    def _image(self, frame: int) -> Tensor:
         with self._workplace.stopwatch.measure("decode"):
-            return self._workplace.video[frame]
+            return self._workplace.scaling.image(self._workplace.video[frame])

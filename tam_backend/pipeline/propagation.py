@@ -79,16 +79,17 @@ def _track(
     """Go over `frames` in their order; objects join at their first keyframe (of all, not of `frames`)."""
     tracker = TrackerPass(workplace)
     memory = _KeyframeMemory(tracker, keyframes)
-    for frame, pixels in tracker.frames(frames):
-        given = {
-            object_id: masks[frame]
-            for object_id, masks in keyframes.items()
-            if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
-        }
-        permanent = memory.is_new(frame, given)
-        tracked = tracker.track(pixels, given, permanent=permanent, last=frame == frames[-1])
-        memory.look_ahead(frame, given)
-        yield frame, tracked
+    with closing(tracker.frames(frames)) as coming:
+        for frame, image in coming:
+            given = {
+                object_id: masks[frame]
+                for object_id, masks in keyframes.items()
+                if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
+            }
+            permanent = memory.is_new(frame, given)
+            tracked = tracker.track(image, given, permanent=permanent, last=frame == frames[-1])
+            memory.look_ahead(frame, given)
+            yield frame, tracked
 
 
 class _KeyframeMemory:

@@ -1,25 +1,12 @@
-"""A propagation that can stop at any frame and go on later, with all it found so far kept small.
-
-Masks are kept as COCO run-length codes (pycocotools), a few hundred bytes each.
-"""
+"""A propagation that can stop at any frame and go on later, with all it found so far kept small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
-from pycocotools import mask as coco
 
 from tam_backend.pipeline.session import Session
-from tam_backend.types import BoolMask, FrameResult, Source
-
-
-@dataclass(frozen=True)
-class _Kept:
-    counts: bytes
-    quality: float
-    source: Source
+from tam_backend.pipeline.tracks import Tracks
+from tam_backend.types import FrameResult
 
 
 class ResumablePropagation:
@@ -32,14 +19,14 @@ class ResumablePropagation:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._running = session.propagate_stepwise()
-        self._kept: dict[int, dict[int, _Kept]] = {}
+        self._tracks = Tracks(session.video.size_hw)
         self.frames_total = len(session.video)
         self.broken = False
 
     @property
     def frames_done(self) -> int:
         """How many frames have a result."""
-        return len(self._kept)
+        return len(self._tracks)
 
     @property
     def done(self) -> bool:
@@ -60,37 +47,17 @@ class ResumablePropagation:
             self.broken = True
             raise
         if result is not None:
-            self._kept[result.frame] = {
-                object_id: _Kept(_encode(mask), result.quality[object_id], result.source[object_id])
-                for object_id, mask in result.masks.items()
-            }
+            self._tracks.put(result)
             if self.done:
                 self._running.close()  # gives the tracker's memory back
         return result
 
     def results(self) -> Iterator[FrameResult]:
         """Yield all frames tracked so far, in ascending order."""
-        size_hw = self._session.video.size_hw
-        for frame in sorted(self._kept):
-            kept = self._kept[frame]
-            yield FrameResult(
-                frame=frame,
-                masks={object_id: _decode(each.counts, size_hw) for object_id, each in kept.items()},
-                quality={object_id: each.quality for object_id, each in kept.items()},
-                source={object_id: each.source for object_id, each in kept.items()},
-            )
+        return iter(self._tracks)
 
     def close(self) -> None:
         """Stop for good and forget everything."""
         self._running.close()
         self._session.close()
-        self._kept.clear()
-
-
-def _encode(mask: BoolMask) -> bytes:
-    code: dict[str, bytes] = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return code["counts"]
-
-
-def _decode(counts: bytes, size_hw: tuple[int, int]) -> BoolMask:
-    return np.asarray(coco.decode({"size": list(size_hw), "counts": counts}), dtype=np.bool_)
+        self._tracks.clear()

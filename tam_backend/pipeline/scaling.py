@@ -41,8 +41,10 @@ class Scaling:
         shrinks = height < frame.shape[0]
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         small = cv2.resize(frame, (width, height), interpolation=interpolation)
-        tensor = torch.from_numpy(np.ascontiguousarray(small)).to(self._device)
-        return tensor.permute(2, 0, 1).float() / 255
+        tensor = torch.from_numpy(np.ascontiguousarray(small))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()  # so that the copy need not wait for what the GPU is doing
+        return tensor.to(self._device, non_blocking=True).permute(2, 0, 1).float() / 255
 
     def index_mask(self, masks: Mapping[int, BoolMask]) -> Tensor:
         """Return int64 (h, w) at the working size: pixel = object id; the higher id lies on top where masks overlap.

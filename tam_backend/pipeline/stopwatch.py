@@ -21,7 +21,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, part: Part) -> Iterator[None]:
-        """Count the body's time as `part`'s."""
+        """Count the body's time as `part`'s. Parts overlap: decoding goes on in a thread of its own."""
         start_s = time.perf_counter()
         try:
             yield

@@ -88,7 +88,9 @@ class Networks:
 
             if self._settings.model_threads:
                 torch.set_num_threads(self._settings.model_threads)
-            tam = TrackAnything.load(self._settings.profile, self._settings.device)
+            tam = TrackAnything.load(
+                self._settings.profile, self._settings.device, tracker_side=self._settings.tracker_side
+            )
         except Exception as error:
             if isinstance(error, TamError):
                 logger.error("Loading the profile %s failed: %s", self._settings.profile, error)

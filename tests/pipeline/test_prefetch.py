@@ -1,0 +1,54 @@
+"""Frames are made ready ahead of their turn, in order, and by a thread that ends with the pass."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tam_backend.pipeline.prefetch import prefetched
+
+
+def threads() -> int:
+    return sum(thread.name.startswith("tam-prefetch") for thread in threading.enumerate())
+
+
+def test_everything_comes_in_order_and_no_thread_is_left() -> None:
+    assert list(prefetched(range(9, 3, -1), lambda frame: frame * 10)) == [(f, f * 10) for f in range(9, 3, -1)]
+    assert list(prefetched([], str)) == []
+    assert threads() == 0
+
+
+def test_the_next_ones_are_made_while_the_caller_works_and_no_more_than_asked() -> None:
+    made: list[int] = []
+    coming = prefetched(range(10), made.append, ahead=2)
+    next(coming)
+    deadline = time.monotonic() + 5
+    while len(made) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1, 2]
+    coming.close()
+
+
+def test_closing_stops_it_at_once() -> None:
+    made: list[int] = []
+    coming = prefetched(range(1000), made.append)
+    next(coming)
+    coming.close()
+    assert threads() == 0
+    assert len(made) <= 3
+
+
+def test_an_error_comes_when_its_turn_comes_and_ends_it() -> None:
+    def make(frame: int) -> int:
+        if frame == 2:
+            raise OSError("frame 2 is damaged")
+        return frame
+
+    coming = prefetched(range(5), make)
+    assert [next(coming), next(coming)] == [(0, 0), (1, 1)]
+    with pytest.raises(OSError, match="frame 2"):
+        next(coming)
+    assert threads() == 0
