@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
+from collections.abc import Callable
 
 import torch
 
@@ -54,3 +57,21 @@ def fast_precision(device: torch.device) -> contextlib.AbstractContextManager[No
     if has_fast_bfloat16(device):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def give_back_freed_memory() -> None:
+    """Return to the system what the C library keeps of freed memory; takes some 25 ms.
+
+    A memory that grows by a few elements at a time asks for a slightly larger block each time, and leaves holes of all
+    sizes behind: 300 MB after 1200 frames (measured with glibc; other C libraries are left alone).
+    """
+    _malloc_trim()(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int]:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return lambda _: 0
+    return trim

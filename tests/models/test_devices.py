@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from tam_backend.errors import DeviceError
-from tam_backend.models.devices import fast_dtype, fast_precision, has_fast_bfloat16, resolve_device
+from tam_backend.models.devices import (
+    fast_dtype,
+    fast_precision,
+    give_back_freed_memory,
+    has_fast_bfloat16,
+    resolve_device,
+)
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
 
@@ -54,3 +60,9 @@ def test_a_gpu_without_bfloat16_takes_the_other_half(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert fast_dtype(torch.device("cuda")) == torch.bfloat16
     assert fast_dtype(torch.device("mps")) == torch.float32
+
+
+def test_freed_memory_is_given_back_where_the_c_library_can() -> None:
+    held = torch.ones(1000)
+    give_back_freed_memory()
+    assert held.sum() == 1000

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tam_backend.models.devices import give_back_freed_memory
 from tam_backend.models.xmem.affinity import (
     TopK,
     joined_chunks,
@@ -203,6 +204,8 @@ class XMemMemory:
         else:
             return
         self._frames = [frame for frame in self._frames if frame not in old]
+        if old and config.enable_long_term:
+            give_back_freed_memory()
 
     def _consolidate(self, candidates: Elements) -> None:
         prototypes = consolidated(candidates, self._config.num_prototypes)
