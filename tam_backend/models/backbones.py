@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tam_backend.models.layers import convolved
+
 # The statistics of ImageNet that the backbone's weights were trained with (RGB, 0..1).
 IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD_RGB = (0.229, 0.224, 0.225)
@@ -74,7 +76,7 @@ class MobileNetV2(nn.Module):
         Args:
             image: (B, 3, H, W) normalised; H and W multiples of 32.
         """
-        x = nn.functional.relu6(self.stem(image.contiguous(memory_format=torch.channels_last)), inplace=True)
+        x = convolved(self.stem, image.contiguous(memory_format=torch.channels_last), "relu6")
         stages: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -96,6 +98,6 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        hidden = x if self.expand is None else nn.functional.relu6(self.expand(x), inplace=True)
-        out: Tensor = self.project(nn.functional.relu6(self.depthwise(hidden), inplace=True))
-        return x + out if self.adds_input else out
+        hidden = x if self.expand is None else convolved(self.expand, x, "relu6")
+        out: Tensor = self.project(convolved(self.depthwise, hidden, "relu6"))
+        return out.add_(x) if self.adds_input else out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tam_backend.models.backbones import MobileNetV2
-from tam_backend.models.layers import ResidualBlock, resize_like
+from tam_backend.models.layers import ResidualBlock, convolved, resize_like
 
 MEMORY_STRIDE = 16
 
@@ -101,11 +102,11 @@ class CompactNetwork(nn.Module):
         Returns:
             (O, VALUE_CHANNELS, h, w) float32.
         """
-        planes = torch.cat([functional.pixel_unshuffle(masks, 4), functional.pixel_unshuffle(others, 4)], 1)
+        planes = functional.pixel_unshuffle(_joined([masks, others], frame), 4)
         objects = masks.shape[0]
-        x = functional.relu(self.mask4(torch.cat([_repeat(frame.stride4, objects), planes], 1)))
-        x = functional.relu(self.mask8(torch.cat([x, _repeat(frame.stride8, objects)], 1)))
-        x = self.refine_value(self.to_value(torch.cat([x, _repeat(frame.context16, objects)], 1)))
+        x = convolved(self.mask4, _joined([_repeat(frame.stride4, objects), planes], frame), "relu")
+        x = convolved(self.mask8, _joined([x, _repeat(frame.stride8, objects)], frame), "relu")
+        x = self.refine_value(self.to_value(_joined([x, _repeat(frame.context16, objects)], frame)))
         return torch.cat([x.float(), functional.avg_pool2d(masks, 16), functional.avg_pool2d(others, 16)], 1)
 
     def decode(
@@ -124,12 +125,12 @@ class CompactNetwork(nn.Module):
             logits (O, 1, H/4, W/4) float32, and the next sensory memory.
         """
         objects = readout.shape[0]
-        planes16 = torch.cat([functional.avg_pool2d(masks, 16), functional.avg_pool2d(others, 16)], 1)
-        planes8 = torch.cat([functional.avg_pool2d(masks, 8), functional.avg_pool2d(others, 8)], 1)
+        planes8 = functional.avg_pool2d(torch.cat([masks, others], 1), 8)
+        planes16 = functional.avg_pool2d(planes8, 2)
         stride8 = _repeat(frame.stride8, objects)
-        merged = torch.cat([readout, planes16, sensory, _repeat(frame.context16, objects)], 1)
+        merged = _joined([readout, planes16, sensory, _repeat(frame.context16, objects)], frame)
         x16 = self.decode16(self.merge16(merged))
-        x8 = self.decode8(self.skip8(torch.cat([stride8, planes8], 1)) + resize_like(self.up8(x16), stride8))
+        x8 = self.decode8(self.skip8(_joined([stride8, planes8], frame)) + resize_like(self.up8(x16), stride8))
         # The skip at stride 4 sees no mask, so it is computed once for all objects.
         x4 = self.decode4(self.skip4(frame.stride4) + resize_like(self.up4(x8), frame.stride4))
         mask_readout = readout[:, self.FEATURE_CHANNELS : self.FEATURE_CHANNELS + 1]
@@ -137,7 +138,7 @@ class CompactNetwork(nn.Module):
         logits = logits + self.mask_residual * (resize_like(mask_readout, logits) - 0.5)
 
         gates_input = [x16, functional.avg_pool2d(x8, 2), functional.avg_pool2d(logits, 4), sensory]
-        forget, update, new = self.sensory_gates(torch.cat(gates_input, 1)).float().chunk(3, 1)
+        forget, update, new = self.sensory_gates(_joined(gates_input, frame)).float().chunk(3, 1)
         forget, update = torch.sigmoid(forget), torch.sigmoid(update)
         return logits, forget * sensory * (1 - update) + update * torch.tanh(new)
 
@@ -145,3 +146,9 @@ class CompactNetwork(nn.Module):
 def _repeat(features: Tensor, objects: int) -> Tensor:
     """(1, C, h, w) -> (objects, C, h, w) without copying."""
     return features.expand(objects, -1, -1, -1)
+
+
+def _joined(parts: Sequence[Tensor], frame: TrackedFrame) -> Tensor:
+    """Put channels together in the precision of the frame's features, as the convolution that follows would do."""
+    dtype = frame.context16.dtype
+    return torch.cat([part.to(dtype, memory_format=torch.channels_last) for part in parts], 1)
