@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidInputError
 from tam_backend.export import OverlayWriter, load_mask, save_index_mask
+from tam_backend.pipeline.prefetch import Behind
 from tam_backend.pipeline.session import Session
 from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource
 
@@ -68,7 +70,7 @@ def track(
         out: the folder; made if missing, masks and overlay of an earlier run are removed.
         start: first frame.
         stop: one past the last frame; None = the video's end.
-        on_frame: called with the index of each frame when its masks are written.
+        on_frame: called with the index of each frame when its masks are known.
 
     Raises:
         InvalidInputError: `out` cannot be written to.
@@ -81,12 +83,13 @@ def track(
         for prompt in prompts:
             session.prompt(prompt)
         frames = 0
-        for result in session.propagate(start, stop):
-            save_index_mask(folder / f"{result.frame:05d}.png", result.masks)
-            for object_id in result.masks:
-                rows.setdefault(object_id, []).append(_row(result, object_id))
-            frames += 1
-            on_frame(result.frame)
+        with Behind() as writer:
+            for result in session.propagate(start, stop):
+                writer.do(partial(save_index_mask, folder / f"{result.frame:05d}.png", result.masks))
+                for object_id in result.masks:
+                    rows.setdefault(object_id, []).append(_row(result, object_id))
+                frames += 1
+                on_frame(result.frame)
         report = TrackingReport(
             frames=frames,
             size_hw=video.size_hw,

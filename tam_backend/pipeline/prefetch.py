@@ -1,4 +1,4 @@
-"""What comes next is made ready by a thread while the networks work: decoding and scaling take no time of theirs."""
+"""Threads beside the networks: what comes next is made ready, and what was found is written, while they work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,3 +36,31 @@ def prefetched(
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+class Behind:
+    """Work that is done behind the caller's back, in order, by one thread; at most `waiting` pieces at a time.
+
+    Leaving the `with` block waits for all of it. What went wrong is raised by the next `do`, or there.
+    """
+
+    def __init__(self, waiting: int = 4) -> None:
+        self._waiting = waiting
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tam-behind")
+        self._begun: deque[Future[None]] = deque()
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Have a piece of work done; waits for an earlier one where there are too many."""
+        while self._begun and (len(self._begun) >= self._waiting or self._begun[0].done()):
+            self._begun.popleft().result()
+        self._begun.append(self._thread.submit(work))
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=error is not None)
+        for each in self._begun if error is None else ():
+            each.result()

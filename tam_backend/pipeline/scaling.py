@@ -69,16 +69,18 @@ class Scaling:
             probabilities: (1 + objects, h, w) at the working size, background first.
         """
         best = self._up(probabilities[0])
-        winner = torch.zeros(self.original_hw, dtype=torch.int16, device=probabilities.device)
-        for channel in range(1, probabilities.shape[0]):  # one by one: memory does not grow with the objects
+        masks: list[Tensor] = []
+        for channel in range(1, probabilities.shape[0]):
             candidate = self._up(probabilities[channel])
             wins = candidate > best
-            best = torch.where(wins, candidate, best)
-            winner[wins] = channel
-        winners = winner.cpu().numpy()
-        return [winners == channel for channel in range(1, probabilities.shape[0])]
+            for earlier in masks:
+                earlier.logical_and_(~wins)
+            masks.append(wins)
+            best = torch.maximum(best, candidate)
+        return [mask.cpu().numpy() for mask in masks]
 
     def _up(self, channel: Tensor) -> Tensor:
-        return F.interpolate(channel[None, None].float(), size=self.original_hw, mode="bilinear", align_corners=False)[
-            0, 0
-        ]
+        if channel.shape == self.original_hw:
+            return channel
+        size = self.original_hw
+        return F.interpolate(channel[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0]

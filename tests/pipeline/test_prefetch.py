@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from tam_backend.pipeline.prefetch import prefetched
+from tam_backend.pipeline.prefetch import Behind, prefetched
 
 
 def threads() -> int:
-    return sum(thread.name.startswith("tam-prefetch") for thread in threading.enumerate())
+    return sum(thread.name.startswith(("tam-prefetch", "tam-behind")) for thread in threading.enumerate())
 
 
 def test_everything_comes_in_order_and_no_thread_is_left() -> None:
@@ -51,4 +51,28 @@ def test_an_error_comes_when_its_turn_comes_and_ends_it() -> None:
     assert [next(coming), next(coming)] == [(0, 0), (1, 1)]
     with pytest.raises(OSError, match="frame 2"):
         next(coming)
+    assert threads() == 0
+
+
+def test_work_behind_is_done_in_order_and_all_of_it_by_the_end() -> None:
+    done: list[int] = []
+    with Behind(waiting=2) as behind:
+        for number in range(20):
+            behind.do(lambda number=number: done.append(number))  # type: ignore[misc]
+    assert done == list(range(20))
+    assert threads() == 0
+
+
+def test_what_went_wrong_behind_is_raised_and_no_thread_is_left() -> None:
+    def fails() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), Behind() as behind:
+        behind.do(fails)
+    with pytest.raises(OSError, match="No space"), Behind(waiting=1) as behind:
+        for _ in range(3):
+            behind.do(fails)
+    with pytest.raises(ValueError, match="the caller's own"), Behind() as behind:
+        behind.do(fails)
+        raise ValueError("the caller's own")
     assert threads() == 0
