@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
+from tam_backend.models.xmem.affinity import memory_rows, padded_rows, query_rows, read_out, similarity, top_k_softmax
 
 
 def test_similarity_of_one_element_is_the_formula_worked_by_hand() -> None:
@@ -59,3 +59,13 @@ def test_similarity_has_gradients_for_training_and_the_same_numbers_without() ->
     slow.sum().backward()
     assert queries.grad is not None
     torch.testing.assert_close(quick, slow.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_appended_rows_are_farther_than_any_element() -> None:
+    generator = torch.Generator().manual_seed(5)
+    rows = memory_rows(50 * torch.randn(13, 8, generator=generator), torch.full((13, 1), 30.0))
+    queries = query_rows(-50 * torch.randn(4, 8, generator=generator), torch.full((4, 8), 1e-3))
+    scores = similarity(queries, padded_rows(rows, 8))
+    assert scores.shape == (4, 16)
+    assert scores[:, 13:].amax() < scores[:, :13].amin()
+    assert padded_rows(rows[:8], 8).shape == (8, 17)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
+# The selection that it is multiplied by is positive, and so is the last term.
+_NEVER = -1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,22 @@ def memory_rows(key: Tensor, shrinkage: Tensor) -> Tensor:
     """
     rows = torch.cat([-key.square(), 2 * key, -torch.ones_like(shrinkage)], 1)
     return rows * (shrinkage / math.sqrt(key.shape[1]))
+
+
+def padded_rows(rows: Tensor, multiple: int) -> Tensor:
+    """Append rows that no query is ever similar to, up to a multiple of so many.
+
+    For a memory of ever new sizes: oneDNN keeps a program of up to a megabyte for every size that it has multiplied.
+
+    Args:
+        rows: (N, 2 Ck + 1); `memory_rows`.
+        multiple: of what (Npadded, 2 Ck + 1) is returned.
+    """
+    missing = -rows.shape[0] % multiple
+    never = rows.new_zeros(missing, rows.shape[1])
+    never[:, : rows.shape[1] // 2] = _NEVER
+    never[:, -1] = _NEVER
+    return torch.cat([rows, never])
 
 
 def query_rows(key: Tensor, selection: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from tam_backend.models.xmem.affinity import (
     TopK,
     joined_chunks,
     memory_rows,
+    padded_rows,
     read_out,
     similarity,
     top_k_softmax,
@@ -24,6 +25,8 @@ from tam_backend.models.xmem.memory import Reading
 
 # Queries that are compared with the memory at a time: bounds the similarity matrix (256: reference measurements).
 _QUERY_CHUNK = 256
+# The memory's size is rounded up to so many elements, see `affinity.padded_rows`.
+_ROWS_MULTIPLE = 1024
 # Working frames without long-term memory to age into. At 480x854 and with one object: 130 MB.
 _MOST_FRAMES_WITHOUT_LONG_TERM = 32
 # Frames with a human's mask. The limit is there for the machine; no annotator was seen to come near it.
@@ -56,7 +59,7 @@ class _Layout:
     """The memory as it is read.
 
     Args:
-        rows: (N, 2 Ck + 1) float32; `affinity.memory_rows` of all elements in reading order.
+        rows: (N or more, 2 Ck + 1) float32; `affinity.memory_rows` of all elements in reading order, padded.
         groups: in the order in which their objects joined.
     """
 
@@ -252,6 +255,8 @@ class XMemMemory:
                 group.tables[object_id] = held.values
                 _share(held.values, parts, object_id)
             rows = torch.cat([memory_rows(part.key, part.shrinkage) for part in parts]) if parts else torch.empty(0)
+            if rows.shape[0] >= self._config.top_k:  # so that no query reads what is appended
+                rows = padded_rows(rows, _ROWS_MULTIPLE)
             self._layout = _Layout(rows, tuple(groups))
         return self._layout
 
