@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tam_backend.pipeline.session import Session
-from tam_backend.pipeline.tracks import Tracks
 from tam_backend.types import FrameResult
 
 
@@ -19,14 +18,13 @@ class ResumablePropagation:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._running = session.propagate_stepwise()
-        self._tracks = Tracks(session.video.size_hw)
         self.frames_total = len(session.video)
         self.broken = False
 
     @property
     def frames_done(self) -> int:
         """How many frames have a result."""
-        return len(self._tracks)
+        return len(self._session.tracks)
 
     @property
     def done(self) -> bool:
@@ -46,18 +44,15 @@ class ResumablePropagation:
         except Exception:
             self.broken = True
             raise
-        if result is not None:
-            self._tracks.put(result)
-            if self.done:
-                self._running.close()  # gives the tracker's memory back
+        if self.done:
+            self._running.close()  # gives the tracker's memory back
         return result
 
     def results(self) -> Iterator[FrameResult]:
         """Yield all frames tracked so far, in ascending order."""
-        return iter(self._tracks)
+        return iter(self._session.tracks)
 
     def close(self) -> None:
         """Stop for good and forget everything."""
         self._running.close()
         self._session.close()
-        self._tracks.clear()

@@ -12,20 +12,18 @@ import cv2
 import numpy as np
 import torch
 
-from tam_backend.errors import (
-    EmptyVideoError,
-    FrameOutOfRangeError,
-    InvalidInputError,
-    InvalidPromptError,
-    PromptOffFrameError,
-)
+from tam_backend.errors import EmptyVideoError, FrameOutOfRangeError, InvalidInputError, InvalidPromptError
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
+from tam_backend.pipeline.corrections import Absences, retrack
 from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.known import Known, check_frame, check_mask, check_prompt
 from tam_backend.pipeline.passes import Workplace
 from tam_backend.pipeline.propagation import propagate
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
-from tam_backend.types import BoolMask, Box, FrameResult, Mask, Point, Prompt, Timing, VideoSource
+from tam_backend.pipeline.suggestions import Suggestion, suggestions
+from tam_backend.pipeline.tracks import Tracks
+from tam_backend.types import BoolMask, FrameResult, Mask, Prompt, Timing, VideoSource
 
 # Encoded frames kept for further clicks; people click on one frame at a time.
 EMBEDDINGS_KEPT = 2
@@ -33,24 +31,13 @@ EMBEDDINGS_KEPT = 2
 HINT_LOGIT = 4.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Known:
-    """All that a human has said of one object on one frame so far."""
-
-    points: tuple[Point, ...] = ()
-    box: Box | None = None
-    mask: BoolMask | None = None
-
-    @property
-    def is_mask_alone(self) -> bool:
-        return self.mask is not None and not self.points and self.box is None
-
-
 @dataclass(eq=False)
 class _TrackedObject:
     label: str
-    known: dict[int, _Known] = field(default_factory=dict)
+    known: dict[int, Known] = field(default_factory=dict)
     keyframes: dict[int, Mask] = field(default_factory=dict)
+    ends: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)  # since it was last tracked
 
 
 class Session:
@@ -58,6 +45,9 @@ class Session:
 
     A frame with a prompt is a keyframe. Prompts for the same object on the same frame add up: points are collected, a
     new box or mask replaces the earlier one.
+
+    Once a video was propagated, any frame may be corrected, in any order and by any prompt; `update` then tracks anew
+    only what the corrections can influence.
     """
 
     def __init__(self, models: Models, lock: FairLock, video: VideoSource) -> None:
@@ -68,6 +58,7 @@ class Session:
         self._video = video
         self._stopwatch = Stopwatch()
         self._objects: dict[int, _TrackedObject] = {}
+        self._tracks = Tracks(video.size_hw)
         self._embeddings: OrderedDict[int, FrameEmbedding] = OrderedDict()
 
     @property
@@ -85,6 +76,11 @@ class Session:
         """Where the seconds went so far."""
         return self._stopwatch.read()
 
+    @property
+    def tracks(self) -> Tracks:
+        """All that was found so far; not to be changed."""
+        return self._tracks
+
     def keyframes(self, object_id: int) -> Mapping[int, Mask]:
         """Return frame -> mask of the frames where a human prompted this object.
 
@@ -96,16 +92,18 @@ class Session:
     def prompt(self, prompt: Prompt) -> Mask:
         """Take a human's word on one object and frame, and answer with the mask it makes.
 
-        A mask alone is taken as it is; points and boxes, and a mask beside them as a hint, go to the segmenter.
+        A mask alone is taken as it is; points and boxes, and a mask beside them as a hint, go to the segmenter. Clicks
+        on a frame that was tracked correct the tracked mask, if they are near it: it is the hint then.
 
         Raises:
             FrameOutOfRangeError: the video has no such frame.
             PromptOffFrameError: a point or the whole box lies outside the frame.
             InvalidPromptError: a mask of another size than the frame's, or only negative points.
         """
-        self._check(prompt)
+        check_prompt(prompt, self._video)
         tracked = self._objects.get(prompt.object_id) or _TrackedObject(label="")
-        known = _add(tracked.known.get(prompt.frame, _Known()), prompt)
+        before = tracked.known.get(prompt.frame) or Known(hint=self._tracked_hint(prompt))
+        known = before.plus(prompt)
         mask = (
             Mask(known.mask, 1.0)
             if known.is_mask_alone and known.mask is not None
@@ -115,9 +113,80 @@ class Session:
         self._objects[prompt.object_id] = tracked
         tracked.known[prompt.frame] = known
         tracked.keyframes[prompt.frame] = mask
+        tracked.ends.discard(prompt.frame)
+        tracked.changed.add(prompt.frame)
         if prompt.label is not None:
             tracked.label = prompt.label
         return mask
+
+    def paint(self, object_id: int, frame: int, add: BoolMask | None = None, erase: BoolMask | None = None) -> Mask:
+        """Change the mask that the object has on a frame by brush strokes; the outcome is a human's mask.
+
+        Args:
+            object_id: an object of this session.
+            frame: any frame; one without a mask is painted from nothing.
+            add: (H, W) pixels that belong to it.
+            erase: (H, W) pixels that do not; they win over `add`. Erasing all of it says that the object cannot be
+                seen on this frame.
+
+        Raises:
+            InvalidInputError: no such object, or no stroke.
+            FrameOutOfRangeError, InvalidPromptError: no such frame, strokes of another size.
+        """
+        tracked = self._object(object_id)
+        check_frame(frame, self._video)
+        for stroke in (add, erase):
+            if stroke is not None:
+                check_mask(stroke, self._video)
+        if add is None and erase is None:
+            raise InvalidInputError("There is no stroke to paint.", "Give pixels to add or to erase.")
+        held = tracked.keyframes.get(frame) or self._tracks.mask(frame, object_id)
+        mask = np.zeros(self._video.size_hw, np.bool_) if held is None else held.array.copy()
+        mask |= False if add is None else np.asarray(add, np.bool_)
+        mask &= True if erase is None else ~np.asarray(erase, np.bool_)
+        return self.prompt(Prompt(object_id=object_id, frame=frame, mask=mask))
+
+    def end(self, object_id: int, frame: int) -> None:
+        """Say that an object is gone from this frame on, until the next frame on which a human shows it again.
+
+        Raises:
+            InvalidInputError: there is no such object.
+            FrameOutOfRangeError: the video has no such frame.
+        """
+        nothing = np.zeros(self._video.size_hw, np.bool_)
+        self._object(object_id)
+        self.prompt(Prompt(object_id=object_id, frame=frame, mask=nothing))
+        self._object(object_id).ends.add(frame)
+
+    def rename(self, object_id: int, label: str) -> None:
+        """Give an object another label; no mask changes.
+
+        Raises:
+            InvalidInputError: there is no such object.
+        """
+        self._object(object_id).label = label
+
+    def split(self, object_id: int, frame: int, mask: BoolMask, label: str | None = None) -> int:
+        """Make part of an object's mask on a frame an object of its own.
+
+        Args:
+            object_id: the object that has pixels too many.
+            frame: where.
+            mask: (H, W) the pixels that are another object.
+            label: the new object's; None: the same.
+
+        Returns:
+            The new object's id.
+
+        Raises:
+            InvalidInputError: no such object.
+            FrameOutOfRangeError, InvalidPromptError: no such frame, a mask of another size.
+        """
+        parent = self._object(object_id)
+        self.paint(object_id, frame, erase=mask)
+        new_id = max(self._objects) + 1
+        self.prompt(Prompt(object_id=new_id, frame=frame, mask=mask, label=parent.label if label is None else label))
+        return new_id
 
     def clear(self, object_id: int, frame: int) -> None:
         """Take back all prompts of an object on a frame.
@@ -129,6 +198,8 @@ class Session:
         if frame not in tracked.known:
             raise InvalidInputError(f"Object {object_id} has no prompt on frame {frame}.")
         del tracked.known[frame], tracked.keyframes[frame]
+        tracked.ends.discard(frame)
+        tracked.changed.add(frame)
 
     def remove(self, object_id: int) -> None:
         """Forget an object and all its prompts.
@@ -138,6 +209,7 @@ class Session:
         """
         self._object(object_id)
         del self._objects[object_id]
+        self._tracks.forget(object_id)
 
     def propagate(self, start: int = 0, stop: int | None = None) -> Iterator[FrameResult]:
         """Track all objects over frames [start, stop), yielding one result per frame as soon as it is known.
@@ -167,19 +239,77 @@ class Session:
         keyframes = self._settled_keyframes()
         if not keyframes:
             raise InvalidInputError("There is nothing to propagate.", "Prompt at least one object first.")
-        workplace = Workplace(
+        return self._propagated(keyframes, start, end)
+
+    def update(self) -> Iterator[FrameResult]:
+        """Track anew what the prompts since the last propagation or update can influence, and nothing else.
+
+        An object's correction reaches up to its nearest keyframes on both sides. Yields the whole result of every frame
+        that was tracked anew, a frame once for each corrected object; all others stay bit for bit (`tracks`). A video
+        that was never propagated to its end is propagated.
+
+        Raises:
+            InvalidInputError: nothing was prompted yet.
+        """
+        return _results(self.update_stepwise())
+
+    def update_stepwise(self) -> Generator[FrameResult | None, None, None]:
+        """Like `update`, but yield after every frame that is tracked: None where its result is not known yet."""
+        if len(self._tracks) < len(self._video):
+            return self.propagate_stepwise()
+        return self._updated()
+
+    def suggest(self, count: int = 5) -> list[Suggestion]:
+        """Name the frames whose correction is likely to help most, best first."""
+        return suggestions(
+            {object_id: self._tracks.qualities(object_id) for object_id in self._objects},
+            {object_id: each.keyframes.keys() for object_id, each in self._objects.items()},
+            count,
+        )
+
+    def _propagated(
+        self, keyframes: dict[int, dict[int, Mask]], start: int, stop: int
+    ) -> Generator[FrameResult | None, None, None]:
+        """Propagate, keeping the results; an object has no mask on frames beyond its end."""
+        changed = {object_id: set(each.changed) for object_id, each in self._objects.items()}
+        absences = self._absences()
+        with closing(propagate(self._workplace(), keyframes, start, stop)) as steps:
+            for step in steps:
+                result = None if step is None else absences.observed(step, keyframes)
+                if result is not None:
+                    self._tracks.put(result)
+                yield result
+        if (start, stop) == (0, len(self._video)):
+            self._now_tracked(changed)
+
+    def _updated(self) -> Generator[FrameResult | None, None, None]:
+        changed = {object_id: set(each.changed) for object_id, each in self._objects.items() if each.changed}
+        keyframes = self._settled_keyframes()
+        with closing(retrack(self._workplace(), self._tracks, keyframes, self._absences(), changed)) as steps:
+            yield from steps
+        self._now_tracked(changed)
+
+    def _absences(self) -> Absences:
+        return Absences({object_id: frozenset(each.ends) for object_id, each in self._objects.items()})
+
+    def _now_tracked(self, changed: Mapping[int, set[int]]) -> None:
+        for object_id in changed.keys() & self._objects.keys():
+            self._objects[object_id].changed -= changed[object_id]
+
+    def _workplace(self) -> Workplace:
+        return Workplace(
             models=self._models,
             lock=self._lock,
             video=self._video,
             scaling=Scaling(self._video.size_hw, self._models.tracker_side, self._models.device),
             stopwatch=self._stopwatch,
         )
-        return propagate(workplace, keyframes, start, end)
 
     def close(self) -> None:
         """Forget everything held for the video. The video itself belongs to the caller and stays open."""
         self._embeddings.clear()
         self._objects.clear()
+        self._tracks.clear()
 
     def __enter__(self) -> Session:
         return self
@@ -214,48 +344,32 @@ class Session:
             raise InvalidInputError(f"There is no object {object_id}.", f"Known objects: {known}.")
         return self._objects[object_id]
 
-    def _check(self, prompt: Prompt) -> None:
-        frames, (height, width) = len(self._video), self._video.size_hw
-        if prompt.frame >= frames:
-            raise FrameOutOfRangeError(
-                f"Frame {prompt.frame} is not in {self._video.name}.", f"It has frames 0 to {frames - 1}."
-            )
-        for x, y, _ in prompt.points:
-            if not (0 <= x <= width and 0 <= y <= height):
-                raise PromptOffFrameError(
-                    f"Point ({x:g}, {y:g}) is off the frame of {width}x{height} pixels.",
-                    "Points are x, y in pixels of the original frame.",
-                )
-        if prompt.box is not None:
-            x0, y0, x1, y1 = prompt.box
-            if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-                raise PromptOffFrameError(
-                    f"Box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is off the frame of {width}x{height} pixels.",
-                    "Boxes are x0, y0, x1, y1 in pixels of the original frame.",
-                )
-        if prompt.mask is not None and prompt.mask.shape != (height, width):
-            raise InvalidPromptError(
-                f"The mask is {prompt.mask.shape[1]}x{prompt.mask.shape[0]} pixels, the frame {width}x{height}.",
-                "Give masks at the original size of the frame.",
-            )
+    def _tracked_hint(self, prompt: Prompt) -> BoolMask | None:
+        """Return the mask that clicks on a tracked frame correct; None where they mean something else."""
+        held = self._tracks.mask(prompt.frame, prompt.object_id) if prompt.points and prompt.box is None else None
+        if held is None or not held.array.any():
+            return None
+        rows, columns = np.flatnonzero(held.array.any(1)), np.flatnonzero(held.array.any(0))
+        reach_y, reach_x = (rows[-1] - rows[0]) / 4, (columns[-1] - columns[0]) / 4
+        near = all(
+            rows[0] - reach_y <= y <= rows[-1] + reach_y and columns[0] - reach_x <= x <= columns[-1] + reach_x
+            for x, y, positive in prompt.points
+            if positive
+        )
+        return held.array if near else None
 
-    def _segment(self, frame: int, known: _Known) -> Mask:
-        if known.box is None and known.mask is None and not any(point.positive for point in known.points):
+    def _segment(self, frame: int, known: Known) -> Mask:
+        held = known.hint if known.mask is None else known.mask
+        if known.box is None and held is None and not any(point.positive for point in known.points):
             raise InvalidPromptError(
                 f"Only negative points were given on frame {frame}.",
                 "Add a positive point on the object, a box, or a mask.",
             )
-        height, width = self._video.size_hw
-        points = tuple(
-            # A click on the outermost edge belongs to the last pixel.
-            Point(min(point.x, width - 1), min(point.y, height - 1), point.positive)
-            for point in known.points
-        )
-        box = None if known.box is None else _clip(known.box, width, height)
+        points, box = known.within(self._video.size_hw)
         embedding = self._embedding(frame)
         hint = None
-        if known.mask is not None:
-            small = cv2.resize(known.mask.astype(np.float32), embedding.input_hw[::-1], interpolation=cv2.INTER_AREA)
+        if held is not None:
+            small = cv2.resize(held.astype(np.float32), embedding.input_hw[::-1], interpolation=cv2.INTER_AREA)
             hint = torch.from_numpy((small * 2 - 1) * HINT_LOGIT)
         with self._lock, self._stopwatch.measure("segment"):
             answer = self._models.segmenter.segment(
@@ -278,18 +392,3 @@ class Session:
 def _results(steps: Generator[FrameResult | None, None, None]) -> Iterator[FrameResult]:
     with closing(steps):
         yield from (result for result in steps if result is not None)
-
-
-def _add(known: _Known, prompt: Prompt) -> _Known:
-    box = known.box if prompt.box is None else (prompt.box[0], prompt.box[1], prompt.box[2], prompt.box[3])
-    points = known.points + tuple(Point(*point) for point in prompt.points)
-    if prompt.mask is None:
-        return replace(known, points=points, box=box)
-    if not prompt.points and prompt.box is None:
-        return _Known(mask=prompt.mask)  # a whole mask says all; what was clicked before it is settled
-    return _Known(points=points, box=box, mask=prompt.mask)
-
-
-def _clip(box: Box, width: int, height: int) -> Box:
-    x0, y0, x1, y1 = box
-    return (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
