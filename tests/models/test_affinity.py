@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tam_backend.models.xmem.affinity import memory_rows, padded_rows, query_rows, read_out, similarity, top_k_softmax
+from tam_backend.models.xmem.affinity import (
+    largest,
+    memory_rows,
+    padded_rows,
+    query_rows,
+    read_out,
+    similarity,
+    top_k_softmax,
+)
 
 
 def test_similarity_of_one_element_is_the_formula_worked_by_hand() -> None:
@@ -32,6 +40,27 @@ def test_reading_equals_a_naive_dense_implementation(seed: int, elements: int, q
     scores = similarity(query_rows(key_q, selection), memory_rows(key_m, shrinkage))
     torch.testing.assert_close(scores, naive, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(read_out(top_k_softmax(scores, top_k), values), dense @ values, atol=1e-3, rtol=1e-3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    columns=st.integers(1, 700),
+    count=st.integers(1, 12),
+    levels=st.sampled_from([3, 10**6]),  # few: many ties
+    masked=st.sampled_from([0.0, 0.5, 0.995]),
+)
+def test_the_largest_scores_are_those_of_a_full_sort(
+    seed: int, columns: int, count: int, levels: int, masked: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(levels, (5, columns), generator=generator).float()
+    scores[torch.rand(5, columns, generator=generator) < masked] = -torch.inf
+    count = min(count, columns)
+    values, indices = largest(scores, count)
+    assert torch.equal(values, scores.sort(1, descending=True).values[:, :count])
+    assert torch.equal(values, scores.gather(1, indices))
+    assert all(len(set(row)) == count for row in indices.tolist())
 
 
 def test_very_dissimilar_elements_do_not_become_nan() -> None:

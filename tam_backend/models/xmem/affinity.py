@@ -13,6 +13,8 @@ from torch.nn import functional
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
 # The selection that it is multiplied by is positive, and so is the last term.
 _NEVER = -1e9
+# Columns that are looked at as one before they are looked at one by one (measured: 4 to 8 are much the same).
+_GROUP = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,33 @@ def similarity(queries: Tensor, memory: Tensor) -> Tensor:
     return scores
 
 
+def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Do what `scores.topk(count, dim=1)` does; on a CPU in two thirds of the time for 10,000 columns, half for 26,000.
+
+    As many groups of columns as scores are wanted, those with the largest maxima, hold all that is wanted; and finding
+    them is the same task again, on fewer columns. Among equal scores, which are taken is left open, as with `topk`.
+
+    Args:
+        scores: (Q, N).
+        count: 1 to N.
+
+    Returns:
+        (Q, count) the scores, largest first, and their columns, int64.
+    """
+    groups = scores.shape[1] // _GROUP
+    if scores.device.type != "cpu" or groups < 2 * count:
+        values, columns = scores.topk(count, dim=1)
+        return values, columns
+    # A group's columns lie `groups` apart, so that maxima are taken of whole stretches of memory at once.
+    grouped = scores[:, : groups * _GROUP].view(len(scores), _GROUP, groups)
+    _, chosen = largest(grouped.amax(1), count)
+    members = torch.arange(0, groups * _GROUP, groups)
+    rest = torch.arange(groups * _GROUP, scores.shape[1])
+    columns = torch.cat([(chosen[:, None] + members[:, None]).flatten(1), rest.expand(len(scores), -1)], 1)
+    values, order = scores.gather(1, columns).topk(count, dim=1)
+    return values, columns.gather(1, order)
+
+
 def top_k_softmax(scores: Tensor, top_k: int) -> TopK:
     """Take the softmax of the `top_k` largest scores of every row; of all, where there are fewer.
 
@@ -95,7 +124,7 @@ def top_k_softmax(scores: Tensor, top_k: int) -> TopK:
         scores: (Q, N) float32; -inf = masked. A row that is masked throughout gets weights of 0.
         top_k: at least 1.
     """
-    values, indices = scores.topk(min(top_k, scores.shape[1]), dim=1)
+    values, indices = largest(scores, min(top_k, scores.shape[1]))
     weights = values.softmax(1)  # PyTorch subtracts the maximum
     return TopK(values, torch.where(torch.isneginf(values[:, :1]), 0.0, weights), indices)
 
