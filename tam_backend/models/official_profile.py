@@ -24,7 +24,7 @@ def build(
     Args:
         name: of the profile.
         version: for `model_version`.
-        sam_variant: one of `sam_network.BUILDERS`.
+        sam_variant: one of `SAM_VARIANTS`.
         sam_weights: official state dict.
         xmem_weights: official state dict.
         device: where the networks will live.

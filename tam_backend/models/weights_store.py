@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tam_backend.errors import WeightsError
 from tam_backend.models.downloads import Partial, Progress, download
-from tam_backend.models.published import PublishedFile
+from tam_backend.models.published import XMEM_LAYOUT, PublishedFile
 from tam_backend.models.weights import fingerprint, record_fingerprint, recorded_or_computed
 
 
@@ -177,7 +177,7 @@ def _check(path: Path, file: PublishedFile) -> str:
 
 
 def _check_layout(path: Path, file: PublishedFile) -> None:
-    if file.layout == "xmem":
+    if file.layout == XMEM_LAYOUT:
         from tam_backend.models.xmem import load_xmem  # noqa: PLC0415 - torch is slow to import
 
         load_xmem(path, "cpu")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tam_backend.errors import ProfileError, WeightsError
 from tam_backend.models import published
 from tam_backend.models.published import PublishedFile
+from tam_backend.models.sam_variants import SAM_VARIANTS
 from tam_backend.models.weights import recorded_fingerprint, recorded_or_computed
 from tam_backend.settings import get_settings
 
@@ -89,7 +90,7 @@ class Profile:
 
 def profile_names() -> tuple[str, ...]:
     """Return the names that `load` knows, the default first."""
-    return (_COMPACT.name, *_SAM_PROFILES)
+    return (_COMPACT.name, *_sams())
 
 
 def profile(name: str, weights_folder: Path | None = None) -> Profile:
@@ -104,9 +105,9 @@ def profile(name: str, weights_folder: Path | None = None) -> Profile:
     """
     if name == _COMPACT.name:
         return _COMPACT
-    if name not in _SAM_PROFILES:
+    if name not in (sams := _sams()):
         raise ProfileError(f"There is no profile {name!r}.", f"Known profiles: {', '.join(profile_names())}.")
-    return _sam_profile(name, _SAM_PROFILES[name], weights_folder or get_settings().weights_folder)
+    return _sam_profile(name, sams[name], weights_folder or get_settings().weights_folder)
 
 
 def fetchable(name: str) -> tuple[PublishedFile, ...]:
@@ -170,6 +171,11 @@ def _build_sam_and_xmem(chosen: Profile, device: torch.device) -> Models:
     return build(chosen.name, chosen.version, chosen.fetched[0].layout, sam_weights, xmem_weights, device)
 
 
+def _sams() -> dict[str, PublishedFile]:
+    """Return profile -> SAM's file."""
+    return {variant.profile: variant.file for variant in SAM_VARIANTS.values()}
+
+
 def _sam_profile(name: str, sam: PublishedFile, folder: Path) -> Profile:
     there = [file for file in _XMEM_CHECKPOINTS if (folder / file.name).is_file()]
     fetched = (sam, (there or _XMEM_CHECKPOINTS)[0])
@@ -195,9 +201,3 @@ _COMPACT = Profile(
 
 # Either will do: the first that is there; the first is fetched if none is. Track Anything's own program uses the first.
 _XMEM_CHECKPOINTS = (published.XMEM_S012, published.XMEM)
-
-_SAM_PROFILES = {
-    "sam-vit-h+xmem": published.SAM_VIT_H,
-    "sam-vit-l+xmem": published.SAM_VIT_L,
-    "sam-vit-b+xmem": published.SAM_VIT_B,
-}

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
@@ -26,12 +27,12 @@ from tam_backend.cli import main
 from tam_backend.errors import WeightsError
 from tam_backend.export import load_mask
 from tam_backend.models import published, zoo
-from tam_backend.models.segmenters import sam_network
+from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant
 from tam_backend.models.weights import record_fingerprint
 from tam_backend.models.xmem.loading import published_xmem
 from tam_backend.settings import get_settings
 
-NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem")
+NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem", "mobile-sam+xmem")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_they_are_listed_after_the_default_without_importing_torch(data_dir: Pat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_weights_loading_fails_at_once_and_names_the_command(name: str, data_dir: Path) -> None:
-    with pytest.raises(WeightsError, match=r"needs sam_vit_._\w+\.pth and XMem-s012\.pth") as caught:
+    with pytest.raises(WeightsError, match=r"needs \w+\.pth? and XMem-s012\.pth") as caught:
         zoo.load(name, "cpu")
     assert f"tam-backend weights fetch {name}" in caught.value.remedy
     with pytest.raises(WeightsError, match=name.replace("+", r"\+")):
@@ -107,10 +108,10 @@ def test_fetched_weights_that_were_changed_afterwards_are_refused(tmp_path: Path
 
 
 def test_the_table_is_honest_about_what_is_known() -> None:
-    sams = (published.SAM_VIT_B, published.SAM_VIT_L, published.SAM_VIT_H)
+    sams = [variant.file for variant in SAM_VARIANTS.values()]
     assert all(file.url.endswith(f"/{file.name}") for file in (*sams, published.XMEM, published.XMEM_S012))
     assert all(file.size_bytes and file.sha256 and len(file.sha256) == 64 for file in sams)
-    assert len({file.sha256 for file in sams}) == 3
+    assert len({file.sha256 for file in sams}) == len(sams)
 
 
 def test_profiles_tells_the_command_that_gets_each(data_dir: Path) -> None:
@@ -178,25 +179,24 @@ def file_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     http.server_close()
 
 
-def test_one_file_brought_by_hand_and_one_fetched_make_a_profile(
+def test_a_row_in_the_table_of_variants_is_all_that_a_profile_takes_one_file_by_hand_and_one_fetched(
     data_dir: Path, file_server: tuple[Path, str], xmem_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, address = file_server
     torch.save(lively_tiny_sam().state_dict(), folder / "tiny.pth")
-    monkeypatch.setitem(sam_network.BUILDERS, "vit_b", tiny_sam)
-    tiny = published.PublishedFile("tiny.pth", "http://127.0.0.1:9/tiny.pth", "vit_b")
-    monkeypatch.setitem(zoo._SAM_PROFILES, "sam-vit-b+xmem", tiny)
+    tiny = published.PublishedFile("tiny.pth", "http://127.0.0.1:9/tiny.pth", "tiny")
+    monkeypatch.setitem(SAM_VARIANTS, "tiny", SamVariant("tiny+xmem", tiny, tiny_sam))
     monkeypatch.setenv("TAM_WEIGHTS_MIRRORS", address)
     get_settings.cache_clear()
 
-    code, said = run("weights", "fetch", "sam-vit-b+xmem", "--from", str(xmem_file))
+    code, said = run("weights", "fetch", "tiny+xmem", "--from", str(xmem_file))
     assert code == 0, said
     assert "needs tiny.pth in" in said, "what is still missing is told"
-    code, said = run("weights", "fetch", "sam-vit-b+xmem")
+    code, said = run("weights", "fetch", "tiny+xmem")
     assert code == 0, said
     assert "XMem-s012.pth (is there)" in said and "is installed in" in said
-    assert zoo.profile("sam-vit-b+xmem").installation().ready
-    assert zoo.load("sam-vit-b+xmem", "cpu").version == zoo.profile("sam-vit-b+xmem").version
+    assert zoo.profile("tiny+xmem").installation().ready
+    assert zoo.load("tiny+xmem", "cpu").version == zoo.profile("tiny+xmem").version
 
 
 @pytest.mark.parametrize("network", ["tiny", pytest.param("vit_b", marks=pytest.mark.e2e)])
@@ -208,7 +208,7 @@ def test_a_clip_is_tracked_from_a_click_with_weights_of_the_published_layout(
     images.mkdir()
     (weights / xmem_file.name).symlink_to(xmem_file)
     if network == "tiny":
-        monkeypatch.setitem(sam_network.BUILDERS, "vit_b", tiny_sam)
+        monkeypatch.setitem(SAM_VARIANTS, "vit_b", replace(SAM_VARIANTS["vit_b"], build=tiny_sam))
         torch.save(lively_tiny_sam().state_dict(), weights / "sam_vit_b_01ec64.pth")
     else:
         torch.save(sam_model_registry["vit_b"]().state_dict(), weights / "sam_vit_b_01ec64.pth")

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from tam_backend.errors import InvalidInputError, InvalidPromptError, WeightsError
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
-from tam_backend.models.segmenters import sam_network
+from tam_backend.models.published import PublishedFile
+from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_network import check_sam, load_sam
 from tam_backend.types import Point, RgbFrame
@@ -208,7 +209,8 @@ def test_a_network_is_named_by_its_version(segmenter: SamSegmenter) -> None:
 @pytest.fixture
 def tiny_file(sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state dict of the tiny network, registered like any other SAM-shaped one."""
-    monkeypatch.setitem(sam_network.BUILDERS, "tiny", tiny_sam)
+    row = SamVariant("tiny+xmem", PublishedFile("tiny.pth", "https://nowhere.invalid/tiny.pth", "tiny"), tiny_sam)
+    monkeypatch.setitem(SAM_VARIANTS, row.name, row)
     path = tmp_path / "tiny.pth"
     torch.save(sam.state_dict(), path)
     return path
