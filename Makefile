@@ -19,7 +19,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop serve clean .venv-labelstudio
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -33,7 +33,7 @@ lint: $(BACKEND)
 	.venv/bin/ruff check --no-cache .
 	.venv/bin/ruff format --no-cache --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict -p demo
+	.venv/bin/mypy --strict -p demo -p training -p benchmarks
 
 unit: $(BACKEND)
 	.venv/bin/python -m pytest -m "not e2e" --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
@@ -52,6 +52,9 @@ bench-speed: $(BACKEND)
 
 bench-memory: $(BACKEND)
 	.venv/bin/python -m benchmarks.memory $(ARGS)
+
+bench-loop: $(BACKEND)
+	.venv/bin/python -m benchmarks.loop ../shared/clips $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

@@ -1,9 +1,11 @@
 """After a human's correction: only what it can influence is tracked anew, the rest stays bit for bit.
 
-For every object with changed keyframes, each gap between two keyframes (spans.py) is tracked from both of its ends, and
-the passes are fused (fusion.py); a gap with one keyframe is tracked from there to the video's end or start. The other
-objects take part in the competition for pixels, from their masks at the start of the pass, but keep what they had,
-except for pixels that the corrected object takes.
+For every object with changed keyframes, each gap between two keyframes (spans.py) is tracked from the changed one, and
+what comes is fused with what comes from the other (fusion.py): the masks that are there, if that keyframe is as it
+was, else a second pass. That first is not only half the work: a pass that is shown a far keyframe before it gets there
+was found to be worse than one that is not. A gap with one keyframe is tracked from there to the video's end or start.
+The other objects take part in the competition for pixels, from their masks at the start of the pass, but keep what they
+had, except for pixels that the corrected object takes.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ def retrack(
             yield _settled(tracks, frame, object_id, own[frame], "prompt", keyframes)
     for object_id, frames in changed.items():
         for gap in gaps_around(keyframes.get(object_id, {}), frames, len(workplace.video)):
-            with closing(_gap(workplace, tracks, keyframes, absences, object_id, gap)) as masks:
+            settled = {each for each in (gap.left, gap.right) if each is not None and each not in frames}
+            with closing(_gap(workplace, tracks, keyframes, absences, object_id, gap, settled)) as masks:
                 for found in masks:
                     if found is None:
                         yield None
@@ -89,9 +92,18 @@ def retrack(
 
 
 def _gap(
-    place: Workplace, tracks: Tracks, keyframes: Keyframes, absences: Absences, object_id: int, gap: Gap
+    place: Workplace,
+    tracks: Tracks,
+    keyframes: Keyframes,
+    absences: Absences,
+    object_id: int,
+    gap: Gap,
+    settled: Collection[int],
 ) -> Generator[tuple[int, Mask] | None, None, None]:
-    """Yield the object's mask on every frame of a gap, and None where a frame took time but gave none yet."""
+    """Yield the object's mask on every frame of a gap, and None where a frame took time but gave none yet.
+
+    `settled` keyframes are as they were when the gap's present masks were made.
+    """
     own = keyframes[object_id]
     before = _seen_before(own, absences, object_id, gap.left)
     after = gap.right if gap.right is not None and own[gap.right].array.any() else None
@@ -99,28 +111,32 @@ def _gap(
         gone = Mask(np.zeros(place.video.size_hw, np.bool_), 1.0)
         yield from ((frame, gone) for frame in gap.frames)
         return
+    held = before is not None and after is not None and all(tracks.mask(at, object_id) for at in gap.frames)
+    passes = [
+        [anchor, *frames]
+        for anchor, frames in ((before, range((before or 0) + 1, gap.frames.stop)), (after, reversed(gap.frames)))
+        if anchor is not None and not (held and anchor in settled)
+    ]
     with MaskSpool(place.video.size_hw) as spool:
-        if after is not None:
-            backward = [after, *reversed(gap.frames)]
-            with closing(_led(place, tracks, keyframes, object_id, backward)) as coming:
+        for number, frames in enumerate(passes):
+            with closing(_led(place, tracks, keyframes, object_id, frames)) as coming:
                 for frame, mask in coming:
-                    if before is None and frame in gap.frames:
+                    if frame not in gap.frames:
+                        yield None
+                        continue
+                    if number + 1 < len(passes):
+                        spool.put(frame, object_id, mask)
+                        yield None
+                        continue
+                    other = spool.take(frame).get(object_id)
+                    if other is None and held:
+                        other = tracks.mask(frame, object_id)
+                    if other is None or before is None:
                         yield frame, mask
                         continue
-                    if frame in gap.frames:
-                        spool.put(frame, object_id, mask)
-                    yield None
-        if before is None:
-            return
-        forward = list(range(before, gap.frames.stop))
-        with closing(_led(place, tracks, keyframes, object_id, forward)) as coming:
-            for frame, mask in coming:
-                if frame not in gap.frames:
-                    yield None
-                    continue
-                other = spool.take(frame).get(object_id)
-                position = (frame - before) / (gap.frames.stop - before)
-                yield frame, mask if other is None else fused(mask, other, position)
+                    position = (frame - before) / (gap.frames.stop - before)
+                    backward = frames[0] == after
+                    yield frame, fused(other, mask, position) if backward else fused(mask, other, position)
 
 
 def _seen_before(own: Mapping[int, Mask], absences: Absences, object_id: int, left: int | None) -> int | None:
