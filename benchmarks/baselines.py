@@ -22,7 +22,7 @@ def repeat_first(clip: AnnotatedClip, mask: BoolMask, start: int) -> Iterator[tu
 
 def warp_by_flow(clip: AnnotatedClip, mask: BoolMask, start: int) -> Iterator[tuple[int, BoolMask]]:
     """Yield (frame, mask) from the frame after `start` on: the last mask warped by DIS optical flow at full size."""
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     height, width = clip.size_hw
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     share = mask.astype(np.float32)
@@ -30,11 +30,12 @@ def warp_by_flow(clip: AnnotatedClip, mask: BoolMask, start: int) -> Iterator[tu
     for index in range(start + 1, len(clip)):
         now = _grey(clip.frame(index))
         # From this frame to the last one, so that every pixel knows where to look up its mask.
-        flow = estimator.calc(now, before, None)
-        share = cv2.remap(share, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        flow = estimator.calc(now, before, None)  # type: ignore[call-overload]
+        warped = cv2.remap(share, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        share = np.asarray(warped, np.float32)
         before = now
         yield index, share > 0.5
 
 
 def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)

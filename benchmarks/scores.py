@@ -46,7 +46,7 @@ def boundary_accuracy(mask: BoolMask, truth: BoolMask, tolerance: float = BOUNDA
         truth: (H, W) bool.
         tolerance: share of the diagonal; the distance is rounded up to whole pixels.
     """
-    reach = int(np.ceil(tolerance * np.hypot(*mask.shape)))
+    reach = int(np.ceil(tolerance * np.hypot(mask.shape[0], mask.shape[1])))
     found, real = boundary(mask), boundary(truth)
     if not found.any() and not real.any():
         return 1.0

@@ -163,8 +163,8 @@ class ClipMaker:
         scale = size / layer.extent
         style = MotionStyle(self._speed(), 0.05 * size, exit_and_return=self.length > 4 and rng.random() < self.exits)
         start = (rng.uniform(0.2, 0.8) * side, rng.uniform(0.2, 0.8) * side)
-        image = layer.image if scale >= 0.5 else cv2.GaussianBlur(layer.image, (0, 0), 0.35 / scale)
-        image = self._harmonised(image, layer, frames[0])
+        smooth = layer.image if scale >= 0.5 else cv2.GaussianBlur(layer.image, (0, 0), 0.35 / scale)
+        image = self._harmonised(np.asarray(smooth, np.uint8), layer, frames[0])
         feather = rng.uniform(0.4, 1.2)
         for t, (map_x, map_y) in enumerate(sampling_maps(rng, style, side, layer.centre, scale, start, camera, 0.25)):
             self._blend(frames[t], labels[t], label, image, layer.alpha, map_x, map_y, feather)
@@ -184,7 +184,7 @@ class ClipMaker:
             cv2.remap(alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT).astype(np.float32) / 255
         )
         colour = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        opacity = cv2.GaussianBlur(opacity, (0, 0), feather)
+        opacity = np.asarray(cv2.GaussianBlur(opacity, (0, 0), feather), np.float32)
         frame += (colour - frame) * opacity[..., None]
         labels[opacity > 0.5] = label
 
@@ -224,7 +224,7 @@ class ClipMaker:
             shot[t] = np.clip(f, 0, 255)
             if jpeg_quality:
                 _, packed = cv2.imencode(".jpg", shot[t], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-                shot[t] = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+                shot[t] = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
         return shot
 
     def _speed(self) -> float:
@@ -237,7 +237,8 @@ def _motion_kernel(rng: np.random.Generator) -> NDArray[np.float32]:
     cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1)
     if rng.random() < 0.5:
         kernel = kernel.T.copy()
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 class ClipStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):

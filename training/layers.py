@@ -119,8 +119,8 @@ def thin_shape(skin: NDArray[np.uint8], rng: np.random.Generator) -> Layer:
     # Mostly one paint, with what is left of the photograph as shading.
     paint = rng.uniform(0, 255, 3).astype(np.float32)
     keep = rng.uniform(0.15, 0.8)
-    image = np.clip(image * keep + paint * (1 - keep), 0, 255).astype(np.uint8)
-    return Layer(image, alpha, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+    painted = np.clip(image * keep + paint * (1 - keep), 0, 255).astype(np.uint8)
+    return Layer(painted, alpha, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
 
 
 def without(image: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -234,7 +234,8 @@ def freeze(network: nn.Module, blocks: int) -> None:
 
 def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the trainable parameters (of the backbone, of the rest)."""
-    backbone, heads = [], []
+    backbone: list[nn.Parameter] = []
+    heads: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             (backbone if name.startswith("backbone.") else heads).append(parameter)

@@ -32,21 +32,24 @@ def smooth_path(rng: np.random.Generator, frames: int, dimensions: int, velocity
     t = np.arange(frames)[:, None]
     straight = rng.normal(0, velocity, dimensions) * t + rng.normal(0, acceleration, dimensions) * t * t / 2
     jitter = rng.normal(0, velocity * 0.25, (frames, dimensions)) * (t > 0)
-    return (straight + jitter).astype(np.float32)
+    path: Floats = (straight + jitter).astype(np.float32)
+    return path
 
 
 def exit_path(rng: np.random.Generator, frames: int, distance: float) -> Floats:
     """Return (frames, 2): out by `distance` in a random direction around the middle frame, back at the ends."""
     angle = rng.uniform(0, 2 * np.pi)
     phase = np.linspace(0, np.pi, frames)
-    return (np.sin(phase)[:, None] ** 2 * distance * np.array([np.cos(angle), np.sin(angle)])).astype(np.float32)
+    way = np.sin(phase)[:, None] ** 2 * distance * np.array([np.cos(angle), np.sin(angle)])
+    path: Floats = way.astype(np.float32)
+    return path
 
 
 def displacement_field(rng: np.random.Generator, side: int, amplitude: float) -> Floats:
     """Return (side, side, 2): a smooth random displacement in pixels."""
     cells = int(rng.integers(3, 7))
     coarse = rng.normal(0, 1, (cells, cells, 2)).astype(np.float32) * amplitude
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def sampling_maps(
@@ -74,7 +77,9 @@ def sampling_maps(
     frames, k = len(camera), style.speed
     # Long clips must not turn every path into an exit: speed is shared out over the clip.
     pace = k * min(1.0, 5 / frames)
-    position = smooth_path(rng, frames, 2, 0.05 * side * pace, 0.012 * side * pace) + camera + np.float32(start)
+    position = (
+        smooth_path(rng, frames, 2, 0.05 * side * pace, 0.012 * side * pace) + camera + np.array(start, np.float32)
+    )
     if style.exit_and_return:
         position += exit_path(rng, frames, side * rng.uniform(0.7, 1.1))
     log_scale = smooth_path(rng, frames, 2, 0.05 * pace, 0.01 * pace)

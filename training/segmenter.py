@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.clicking import next_click
@@ -72,7 +73,12 @@ class ClickLesson:
         return torch.stack(losses).mean(), figures
 
     def _click(
-        self, truth: np.ndarray, answer: np.ndarray, positive: np.ndarray, negative: np.ndarray, number: int
+        self,
+        truth: NDArray[np.bool_],
+        answer: NDArray[np.bool_],
+        positive: NDArray[np.float32],
+        negative: NDArray[np.float32],
+        number: int,
     ) -> None:
         for b in range(len(truth)):
             seen = answer[b] if number else np.zeros_like(truth[b])

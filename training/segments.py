@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
+from scipy.io import loadmat  # type: ignore[import-untyped]
 
 # Region ids are kept in a byte; BSDS500 has at most 230 or so regions an image, beyond that they are ignored.
 _MAX_REGIONS = 255
@@ -64,7 +64,7 @@ class AnnotatedImage:
         """Return (H, W) uint8: 255 on the segment."""
         table = np.zeros(256, np.uint8)
         table[list(segment.region_ids)] = 255
-        return cv2.LUT(self.regions[segment.annotator], table)
+        return np.asarray(cv2.LUT(self.regions[segment.annotator], table), np.uint8)
 
 
 def load_segments(root: Path, splits: Sequence[str], cache: Path) -> list[AnnotatedImage]:
@@ -88,10 +88,12 @@ def load_segments(root: Path, splits: Sequence[str], cache: Path) -> list[Annota
 
 def _annotated(file: Path, root: Path) -> AnnotatedImage:
     bgr = cv2.imread(str(file))
+    if bgr is None:
+        raise ValueError(f"{file} is not an image.")
     truth = loadmat(str(root / "groundTruth" / file.parent.name / f"{file.stem}.mat"))["groundTruth"]
     raw = [truth[0, i]["Segmentation"][0, 0].astype(np.int32) for i in range(truth.shape[1])]
     regions = [np.where(r > _MAX_REGIONS, 0, r).astype(np.uint8) for r in raw]
-    return annotate(file.stem, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), regions)
+    return annotate(file.stem, np.ascontiguousarray(bgr[..., ::-1], np.uint8), regions)
 
 
 def annotate(name: str, image: NDArray[np.uint8], regions: Sequence[NDArray[np.uint8]]) -> AnnotatedImage:

@@ -55,11 +55,12 @@ class StillMaker:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
         turn[0] *= -1 if rng.random() < 0.5 else 1
         matrix = np.concatenate([turn, (side / 2 - turn @ centre)[:, None]], 1)
-        image = cv2.GaussianBlur(source.image, (0, 0), 0.35 / scale) if scale < 0.75 else source.image
-        image = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        mask = source.mask(segment)
-        mask = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        return self._photograph(image), (mask > 127).astype(np.uint8)
+        smooth = cv2.GaussianBlur(source.image, (0, 0), 0.35 / scale) if scale < 0.75 else source.image
+        image = cv2.warpAffine(smooth, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        mask = cv2.warpAffine(
+            source.mask(segment), matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        return self._photograph(np.asarray(image, np.uint8)), (np.asarray(mask) > 127).astype(np.uint8)
 
     def _photograph(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         rng = self._rng
@@ -68,14 +69,14 @@ class StillMaker:
         if rng.random() < 0.05:
             shot = np.repeat(shot.mean(2, keepdims=True), 3, 2)
         if rng.random() < 0.2:
-            shot = cv2.GaussianBlur(shot, (0, 0), rng.uniform(0.5, 1.5))
+            shot = np.asarray(cv2.GaussianBlur(shot, (0, 0), rng.uniform(0.5, 1.5)), np.float32)
         if rng.random() < 0.2:
             shot = shot + rng.normal(0, 5, shot.shape).astype(np.float32)
-        shot = np.clip(shot, 0, 255).astype(np.uint8)
+        taken: NDArray[np.uint8] = np.clip(shot, 0, 255).astype(np.uint8)
         if rng.random() < 0.3:
-            _, packed = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
-            shot = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-        return shot
+            _, packed = cv2.imencode(".jpg", taken, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+            taken = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+        return taken
 
 
 class StillStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):

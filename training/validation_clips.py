@@ -37,7 +37,7 @@ def make_clip(record: dict[str, Any], video: Path, folder: Path) -> None:
         cv2.imwrite(str(folder / "JPEGImages" / f"{index:05d}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
         polygons = record["masks"].get(str(index))
         if polygons is not None:
-            mask = draw(polygons["outline"], polygons["cut_out"], frame.shape[:2])
+            mask = draw(polygons["outline"], polygons["cut_out"], (frame.shape[0], frame.shape[1]))
             image = Image.fromarray(snap(mask, frame) if record["snap"] else mask, "P")
             image.putpalette(_PALETTE)
             image.save(folder / "Annotations" / f"{index:05d}.png")
@@ -57,14 +57,16 @@ def snap(mask: NDArray[np.uint8], frame_bgr: NDArray[np.uint8]) -> NDArray[np.ui
     """Let GrabCut decide in a narrow band around the mask's rim."""
     if not mask.any():
         return mask
-    reach = max(2, round(_SNAP_BAND * float(np.hypot(*mask.shape))))
+    reach = max(2, round(_SNAP_BAND * float(np.hypot(mask.shape[0], mask.shape[1]))))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     state = np.where(mask > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     state[cv2.erode(mask, disc) > 0] = cv2.GC_FGD
     state[cv2.dilate(mask, disc) == 0] = cv2.GC_BGD
     cv2.setRNGSeed(0)
-    cv2.grabCut(frame_bgr, state, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    return cv2.medianBlur(((state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)).astype(np.uint8), 5)
+    # The rectangle is not looked at: the state says it all.
+    cv2.grabCut(frame_bgr, state, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    inside = ((state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)).astype(np.uint8)
+    return np.asarray(cv2.medianBlur(inside, 5), np.uint8)
 
 
 def _frames(video: Path, start: int, stop: int, step: int) -> Iterator[NDArray[np.uint8]]:
@@ -75,7 +77,7 @@ def _frames(video: Path, start: int, stop: int, step: int) -> Iterator[NDArray[n
         if not ok:
             break
         if index >= start and (index - start) % step == 0:
-            yield frame
+            yield np.asarray(frame, np.uint8)
     capture.release()
 
 
