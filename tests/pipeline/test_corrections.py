@@ -14,7 +14,7 @@ from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, InvalidP
 from tam_backend.pipeline.fusion import fused
 from tam_backend.pipeline.session import Session
 from tam_backend.pipeline.spans import gaps_around
-from tam_backend.pipeline.suggestions import suggestions
+from tam_backend.pipeline.suggestions import _around, _nearness, suggestions
 from tam_backend.types import BoolMask, FrameResult, Mask, Prompt
 
 VIDEO = MovingDiscs(frames=16)
@@ -240,3 +240,10 @@ def test_frames_to_look_at_are_doubtful_and_apart() -> None:
     assert min(abs(a.frame - b.frame) for a in named for b in named if a is not b) >= 5
     assert suggestions({1: dict.fromkeys(range(9), 0.99)}, {}, 3) == []
     assert suggestions({1: track}, {1: set(track)}, 3) == []
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=20, unique=True), st.integers(0, 9))
+def test_doubt_around_a_frame_is_all_doubt_by_nearness(chosen: list[int], seed: int) -> None:
+    at = np.array(sorted(chosen))
+    doubt = np.random.default_rng(seed).random(len(at))
+    assert np.allclose(_around(at, doubt), _nearness(at, at) @ doubt)
