@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from tam_backend.models.weights import MANIFEST_NAME, fingerprint
 from tam_backend.models.zoo import EMBEDDED_DIR
+
+
+def blend(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return float32 weights `share` of the way from `start` to `end`.
+
+    Raises:
+        ValueError: the two are not of one network.
+    """
+    if start.keys() != end.keys():
+        raise ValueError(
+            f"Not weights of one network: {sorted(start.keys() ^ end.keys())[:3]} are in one of them only."
+        )
+    return {name: value.float().lerp(end[name].float(), share) for name, value in start.items()}
 
 
 def export(checkpoint: Path, target: Path, start: Path | None = None, share: float = 1.0) -> None:
@@ -25,8 +40,7 @@ def export(checkpoint: Path, target: Path, start: Path | None = None, share: flo
     """
     average = torch.load(checkpoint, weights_only=True)["average"]
     if start is not None:
-        before = load_file(start)
-        average = {name: before[name].float().lerp(value, share) for name, value in average.items()}
+        average = blend(load_file(start), average, share)
     save_file({name: value.half().contiguous() for name, value in average.items()}, target)
     # safetensors writes for the owner alone; a package's files are for everyone to read.
     target.chmod(0o644)

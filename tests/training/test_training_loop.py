@@ -16,7 +16,7 @@ from tam_backend.models.weights import load_verified
 from tam_backend.models.xmem.compact import CompactNetwork
 from training.clicks import draw_click
 from training.clips import ClipStream
-from training.export import export
+from training.export import blend, export
 from training.loop import (
     BEST,
     CURVES,
@@ -160,3 +160,8 @@ def test_export_halfway_is_the_mean_of_start_and_checkpoint(tmp_path: Path) -> N
     torch.save({"average": {"w": torch.full((3,), 4.0)}}, tmp_path / "best.pt")
     export(tmp_path / "best.pt", tmp_path / "half.safetensors", tmp_path / "start.safetensors", 0.5)
     assert load_file(tmp_path / "half.safetensors")["w"].tolist() == [3.0, 3.0, 3.0]
+
+
+def test_weights_of_two_networks_cannot_be_blended() -> None:
+    with pytest.raises(ValueError, match="one network"):
+        blend({"a": torch.zeros(1)}, {"b": torch.zeros(1)}, 0.5)

@@ -1,0 +1,89 @@
+"""Compare weights on the way from the embedded ones to a checkpoint, clip by clip, before one of them is exported.
+
+`python -m training.blends FOLDER... --tracker RUN/checkpoint.pt` or `--segmenter RUN/checkpoint.pt`: one column for
+each share of the way (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Every share of a tracker
+costs a pass over all clips: leave some out with `--shares` if that takes too long.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.clips import AnnotatedClip, find_clips
+from benchmarks.quality import CLICKS, click_rows, track, tracking_rows
+from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.xmem.compact import CompactNetwork
+from training.export import blend
+from training.validation import SEGMENTER_FILE, TRACKER_FILE, assemble, load_network
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def tracking_figures(weights: Mapping[str, Tensor], clips: Sequence[AnnotatedClip], clicks: int) -> dict[str, float]:
+    """Return "clip object" -> J&F in percent, tracked from masks, or from so many clicks of the embedded segmenter."""
+    segmenter, tracker = ClickNetwork(), CompactNetwork()
+    load_network(segmenter, SEGMENTER_FILE)
+    _fill(tracker, weights)
+    tam = assemble(segmenter, tracker)
+    rows = [row for clip in clips for row in tracking_rows(clip, "", track(tam, clip, clicks))]
+    return {f"{row.clip} {row.object_id}": row.mean for row in rows}
+
+
+def click_figures(weights: Mapping[str, Tensor], clips: Sequence[AnnotatedClip]) -> dict[str, float]:
+    """Return "clip, n" -> mean IoU in percent after n clicks."""
+    segmenter = ClickNetwork()
+    _fill(segmenter, weights)
+    tam = assemble(segmenter, CompactNetwork())
+    rows = [click_rows(tam, clip) for clip in clips]
+    masks = sum(row.masks for row in rows)
+    figures = {f"{row.clip}, {n}": row.after[i] for row in rows for i, n in enumerate(CLICKS)}
+    # Every mask counts the same, as in `benchmarks.quality`.
+    return figures | {f"mean, {n}": sum(r.after[i] * r.masks for r in rows) / masks for i, n in enumerate(CLICKS)}
+
+
+def print_table(columns: Mapping[float, Mapping[str, float]]) -> None:
+    """Print one row per name and one column per share."""
+    print(f"{'share of the way':<24}" + "".join(f"{share:>8.2f}" for share in columns))
+    for name in next(iter(columns.values())):
+        print(f"{name:<24}" + "".join(f"{column[name]:>8.1f}" for column in columns.values()))
+
+
+def _fill(network: ClickNetwork | CompactNetwork, weights: Mapping[str, Tensor]) -> None:
+    network.load_state_dict(weights)
+    network.to(memory_format=torch.channels_last).eval()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tracker", type=Path, help="a checkpoint of training.tracker")
+    which.add_argument("--segmenter", type=Path, help="a checkpoint of training.segmenter")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="0 = embedded, 1 = checkpoint")
+    parser.add_argument("--clicks", type=int, default=0, help="start tracking from so many clicks instead of a mask")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    clips = find_clips(options.folders)
+    start = load_file(TRACKER_FILE if options.tracker else SEGMENTER_FILE)
+    end = torch.load(options.tracker or options.segmenter, weights_only=True)["average"]
+    columns: dict[float, Mapping[str, float]] = {}
+    for share in options.shares:
+        weights = blend(start, end, share)
+        if options.tracker:
+            figures = tracking_figures(weights, clips, options.clicks)
+            columns[share] = figures | {"mean": sum(figures.values()) / len(figures)}
+        else:
+            columns[share] = click_figures(weights, clips)
+    print_table(columns)
+
+
+if __name__ == "__main__":
+    main()
