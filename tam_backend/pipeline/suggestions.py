@@ -68,7 +68,7 @@ def suggestions(
 
 
 def _around(frames: NDArray[np.int64], doubt: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return, for every one of the ascending frames, all doubt weighted by its nearness; one sweep in each direction."""
+    """Return, for each of the ascending frames, all doubt weighted by its nearness; one sweep in each direction."""
     fading = np.exp(-np.diff(frames) / _REACH)
     before, after = np.zeros_like(doubt), np.zeros_like(doubt)
     for i in range(1, len(doubt)):
