@@ -48,7 +48,7 @@ VIDEO_CONFIG = """<View><Labels name="kind" toName="clip"><Label value="Rabbit"/
 
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    monkeypatch.setattr(TrackAnything, "load", lambda *_: TrackAnything(ColourModels().models()))
+    monkeypatch.setattr(TrackAnything, "load", lambda *_, **__: TrackAnything(ColourModels().models()))
     yield Backend(make_settings(tmp_path / "data"))
 
 
@@ -498,7 +498,7 @@ def test_bad_requests_get_a_sentence_and_the_next_one_is_served(
 def test_networks_that_cannot_be_loaded_fail_each_request_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> TrackAnything:
+    def fails(*_: object, **__: object) -> TrackAnything:
         raise WeightsError("The weights are damaged.", "Install the package again.")
 
     monkeypatch.setattr(TrackAnything, "load", fails)
@@ -513,7 +513,7 @@ def test_a_request_that_comes_while_the_networks_load_waits_only_as_long_as_its_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = threading.Event()
-    monkeypatch.setattr(TrackAnything, "load", lambda *_: loaded.wait(20) and TrackAnything(ColourModels().models()))
+    monkeypatch.setattr(TrackAnything, "load", lambda *_, **__: loaded.wait(20) and TrackAnything(ColourModels().models()))
     slow = Backend(make_settings(tmp_path / "data", time_budget_s=0.2))
     with pytest.raises(BusyError, match="still being loaded"):
         predict(slow, {"frames": ["data:,"]}, point(0, "Rabbit"))
