@@ -9,6 +9,7 @@ from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
 from tam_backend.pipeline.session import Session
+from tam_backend.pipeline.store import StoredSession
 from tam_backend.types import VideoSource
 
 __all__ = ["Session", "TrackAnything"]
@@ -58,10 +59,14 @@ class TrackAnything:
         models = zoo.load(profile, device, weights_folder)
         return cls(models if tracker_side is None else replace(models, tracker_side=tracker_side))
 
-    def session(self, video: VideoSource) -> Session:
-        """Begin work on a video. The video stays the caller's, to be closed after the session.
+    def session(self, video: VideoSource, stored: StoredSession | None = None) -> Session:
+        """Begin work on a video, or go on with it. The video stays the caller's, to be closed after the session.
+
+        Args:
+            video: frames, all of one size.
+            stored: of `SessionStore.open`, for a session that outlives the process; belongs to the session from now on.
 
         Raises:
             EmptyVideoError: the video has no frame.
         """
-        return Session(self.models, self._lock, video)
+        return Session(self.models, self._lock, video, stored)

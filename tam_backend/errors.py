@@ -21,7 +21,8 @@ TamError
 │   └── WeightsError             503  weights missing, corrupted, or of another network
 ├── DeviceError                  503  a device that is not there
 ├── CancelledError               499  the caller cancelled or hung up
-├── BusyError                    503  too many requests wait already
+├── BusyError                    503  too many requests wait already, or somebody else is at it
+├── StoreError                   503  the database of sessions and jobs cannot be read or written
 └── LabelStudioError             502  Label Studio refused or did not answer
 """
 
@@ -157,6 +158,12 @@ class CancelledError(TamError):
 
 class BusyError(TamError):
     """Too many requests wait already."""
+
+    status = 503
+
+
+class StoreError(TamError):
+    """The database of sessions and jobs cannot be opened, read or written."""
 
     status = 503
 

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
         description="downloads, the register of imported videos, the signing secret",
     )
+    database_url: str = Field(
+        "", description="where sessions and jobs are kept, an address of SQLAlchemy; default a file in data_dir"
+    )
+    keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
     weights_mirrors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="addresses of folders to fetch weights from before their official addresses; comma separated"

@@ -31,6 +31,12 @@ class Known:
         """Whether a mask says it all."""
         return self.mask is not None and not self.points and self.box is None
 
+    def says_the_same(self, other: Known) -> bool:
+        """Tell whether a human said the same; what was tracked there does not count."""
+        if self.points != other.points or self.box != other.box or (self.mask is None) != (other.mask is None):
+            return False
+        return self.mask is None or other.mask is None or bool(np.array_equal(self.mask, other.mask))
+
     def plus(self, prompt: Prompt) -> Known:
         """Return what is known with one more prompt: points add up, a new box or mask replaces the earlier one."""
         box = self.box if prompt.box is None else (prompt.box[0], prompt.box[1], prompt.box[2], prompt.box[3])

@@ -48,14 +48,14 @@ def propagate(
                     break
         for frame, tracked in going_on:
             late = {object_id: TrackedMask(mask, "propagated") for object_id, mask in spool.take(frame).items()}
-            yield _result(frame, late | tracked) if frame >= start else None
+            yield disjoint(frame, late | tracked) if frame >= start else None
         if earliest > start:
             for frame, tracked in going_back:
-                yield _result(frame, tracked) if frame < stop else None
+                yield disjoint(frame, tracked) if frame < stop else None
 
 
-def _result(frame: int, tracked: Mapping[int, TrackedMask]) -> FrameResult:
-    """Make masks of different passes disjoint: the better one keeps a disputed pixel; a human's mask keeps all."""
+def disjoint(frame: int, tracked: Mapping[int, TrackedMask]) -> FrameResult:
+    """Make masks disjoint: the better one keeps a disputed pixel; a human's mask keeps all."""
     taken: BoolMask | None = None
     masks: dict[int, BoolMask] = {}
     for object_id in sorted(tracked, key=lambda each: (tracked[each].source != "prompt", -tracked[each].mask.quality)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -14,6 +14,7 @@ import torch
 
 from tam_backend.errors import EmptyVideoError, FrameOutOfRangeError, InvalidInputError, InvalidPromptError
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
+from tam_backend.pipeline.continuation import go_on
 from tam_backend.pipeline.corrections import Absences, retrack
 from tam_backend.pipeline.fair_lock import FairLock
 from tam_backend.pipeline.known import Known, check_frame, check_mask, check_prompt
@@ -21,6 +22,7 @@ from tam_backend.pipeline.passes import Workplace
 from tam_backend.pipeline.propagation import propagate
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
+from tam_backend.pipeline.store import ObjectState, StoredSession
 from tam_backend.pipeline.suggestions import Suggestion, suggestions
 from tam_backend.pipeline.tracks import Tracks
 from tam_backend.types import BoolMask, FrameResult, Mask, Prompt, Timing, VideoSource
@@ -39,6 +41,16 @@ class _TrackedObject:
     ends: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)  # since it was last tracked
 
+    @classmethod
+    def of(cls, state: ObjectState) -> _TrackedObject:
+        """Take up what was kept."""
+        return cls(state.label, dict(state.known), dict(state.keyframes), set(state.ends), set(state.changed))
+
+    @property
+    def state(self) -> ObjectState:
+        """What is to be kept."""
+        return ObjectState(self.label, self.known, self.keyframes, frozenset(self.ends), frozenset(self.changed))
+
 
 class Session:
     """The state of one video: prompts in, masks out. Made by `TrackAnything.session`; used by one thread at a time.
@@ -48,17 +60,27 @@ class Session:
 
     Once a video was propagated, any frame may be corrected, in any order and by any prompt; `update` then tracks anew
     only what the corrections can influence.
+
+    Args:
+        models: a profile's networks.
+        lock: of their device.
+        video: what is worked on.
+        stored: where the session was kept, and goes on being kept; closed with it. None: it ends with the process.
     """
 
-    def __init__(self, models: Models, lock: FairLock, video: VideoSource) -> None:
+    def __init__(self, models: Models, lock: FairLock, video: VideoSource, stored: StoredSession | None = None) -> None:
         if len(video) == 0:
             raise EmptyVideoError(f"{video.name} has no frame.", "Give a video or a folder with at least one image.")
         self._models = models
         self._lock = lock
         self._video = video
         self._stopwatch = Stopwatch()
+        self._stored = stored
         self._objects: dict[int, _TrackedObject] = {}
         self._tracks = Tracks(video.size_hw)
+        if stored is not None:
+            self._objects = {each: _TrackedObject.of(state) for each, state in stored.objects().items()}
+            self._tracks = Tracks(video.size_hw, stored.tracks(), stored)
         self._embeddings: OrderedDict[int, FrameEmbedding] = OrderedDict()
 
     @property
@@ -89,6 +111,14 @@ class Session:
         """
         return dict(self._object(object_id).keyframes)
 
+    def known(self, object_id: int) -> Mapping[int, Known]:
+        """Return frame -> what a human said of this object there.
+
+        Raises:
+            InvalidInputError: there is no such object.
+        """
+        return dict(self._object(object_id).known)
+
     def prompt(self, prompt: Prompt) -> Mask:
         """Take a human's word on one object and frame, and answer with the mask it makes.
 
@@ -103,20 +133,35 @@ class Session:
         check_prompt(prompt, self._video)
         tracked = self._objects.get(prompt.object_id) or _TrackedObject(label="")
         before = tracked.known.get(prompt.frame) or Known(hint=self._tracked_hint(prompt))
-        known = before.plus(prompt)
-        mask = (
-            Mask(known.mask, 1.0)
-            if known.is_mask_alone and known.mask is not None
-            else self._segment(prompt.frame, known)
-        )
-        # Stored only now: a prompt that failed leaves no trace.
-        self._objects[prompt.object_id] = tracked
-        tracked.known[prompt.frame] = known
-        tracked.keyframes[prompt.frame] = mask
-        tracked.ends.discard(prompt.frame)
-        tracked.changed.add(prompt.frame)
-        if prompt.label is not None:
-            tracked.label = prompt.label
+        return self._settle(prompt.object_id, prompt.frame, before.plus(prompt), prompt.label)
+
+    def replace(self, prompts: Sequence[Prompt]) -> Mask:
+        """Take prompts in place of all that was said of their object on their frame; return the mask they make.
+
+        What was tracked there is no hint to them: the same prompts always make the same mask.
+
+        Raises:
+            InvalidPromptError: none, or of several objects or frames; and what `prompt` raises.
+        """
+        if len({(prompt.object_id, prompt.frame) for prompt in prompts}) != 1:
+            raise InvalidPromptError("Prompts to replace others must be of one object and one frame.")
+        known, label = Known(), None
+        for prompt in prompts:
+            check_prompt(prompt, self._video)
+            known, label = known.plus(prompt), label if prompt.label is None else prompt.label
+        return self._settle(prompts[0].object_id, prompts[0].frame, known, label)
+
+    def _settle(self, object_id: int, frame: int, known: Known, label: str | None) -> Mask:
+        """Make the keyframe that is known now. Stored only then: prompts that failed leave no trace."""
+        mask = Mask(known.mask, 1.0) if known.is_mask_alone and known.mask is not None else self._segment(frame, known)
+        tracked = self._objects.setdefault(object_id, _TrackedObject(label=""))
+        tracked.known[frame] = known
+        tracked.keyframes[frame] = mask
+        tracked.ends.discard(frame)
+        tracked.changed.add(frame)
+        if label is not None:
+            tracked.label = label
+        self._save(object_id)
         return mask
 
     def paint(self, object_id: int, frame: int, add: BoolMask | None = None, erase: BoolMask | None = None) -> Mask:
@@ -157,6 +202,7 @@ class Session:
         self._object(object_id)
         self.prompt(Prompt(object_id=object_id, frame=frame, mask=nothing))
         self._object(object_id).ends.add(frame)
+        self._save(object_id)
 
     def rename(self, object_id: int, label: str) -> None:
         """Give an object another label; no mask changes.
@@ -165,6 +211,7 @@ class Session:
             InvalidInputError: there is no such object.
         """
         self._object(object_id).label = label
+        self._save(object_id)
 
     def split(self, object_id: int, frame: int, mask: BoolMask, label: str | None = None) -> int:
         """Make part of an object's mask on a frame an object of its own.
@@ -200,6 +247,7 @@ class Session:
         del tracked.known[frame], tracked.keyframes[frame]
         tracked.ends.discard(frame)
         tracked.changed.add(frame)
+        self._save(object_id)
 
     def remove(self, object_id: int) -> None:
         """Forget an object and all its prompts.
@@ -245,8 +293,8 @@ class Session:
         """Track anew what the prompts since the last propagation or update can influence, and nothing else.
 
         An object's correction reaches up to its nearest keyframes on both sides. Yields the whole result of every frame
-        that was tracked anew, a frame once for each corrected object; all others stay bit for bit (`tracks`). A video
-        that was never propagated to its end is propagated.
+        that was tracked anew, a frame once for each corrected object; all others stay bit for bit (`tracks`). A
+        propagation that did not reach the end goes on where it stopped.
 
         Raises:
             InvalidInputError: nothing was prompted yet.
@@ -255,9 +303,10 @@ class Session:
 
     def update_stepwise(self) -> Generator[FrameResult | None, None, None]:
         """Like `update`, but yield after every frame that is tracked: None where its result is not known yet."""
-        if len(self._tracks) < len(self._video):
+        missing = [frame for frame in range(len(self._video)) if frame not in self._tracks]
+        if len(missing) == len(self._video):
             return self.propagate_stepwise()
-        return self._updated()
+        return self._updated(missing)
 
     def suggest(self, count: int = 5) -> list[Suggestion]:
         """Name the frames whose correction is likely to help most, best first."""
@@ -273,6 +322,9 @@ class Session:
         """Propagate, keeping the results; an object has no mask on frames beyond its end."""
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items()}
         absences = self._absences()
+        if len(self._tracks) == 0:
+            # From here on it is the frames without a result that tell what is left to do, whenever this is stopped.
+            self._now_tracked(changed)
         with closing(propagate(self._workplace(), keyframes, start, stop)) as steps:
             for step in steps:
                 result = None if step is None else absences.observed(step, keyframes)
@@ -282,10 +334,14 @@ class Session:
         if (start, stop) == (0, len(self._video)):
             self._now_tracked(changed)
 
-    def _updated(self) -> Generator[FrameResult | None, None, None]:
+    def _updated(self, missing: Sequence[int]) -> Generator[FrameResult | None, None, None]:
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items() if each.changed}
         keyframes = self._settled_keyframes()
-        with closing(retrack(self._workplace(), self._tracks, keyframes, self._absences(), changed)) as steps:
+        place, absences = self._workplace(), self._absences()
+        if missing and keyframes:
+            with closing(go_on(place, self._tracks, keyframes, absences, missing)) as results:
+                yield from results
+        with closing(retrack(place, self._tracks, keyframes, absences, changed)) as steps:
             yield from steps
         self._now_tracked(changed)
 
@@ -295,6 +351,14 @@ class Session:
     def _now_tracked(self, changed: Mapping[int, set[int]]) -> None:
         for object_id in changed.keys() & self._objects.keys():
             self._objects[object_id].changed -= changed[object_id]
+        if self._stored is not None:
+            self._stored.save_changes(
+                {each: frozenset(self._objects[each].changed) for each in changed.keys() & self._objects.keys()}
+            )
+
+    def _save(self, object_id: int) -> None:
+        if self._stored is not None:
+            self._stored.save_object(object_id, self._objects[object_id].state)
 
     def _workplace(self) -> Workplace:
         return Workplace(
@@ -306,10 +370,19 @@ class Session:
         )
 
     def close(self) -> None:
-        """Forget everything held for the video. The video itself belongs to the caller and stays open."""
+        """Forget everything held for the video. The video itself belongs to the caller and stays open.
+
+        A stored session stays stored, and may be opened again from then on.
+
+        Raises:
+            BusyError, StoreError: the masks tracked last could not be stored.
+        """
         self._embeddings.clear()
         self._objects.clear()
         self._tracks.clear()
+        if self._stored is not None:
+            stored, self._stored = self._stored, None
+            stored.close()
 
     def __enter__(self) -> Session:
         return self

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from pycocotools import mask as coco
@@ -12,10 +13,28 @@ from tam_backend.types import BoolMask, FrameResult, Mask, Source
 
 
 @dataclass(frozen=True)
-class _Kept:
+class KeptMask:
+    """One object's mask on one frame.
+
+    Args:
+        counts: COCO's compressed run-length code.
+        quality: 0..1.
+        source: where it comes from.
+    """
+
     counts: bytes
     quality: float
     source: Source
+
+
+class TrackWriter(Protocol):
+    """Keeps what `Tracks` keeps, somewhere else too."""
+
+    def put(self, frame: int, masks: Mapping[int, KeptMask]) -> None:
+        """Keep a frame's masks, by object id, in place of those it had."""
+
+    def forget(self, object_id: int) -> None:
+        """Drop an object."""
 
 
 class Tracks:
@@ -23,11 +42,19 @@ class Tracks:
 
     Args:
         size_hw: (height, width) of every mask.
+        kept: frame -> object id -> mask, to begin with.
+        writer: told of every change.
     """
 
-    def __init__(self, size_hw: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        size_hw: tuple[int, int],
+        kept: Mapping[int, Mapping[int, KeptMask]] | None = None,
+        writer: TrackWriter | None = None,
+    ) -> None:
         self._size_hw = size_hw
-        self._kept: dict[int, dict[int, _Kept]] = {}
+        self._kept: dict[int, dict[int, KeptMask]] = {frame: dict(masks) for frame, masks in (kept or {}).items()}
+        self._writer = writer
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -45,7 +72,7 @@ class Tracks:
         kept = self._kept[frame]
         return FrameResult(
             frame=frame,
-            masks={object_id: self._decoded(each) for object_id, each in kept.items()},
+            masks={object_id: decoded(each.counts, self._size_hw) for object_id, each in kept.items()},
             quality={object_id: each.quality for object_id, each in kept.items()},
             source={object_id: each.source for object_id, each in kept.items()},
         )
@@ -53,14 +80,16 @@ class Tracks:
     def put(self, result: FrameResult) -> None:
         """Keep a result in place of the frame's earlier one."""
         self._kept[result.frame] = {
-            object_id: _Kept(_encoded(mask), result.quality[object_id], result.source[object_id])
+            object_id: KeptMask(encoded(mask), result.quality[object_id], result.source[object_id])
             for object_id, mask in result.masks.items()
         }
+        if self._writer is not None:
+            self._writer.put(result.frame, self._kept[result.frame])
 
     def mask(self, frame: int, object_id: int) -> Mask | None:
         """Return one object's mask, None where it has none."""
         kept = self._kept.get(frame, {}).get(object_id)
-        return None if kept is None else Mask(self._decoded(kept), kept.quality)
+        return None if kept is None else Mask(decoded(kept.counts, self._size_hw), kept.quality)
 
     def qualities(self, object_id: int) -> dict[int, float]:
         """Return frame -> quality of one object, in ascending order, without decoding any mask."""
@@ -74,15 +103,20 @@ class Tracks:
         """Drop an object from every frame."""
         for kept in self._kept.values():
             kept.pop(object_id, None)
+        if self._writer is not None:
+            self._writer.forget(object_id)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything from here; what was written elsewhere stays."""
         self._kept.clear()
 
-    def _decoded(self, kept: _Kept) -> BoolMask:
-        return np.asarray(coco.decode({"size": list(self._size_hw), "counts": kept.counts}), dtype=np.bool_)
+
+def decoded(counts: bytes, size_hw: tuple[int, int]) -> BoolMask:
+    """Return the (H, W) mask of COCO's compressed run-length code."""
+    return np.asarray(coco.decode({"size": list(size_hw), "counts": counts}), dtype=np.bool_)
 
 
-def _encoded(mask: BoolMask) -> bytes:
+def encoded(mask: BoolMask) -> bytes:
+    """Return COCO's compressed run-length code of an (H, W) mask."""
     code: dict[str, bytes] = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return code["counts"]

@@ -513,7 +513,9 @@ def test_a_request_that_comes_while_the_networks_load_waits_only_as_long_as_its_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = threading.Event()
-    monkeypatch.setattr(TrackAnything, "load", lambda *_, **__: loaded.wait(20) and TrackAnything(ColourModels().models()))
+    monkeypatch.setattr(
+        TrackAnything, "load", lambda *_, **__: loaded.wait(20) and TrackAnything(ColourModels().models())
+    )
     slow = Backend(make_settings(tmp_path / "data", time_budget_s=0.2))
     with pytest.raises(BusyError, match="still being loaded"):
         predict(slow, {"frames": ["data:,"]}, point(0, "Rabbit"))

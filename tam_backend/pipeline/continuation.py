@@ -1,0 +1,78 @@
+"""A propagation that was stopped goes on: the frames without a result are tracked, from the nearest that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+
+from tam_backend.pipeline.corrections import Absences
+from tam_backend.pipeline.passes import TrackerPass, Workplace
+from tam_backend.pipeline.propagation import Keyframes, disjoint
+from tam_backend.pipeline.tracks import Tracks
+from tam_backend.types import FrameResult, Mask
+
+# Keyframes of each object that the tracker is shown before it goes on, the nearest.
+_KEYFRAMES_SHOWN = 4
+
+
+def stretches(frames: Sequence[int]) -> list[range]:
+    """Return ascending frames as ranges without a gap.
+
+    >>> stretches([0, 1, 2, 7, 8])
+    [range(0, 3), range(7, 9)]
+    """
+    found: list[range] = []
+    for frame in frames:
+        if found and found[-1].stop == frame:
+            found[-1] = range(found[-1].start, frame + 1)
+        else:
+            found.append(range(frame, frame + 1))
+    return found
+
+
+def go_on(
+    workplace: Workplace, tracks: Tracks, keyframes: Keyframes, absences: Absences, missing: Sequence[int]
+) -> Generator[FrameResult, None, None]:
+    """Track `missing` frames, put them into `tracks`, and yield them as they come.
+
+    Each stretch of them is entered from the tracked frame before it or, at the video's start, after it; what was
+    tracked there is ordinary memory, and the keyframes near it are kept for good.
+
+    Args:
+        workplace: networks and video.
+        tracks: what was found before, not empty; changed in place.
+        keyframes: object id -> frame -> a human's mask.
+        absences: the ends.
+        missing: ascending.
+    """
+    for stretch in stretches(missing):
+        forward = stretch.start - 1 in tracks
+        start = stretch.start - 1 if forward else stretch.stop
+        frames = [start, *(stretch if forward else reversed(stretch))]
+        tracker = TrackerPass(workplace)
+        with closing(tracker.frames(frames)) as coming:
+            for frame, image in coming:
+                if frame == start:
+                    known = {
+                        each: Mask(mask, tracks[start].quality[each])
+                        for each, mask in tracks[start].masks.items()
+                        if each in keyframes and mask.any()
+                    }
+                    if known:
+                        tracker.track(image, known, permanent=False, last=False)
+                    _show_keyframes(tracker, keyframes, start)
+                    continue
+                given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
+                tracked = tracker.track(image, given, last=frame == frames[-1])
+                result = absences.observed(disjoint(frame, tracked), keyframes)
+                tracks.put(result)
+                yield result
+
+
+def _show_keyframes(tracker: TrackerPass, keyframes: Keyframes, start: int) -> None:
+    """Memorise each object's nearest keyframes but the one on the frame just seen, the nearest last."""
+    for object_id, masks in keyframes.items():
+        seen = [frame for frame in masks if frame != start and masks[frame].array.any()]
+        nearest = sorted(seen, key=lambda frame: abs(frame - start))[:_KEYFRAMES_SHOWN]
+        for frame in reversed(nearest):
+            tracker.memorise(frame, {object_id: masks[frame].array})
