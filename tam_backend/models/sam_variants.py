@@ -24,7 +24,7 @@ class SamVariant:
         profile: the profile that goes with XMem.
         file: the published state dict; its layout is the variant's name.
         build: makes the network without weights; imports torch only when called. For image encoders that are not the
-            package's own, `sam_network.sam_around` puts SAM's prompt encoder and mask decoder around one.
+            package's own, `sam_parts.sam_around` puts SAM's prompt encoder and mask decoder around one.
     """
 
     profile: str
@@ -45,7 +45,7 @@ def _packages_own(name: str) -> Sam:
 
 
 def _mobile_sam() -> Sam:
-    from tam_backend.models.segmenters.sam_network import sam_around  # noqa: PLC0415
+    from tam_backend.models.segmenters.sam_parts import sam_around  # noqa: PLC0415
     from tam_backend.models.segmenters.tiny_vit import TinyVit  # noqa: PLC0415
 
     return sam_around(TinyVit())

@@ -12,7 +12,8 @@ from segment_anything.modeling import Sam
 from tam_backend.errors import WeightsError
 from tam_backend.models import zoo
 from tam_backend.models.sam_variants import SAM_VARIANTS
-from tam_backend.models.segmenters.sam_network import check_sam, load_sam, sam_around
+from tam_backend.models.segmenters.sam_network import check_sam, load_sam
+from tam_backend.models.segmenters.sam_parts import sam_around
 
 # Millions of weights: the image encoder (ViT: table of the paper's code; TinyViT-5M with its classifier and SAM's neck)
 # and the whole network.
