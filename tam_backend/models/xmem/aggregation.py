@@ -25,7 +25,10 @@ def aggregate(objects: Tensor) -> Tensor:
         (1 + O, H, W) float32; sums to 1 at every pixel, background first.
     """
     background = (1 - objects).prod(0, keepdim=True)
-    return torch.cat([background, objects]).logit(eps=_LEAST_PROBABILITY).softmax(0)
+    every = torch.cat([background, objects]).clamp_(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    # The softmax of logits is the share of odds, which takes neither logarithm nor exponential.
+    odds = every.div_(1 - every)
+    return odds.div_(odds.sum(0, keepdim=True))
 
 
 def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: list[int]) -> Tensor:

@@ -102,7 +102,7 @@ class CompactNetwork(nn.Module):
         Returns:
             (O, VALUE_CHANNELS, h, w) float32.
         """
-        planes = functional.pixel_unshuffle(_joined([masks, others], frame), 4)
+        planes = _folded(torch.cat([masks, others], 1).to(frame.context16.dtype), 4)
         objects = masks.shape[0]
         x = convolved(self.mask4, _joined([_repeat(frame.stride4, objects), planes], frame), "relu")
         x = convolved(self.mask8, _joined([x, _repeat(frame.stride8, objects)], frame), "relu")
@@ -146,6 +146,13 @@ class CompactNetwork(nn.Module):
 def _repeat(features: Tensor, objects: int) -> Tensor:
     """(1, C, h, w) -> (objects, C, h, w) without copying."""
     return features.expand(objects, -1, -1, -1)
+
+
+def _folded(planes: Tensor, side: int) -> Tensor:
+    """Do what `pixel_unshuffle` does, (O, C, H, W) -> (O, C * side^2, H / side, W / side), with channels last."""
+    objects, channels, height, width = planes.shape
+    blocks = planes.view(objects, channels, height // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
+    return blocks.reshape(objects, height // side, width // side, channels * side**2).permute(0, 3, 1, 2)
 
 
 def _joined(parts: Sequence[Tensor], frame: TrackedFrame) -> Tensor:
