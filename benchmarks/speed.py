@@ -3,7 +3,8 @@
 For XMem: the plain way (xmem_reference.py), ours in float32, and ours in bfloat16, one after the other on every frame,
 with how far their masks agree, and the peak memory of each in a process of its own. For the compact profile: the
 tracker, and the research spike's where ../shared/spike is there. Frames show coloured things that move (the random
-weights follow colours); the working memory is filled with their true masks first, as it is later in a video.
+weights follow colours). Memory is full first, as it is later in a video: XMem is given true masks, the compact profile
+and the spike track so many frames from one mask (given masks they would keep for good).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tam_backend.models import zoo
 from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
 
 PARTS = ("key", "read", "mask decode", "value", "memorise", "rest")
+_UNTIL_FULL = 24  # frames until the compact tracker's working memory is full
 COLOURS = ((235, 120, 30), (40, 60, 220), (60, 200, 80), (200, 60, 180), (230, 220, 60))
 
 
@@ -107,18 +109,29 @@ def _timed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., 
     return timed
 
 
-def run(ways: Mapping[str, Timed], objects: int, side: int, frames: int, prefilled: int) -> dict[str, list[Tensor]]:
-    """Lead all trackers over the same frames, each frame by all before the next one; return their probabilities."""
+def run(
+    ways: Mapping[str, Timed], objects: int, side: int, frames: int, given_masks: int, untimed: int = 2
+) -> dict[str, list[Tensor]]:
+    """Lead all trackers over the same frames, each frame by all before the next one; return their probabilities.
+
+    Args:
+        ways: trackers by name.
+        objects: in the scene.
+        side: the shorter side, pixels.
+        frames: that are timed.
+        given_masks: frames with true masks, before all others.
+        untimed: tracked frames after those, to fill memory and warm up.
+    """
     ids = list(range(1, objects + 1))
     answers: dict[str, list[Tensor]] = {name: [] for name in ways}
-    for index in range(prefilled + 2 + frames):
+    for index in range(given_masks + untimed + frames):
         shown = scene(index, objects, side)
-        given = (shown.labels, ids) if index < prefilled else (None, None)
+        given = (shown.labels, ids) if index < given_masks else (None, None)
         for name, timed in ways.items():
             start = time.perf_counter()
             answer = timed.tracker.step(shown.image, *given)
             taken = time.perf_counter() - start
-            if index >= prefilled + 2:  # two frames to warm up
+            if index >= given_masks + untimed:
                 timed.frames.append(taken)
                 answers[name].append(answer)
             else:
@@ -193,7 +206,7 @@ def compare_compact(arguments: argparse.Namespace) -> None:
         ways = {"spike": Timed(SpikeTracker(spike), {}, []), **ways}
     else:
         print("The spike's row is left out: there is no ../shared/spike here.")
-    run(ways, arguments.objects, arguments.side, arguments.frames, arguments.prefilled)
+    run(ways, arguments.objects, arguments.side, arguments.frames, given_masks=1, untimed=_UNTIL_FULL)
     print(table(ways))
     for name, timed in ways.items():
         print(f"{name}: {1 / statistics.median(timed.frames):.1f} frames a second")
@@ -206,7 +219,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--side", type=int, default=480, help="shorter side, pixels")
     parser.add_argument("--frames", type=int, default=20, help="timed ones")
-    parser.add_argument("--prefilled", type=int, default=9, help="frames with true masks before them")
+    parser.add_argument("--prefilled", type=int, default=9, help="XMem: frames with true masks before them")
     parser.add_argument("--weights", type=Path, help="XMem.pth; random lively weights without it")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

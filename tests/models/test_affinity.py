@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tam_backend.models.xmem.affinity import (
     largest,
     memory_rows,
+    narrow_memory,
+    narrow_queries,
     padded_rows,
     query_rows,
     read_out,
@@ -88,6 +90,18 @@ def test_similarity_has_gradients_for_training_and_the_same_numbers_without() ->
     slow.sum().backward()
     assert queries.grad is not None
     torch.testing.assert_close(quick, slow.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_narrow_similarity_is_right_to_a_hundredth_although_its_terms_are_far_larger() -> None:
+    # Keys as long as the compact tracker's, 12.6: sums of 20 and more are taken from each other.
+    generator = torch.Generator().manual_seed(2)
+    key = 12.6 * torch.nn.functional.normalize(torch.randn(300, 64, generator=generator), dim=1)
+    queries = query_rows(key[:50] + 0.5 * torch.randn(50, 64, generator=generator), torch.ones(50, 64))
+    memory = memory_rows(key, torch.full((300, 1), 1.1))
+    exact, narrow = similarity(queries, memory), similarity(narrow_queries(queries), narrow_memory(memory))
+    assert narrow.dtype == torch.bfloat16
+    assert (narrow.float() - exact).abs().sub(0.01 * exact.abs()).amax() < 0.1
+    assert torch.equal(narrow.float().argmax(1), exact.argmax(1))
 
 
 def test_appended_rows_are_farther_than_any_element() -> None:

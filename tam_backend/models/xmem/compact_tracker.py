@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from tam_backend.errors import InvalidInputError
-from tam_backend.models.devices import fast_precision
+from tam_backend.models.devices import fast_precision, has_fast_bfloat16
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import TrackingStep
-from tam_backend.models.xmem.affinity import memory_rows, query_rows
+from tam_backend.models.xmem.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
 from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
-from tam_backend.models.xmem.inputs import checked, element_rows
+from tam_backend.models.xmem.inputs import checked
+from tam_backend.models.xmem.lines import by_rows, short_lines, sorted_lines
 from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
 from tam_backend.models.xmem.reading import memory_reading
 
@@ -43,6 +44,7 @@ class CompactTracker:
         self._bank: MemoryBank | None = None
         self._size_hw = (0, 0)
         self._padding = Padding(0, 0, 0, 0)
+        self._narrow = device.type == "cpu" and has_fast_bfloat16(device)
         self._clock = -1
         self._last_kept = 0
         self._sensory: dict[int, Tensor] = {}  # id -> (Ch, h, w)
@@ -162,7 +164,7 @@ class CompactTracker:
             cells = self._rules.window_cells * min(self._size_hw) / _WINDOW_MEASURED_AT_SIDE
             rules = replace(self._rules, window_cells=max(_SMALLEST_WINDOW_CELLS, cells))
             height, width = self._padding.padded(self._size_hw)
-            self._bank = MemoryBank(rules, (height // MEMORY_STRIDE, width // MEMORY_STRIDE))
+            self._bank = MemoryBank(rules, sorted_lines(height // MEMORY_STRIDE, width // MEMORY_STRIDE))
         return self._bank
 
     def _encode(self, image: Tensor) -> TrackedFrame:
@@ -178,8 +180,9 @@ class CompactTracker:
         padded_hw = (grid_hw[0] * MEMORY_STRIDE, grid_hw[1] * MEMORY_STRIDE)
         if not predicted:
             return torch.ones(1, *padded_hw, device=self._device), None
-        queries = query_rows(element_rows(frame.key)[0], element_rows(frame.selection)[0])
-        reading = bank.read(queries, predicted, self._clock)
+        queries = query_rows(short_lines(frame.key)[0], short_lines(frame.selection)[0])
+        reading = bank.read(narrow_queries(queries) if self._narrow else queries, predicted, self._clock)
+        reading = by_rows(reading, grid_hw)
         readout = reading.values.transpose(1, 2).reshape(len(predicted), -1, *grid_hw)  # O x Cv x h x w
         before = torch.stack([self._previous[object_id] for object_id in predicted])
         others = (sum(self._previous.values()) - before).clamp(0, 1)
@@ -210,8 +213,9 @@ class CompactTracker:
         others = (masks.sum(0, keepdim=True) - masks).clamp(0, 1)
         with fast_precision(self._device):
             values = self._network.encode_value(frame, masks[:, None], others[:, None])
-        rows = memory_rows(element_rows(frame.key)[0], element_rows(frame.shrinkage)[0])
-        return MemoryFrame(rows, dict(zip(ids, element_rows(values), strict=True)), self._clock)
+        rows = memory_rows(short_lines(frame.key)[0], short_lines(frame.shrinkage)[0])
+        rows = narrow_memory(rows) if self._narrow else rows
+        return MemoryFrame(rows, dict(zip(ids, short_lines(values), strict=True)), self._clock)
 
     def _blank_sensory(self, frame: TrackedFrame) -> Tensor:
         return torch.zeros(CompactNetwork.SENSORY_CHANNELS, *frame.key.shape[-2:], device=self._device)
