@@ -81,7 +81,7 @@ class Database:
             metadata.create_all(connection)
             connection.execute(_schema_version.insert().values(version=newest))
             return
-        version = connection.execute(select(_schema_version.c.version)).scalar_one()
+        version = connection.execute(select(_schema_version.c.version).with_for_update()).scalar_one()
         if version > newest:
             raise StoreError(
                 f"The database {self._name} is of version {version}; this package knows versions up to {newest}.",
@@ -94,8 +94,18 @@ class Database:
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a file of SQLite; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return the URL of a file of SQLite; its folder is made.
+
+    Raises:
+        StoreError: the folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {path.parent} of the database cannot be made: {error.strerror}.",
+            "Give this user the right to write there, or name another folder: TAM_DATA_DIR.",
+        ) from error
     return f"sqlite:///{path.resolve()}"
 
 

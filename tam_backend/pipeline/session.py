@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -151,17 +151,21 @@ class Session:
             known, label = known.plus(prompt), label if prompt.label is None else prompt.label
         return self._settle(prompts[0].object_id, prompts[0].frame, known, label)
 
-    def _settle(self, object_id: int, frame: int, known: Known, label: str | None) -> Mask:
-        """Make the keyframe that is known now. Stored only then: prompts that failed leave no trace."""
+    def _settle(
+        self, object_id: int, frame: int, known: Known, label: str | None = None, *, is_end: bool = False
+    ) -> Mask:
+        """Make the keyframe that is known now; prompts that failed leave no trace."""
         mask = Mask(known.mask, 1.0) if known.is_mask_alone and known.mask is not None else self._segment(frame, known)
-        tracked = self._objects.setdefault(object_id, _TrackedObject(label=""))
+        tracked = _TrackedObject.of(self._objects[object_id].state if object_id in self._objects else ObjectState(""))
         tracked.known[frame] = known
         tracked.keyframes[frame] = mask
         tracked.ends.discard(frame)
+        if is_end:
+            tracked.ends.add(frame)
         tracked.changed.add(frame)
         if label is not None:
             tracked.label = label
-        self._save(object_id)
+        self._keep(object_id, tracked, frame)
         return mask
 
     def paint(self, object_id: int, frame: int, add: BoolMask | None = None, erase: BoolMask | None = None) -> Mask:
@@ -198,11 +202,9 @@ class Session:
             InvalidInputError: there is no such object.
             FrameOutOfRangeError: the video has no such frame.
         """
-        nothing = np.zeros(self._video.size_hw, np.bool_)
         self._object(object_id)
-        self.prompt(Prompt(object_id=object_id, frame=frame, mask=nothing))
-        self._object(object_id).ends.add(frame)
-        self._save(object_id)
+        check_frame(frame, self._video)
+        self._settle(object_id, frame, Known(mask=np.zeros(self._video.size_hw, np.bool_)), is_end=True)
 
     def rename(self, object_id: int, label: str) -> None:
         """Give an object another label; no mask changes.
@@ -210,8 +212,7 @@ class Session:
         Raises:
             InvalidInputError: there is no such object.
         """
-        self._object(object_id).label = label
-        self._save(object_id)
+        self._keep(object_id, replace(self._object(object_id), label=label))
 
     def split(self, object_id: int, frame: int, mask: BoolMask, label: str | None = None) -> int:
         """Make part of an object's mask on a frame an object of its own.
@@ -241,13 +242,13 @@ class Session:
         Raises:
             InvalidInputError: there is no such object, or it has no prompt there.
         """
-        tracked = self._object(object_id)
+        tracked = _TrackedObject.of(self._object(object_id).state)
         if frame not in tracked.known:
             raise InvalidInputError(f"Object {object_id} has no prompt on frame {frame}.")
         del tracked.known[frame], tracked.keyframes[frame]
         tracked.ends.discard(frame)
         tracked.changed.add(frame)
-        self._save(object_id)
+        self._keep(object_id, tracked, frame)
 
     def remove(self, object_id: int) -> None:
         """Forget an object and all its prompts.
@@ -256,8 +257,8 @@ class Session:
             InvalidInputError: there is no such object.
         """
         self._object(object_id)
-        del self._objects[object_id]
         self._tracks.forget(object_id)
+        del self._objects[object_id]
 
     def propagate(self, start: int = 0, stop: int | None = None) -> Iterator[FrameResult]:
         """Track all objects over frames [start, stop), yielding one result per frame as soon as it is known.
@@ -325,7 +326,8 @@ class Session:
         if len(self._tracks) == 0:
             # From here on it is the frames without a result that tell what is left to do, whenever this is stopped.
             self._now_tracked(changed)
-        with closing(propagate(self._workplace(), keyframes, start, stop)) as steps:
+        running = propagate(self._workplace(), keyframes, start, stop)
+        with self._stored_at_the_end(), closing(running) as steps:
             for step in steps:
                 result = None if step is None else absences.observed(step, keyframes)
                 if result is not None:
@@ -338,27 +340,38 @@ class Session:
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items() if each.changed}
         keyframes = self._settled_keyframes()
         place, absences = self._workplace(), self._absences()
-        if missing and keyframes:
-            with closing(go_on(place, self._tracks, keyframes, absences, missing)) as results:
-                yield from results
-        with closing(retrack(place, self._tracks, keyframes, absences, changed)) as steps:
-            yield from steps
+        with self._stored_at_the_end():
+            if missing and keyframes:
+                with closing(go_on(place, self._tracks, keyframes, absences, missing)) as results:
+                    yield from results
+            with closing(retrack(place, self._tracks, keyframes, absences, changed)) as steps:
+                yield from steps
         self._now_tracked(changed)
 
     def _absences(self) -> Absences:
         return Absences({object_id: frozenset(each.ends) for object_id, each in self._objects.items()})
 
     def _now_tracked(self, changed: Mapping[int, set[int]]) -> None:
-        for object_id in changed.keys() & self._objects.keys():
-            self._objects[object_id].changed -= changed[object_id]
+        left = {each: self._objects[each].changed - changed[each] for each in changed.keys() & self._objects.keys()}
         if self._stored is not None:
-            self._stored.save_changes(
-                {each: frozenset(self._objects[each].changed) for each in changed.keys() & self._objects.keys()}
-            )
+            self._stored.save_changes({each: frozenset(frames) for each, frames in left.items()})
+        for object_id, frames in left.items():
+            self._objects[object_id].changed = frames
 
-    def _save(self, object_id: int) -> None:
+    def _keep(self, object_id: int, tracked: _TrackedObject, *frames: int) -> None:
+        """Take an object that differs on these frames; stored first, so that a full disk leaves all as it was."""
         if self._stored is not None:
-            self._stored.save_object(object_id, self._objects[object_id].state)
+            self._stored.save_object(object_id, tracked.state, frames)
+        self._objects[object_id] = tracked
+
+    @contextmanager
+    def _stored_at_the_end(self) -> Iterator[None]:
+        """Write the masks that wait, however a propagation ends: cancelled, or by a frame that cannot be decoded."""
+        try:
+            yield
+        finally:
+            if self._stored is not None:
+                self._stored.flush()
 
     def _workplace(self) -> Workplace:
         return Workplace(

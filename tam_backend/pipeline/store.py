@@ -7,9 +7,6 @@ more. What a human said is written at once; tracked masks follow in batches, a s
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Float,
+    Double,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -38,9 +35,11 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from tam_backend.errors import BusyError
 from tam_backend.pipeline.database import Database, metadata
+from tam_backend.pipeline.holder import Holder
 from tam_backend.pipeline.known import Known
 from tam_backend.pipeline.tracks import KeptMask, decoded, encoded
 from tam_backend.types import BoolMask, Box, Mask, Point, Source
@@ -48,7 +47,9 @@ from tam_backend.types import BoolMask, Box, Mask, Point, Source
 _BATCH_FRAMES = 16
 _BATCH_S = 1.0
 # Longer than any frame takes; on one machine a dead process is noticed at once.
-_LEASE_S = 30.0
+LEASE_S = 30.0
+# Of a run-length code: a mask of pure noise at 4K. MySQL alone asks for a limit.
+_Code = LargeBinary(2**24 - 1)
 
 
 def _of_session() -> Column[Any]:
@@ -66,11 +67,12 @@ _sessions = Table(
     Column("height", Integer, nullable=False),
     Column("width", Integer, nullable=False),
     Column("weights", String(200), nullable=False),
-    Column("updated_at", Float, nullable=False),
+    Column("updated_at", Double, nullable=False),
     Column("owner", String(200), nullable=False, default=""),
-    Column("owned_until", Float, nullable=False, default=0.0),
+    Column("owned_until", Double, nullable=False, default=0.0),
     Column("revision", Integer, nullable=False, default=0),
     UniqueConstraint("project", "task", "media"),
+    sqlite_autoincrement=True,  # else a deleted session's number is given again, and its last holder writes to another
 )
 _objects = Table(
     "session_objects",
@@ -87,10 +89,10 @@ _prompts = Table(
     Column("frame", Integer, primary_key=True),
     Column("points", Text, nullable=False),
     Column("box", Text),
-    Column("mask", LargeBinary),
-    Column("hint", LargeBinary),
-    Column("keyframe", LargeBinary, nullable=False),
-    Column("quality", Float, nullable=False),
+    Column("mask", _Code),
+    Column("hint", _Code),
+    Column("keyframe", _Code, nullable=False),
+    Column("quality", Double, nullable=False),
     Column("is_end", Boolean, nullable=False),
 )
 _changes = Table(
@@ -106,8 +108,8 @@ _masks = Table(
     _of_session(),
     Column("frame", Integer, primary_key=True),
     Column("object", Integer, primary_key=True),
-    Column("counts", LargeBinary, nullable=False),
-    Column("quality", Float, nullable=False),
+    Column("counts", _Code, nullable=False),
+    Column("quality", Double, nullable=False),
     Column("source", String(16), nullable=False),
 )
 
@@ -185,10 +187,16 @@ class SessionView:
 
 
 class SessionStore:
-    """All sessions of one database. Thread-safe."""
+    """All sessions of one database. Thread-safe.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where they are.
+        lease_s: how long a holder that writes nothing keeps a session from others.
+    """
+
+    def __init__(self, database: Database, lease_s: float = LEASE_S) -> None:
         self._database = database
+        self._lease_s = lease_s
 
     def open(self, key: SessionKey, *, frames: int, size_hw: tuple[int, int], weights: str) -> StoredSession:
         """Take a session, or begin one, for the process to work on.
@@ -205,24 +213,21 @@ class SessionStore:
             BusyError: another process works on it.
             StoreError: the database refuses.
         """
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        holder = Holder.this_process()
         with self._database.transaction() as connection:
-            row = connection.execute(select(_sessions).where(_is(key))).one_or_none()
-            if row is not None and _is_held(row):
-                raise BusyError(
-                    f"Another process works on task {key.task}.", f"Try again in {_LEASE_S:g} s, or end that process."
-                )
+            row = connection.execute(select(_sessions).where(_is(key)).with_for_update()).one_or_none()
+            if row is not None and row.owned_until >= time.time():
+                other = Holder.parse(row.owner)
+                if other.lives():
+                    raise BusyError(
+                        f"Another process works on task {key.task}.",
+                        f"Try again in {self._lease_s:g} s, or end process {other.process} on {other.host}.",
+                    )
             if row is not None and (row.frames, row.height, row.width) != (frames, *size_hw):
                 connection.execute(delete(_sessions).where(_sessions.c.id == row.id))
                 row = None
             if row is None:
-                values = {"project": key.project, "task": key.task, "media": key.media, "frames": frames}
-                made = connection.execute(
-                    insert(_sessions).values(
-                        **values, height=size_hw[0], width=size_hw[1], weights=weights, updated_at=time.time()
-                    )
-                )
-                number, revision = int(made.inserted_primary_key[0]), 0  # type: ignore[index]  # a row was made
+                number, revision = _begun(connection, key, frames, size_hw, weights), 0
             else:
                 number, revision = int(row.id), int(row.revision)
                 if row.weights != weights:
@@ -230,9 +235,9 @@ class SessionStore:
             connection.execute(
                 update(_sessions)
                 .where(_sessions.c.id == number)
-                .values(owner=owner, owned_until=time.time() + _LEASE_S, weights=weights)
+                .values(owner=str(holder), owned_until=time.time() + self._lease_s, weights=weights)
             )
-        return StoredSession(self._database, number, owner, revision, size_hw)
+        return StoredSession(self._database, number, str(holder), revision, size_hw, self._lease_s)
 
     def summaries(self, limit: int = 50) -> list[SessionSummary]:
         """Return the sessions worked on last, newest first."""
@@ -300,12 +305,15 @@ class SessionStore:
 class StoredSession:
     """One session in the database, held by this process until `close`. For one thread at a time."""
 
-    def __init__(self, database: Database, number: int, owner: str, revision: int, size_hw: tuple[int, int]) -> None:
+    def __init__(
+        self, database: Database, number: int, owner: str, revision: int, size_hw: tuple[int, int], lease_s: float
+    ) -> None:
         self._database = database
         self._number = number
         self._owner = owner
         self._revision = revision
         self._size_hw = size_hw
+        self._lease_s = lease_s
         self._waiting: dict[int, Mapping[int, KeptMask]] = {}
         self._waiting_since_s = 0.0
 
@@ -318,12 +326,11 @@ class StoredSession:
         states: dict[int, ObjectState] = {}
         for row in labels:
             own = [prompt for prompt in prompts if prompt.object == row.object]
+            keyframes = {each.frame: Mask(decoded(each.keyframe, self._size_hw), each.quality) for each in own}
             states[row.object] = ObjectState(
                 label=row.label,
-                known={prompt.frame: self._known(prompt) for prompt in own},
-                keyframes={
-                    prompt.frame: Mask(decoded(prompt.keyframe, self._size_hw), prompt.quality) for prompt in own
-                },
+                known={prompt.frame: self._known(prompt, keyframes[prompt.frame].array) for prompt in own},
+                keyframes=keyframes,
                 ends=frozenset(prompt.frame for prompt in own if prompt.is_end),
                 changed=frozenset(change.frame for change in changes if change.object == row.object),
             )
@@ -337,40 +344,29 @@ class StoredSession:
                 kept.setdefault(row.frame, {})[row.object] = KeptMask(row.counts, row.quality, cast(Source, row.source))
         return kept
 
-    def save_object(self, object_id: int, state: ObjectState) -> None:
-        """Write all that is known of one object, in place of what was.
+    def save_object(self, object_id: int, state: ObjectState, frames: Collection[int] = ()) -> None:
+        """Write an object's label, and what is known of it on some frames, in place of what was known there.
 
         Raises:
             BusyError: another process took the session over.
             StoreError: the database refuses.
         """
-        prompts = [
-            {
-                "session": self._number,
-                "object": object_id,
-                "frame": frame,
-                "points": json.dumps(known.points),
-                "box": None if known.box is None else json.dumps(known.box),
-                "mask": None if known.mask is None else encoded(known.mask),
-                "hint": None if known.hint is None else encoded(known.hint),
-                "keyframe": encoded(state.keyframes[frame].array),
-                "quality": state.keyframes[frame].quality,
-                "is_end": frame in state.ends,
-            }
-            for frame, known in state.known.items()
-        ]
+        prompts = [self._prompt_row(object_id, frame, state) for frame in sorted(set(frames) & state.known.keys())]
         with self._writing() as connection:
-            self._erase(connection, (_objects, _prompts), object_id)
+            self._erase(connection, (_objects,), object_id)
             connection.execute(insert(_objects).values(session=self._number, object=object_id, label=state.label))
+            for frame in frames:
+                self._erase(connection, (_prompts, _changes), object_id, frame)
             if prompts:
                 connection.execute(insert(_prompts), prompts)
-            self._save_changes(connection, object_id, state.changed)
+            self._add_changes(connection, object_id, state.changed & frozenset(frames))
 
     def save_changes(self, changed: Mapping[int, frozenset[int]]) -> None:
         """Write object id -> frames that are still to be tracked anew; the masks that wait are written before."""
         with self._writing() as connection:
             for object_id, frames in changed.items():
-                self._save_changes(connection, object_id, frames)
+                self._erase(connection, (_changes,), object_id)
+                self._add_changes(connection, object_id, frames)
 
     def put(self, frame: int, masks: Mapping[int, KeptMask]) -> None:
         """Keep a frame's masks, soon."""
@@ -396,9 +392,14 @@ class StoredSession:
             pass
 
     def close(self) -> None:
-        """Write what waits and let others work on the session."""
+        """Write what waits and let others work on the session.
+
+        Raises:
+            BusyError, StoreError: as in `flush`; not where nothing waits and the session is another's by now.
+        """
         try:
-            self.flush()
+            if self._waiting:
+                self.flush()
         finally:
             with self._database.transaction() as connection:
                 connection.execute(
@@ -423,7 +424,7 @@ class StoredSession:
         renewed = connection.execute(
             update(_sessions)
             .where(and_(_sessions.c.id == self._number, _sessions.c.revision == self._revision, free))
-            .values(owner=self._owner, owned_until=now + _LEASE_S, revision=self._revision + 1, updated_at=now)
+            .values(owner=self._owner, owned_until=now + self._lease_s, revision=self._revision + 1, updated_at=now)
         )
         if renewed.rowcount != 1:
             raise BusyError(
@@ -449,46 +450,58 @@ class StoredSession:
             if rows:
                 connection.execute(insert(_masks), rows)
 
-    def _save_changes(self, connection: Connection, object_id: int, frames: Collection[int]) -> None:
-        self._erase(connection, (_changes,), object_id)
+    def _add_changes(self, connection: Connection, object_id: int, frames: Collection[int]) -> None:
         if frames:
             rows = [{"session": self._number, "object": object_id, "frame": frame} for frame in sorted(frames)]
             connection.execute(insert(_changes), rows)
 
-    def _erase(self, connection: Connection, tables: Sequence[Table], object_id: int) -> None:
+    def _erase(self, connection: Connection, tables: Sequence[Table], object_id: int, frame: int | None = None) -> None:
         for table in tables:
-            connection.execute(delete(table).where(and_(table.c.session == self._number, table.c.object == object_id)))
+            wanted = and_(table.c.session == self._number, table.c.object == object_id)
+            connection.execute(delete(table).where(wanted if frame is None else and_(wanted, table.c.frame == frame)))
+
+    def _prompt_row(self, object_id: int, frame: int, state: ObjectState) -> dict[str, Any]:
+        known, keyframe = state.known[frame], state.keyframes[frame]
+        return {
+            "session": self._number,
+            "object": object_id,
+            "frame": frame,
+            "points": json.dumps(known.points),
+            "box": None if known.box is None else json.dumps(known.box),
+            "mask": None if known.mask is None else encoded(known.mask),
+            "hint": None if known.hint is None else encoded(known.hint),
+            "keyframe": encoded(keyframe.array),
+            "quality": keyframe.quality,
+            "is_end": frame in state.ends,
+        }
 
     def _mine(self, table: Table) -> Any:
         return select(table).where(table.c.session == self._number)
 
-    def _known(self, row: Row[Any]) -> Known:
+    def _known(self, row: Row[Any], keyframe: BoolMask) -> Known:
+        # A mask that was taken as it is need not be in memory twice.
+        mask = keyframe if row.mask == row.keyframe else None if row.mask is None else decoded(row.mask, self._size_hw)
         return Known(
             points=tuple(Point(float(x), float(y), bool(positive)) for x, y, positive in json.loads(row.points)),
             box=None if row.box is None else cast(Box, tuple(json.loads(row.box))),
-            mask=None if row.mask is None else decoded(row.mask, self._size_hw),
+            mask=mask,
             hint=None if row.hint is None else decoded(row.hint, self._size_hw),
         )
 
 
+def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[int, int], weights: str) -> int:
+    """Make the session's row and return its number. Raises BusyError where another process just did."""
+    named = {"project": key.project, "task": key.task, "media": key.media}
+    holds = {"frames": frames, "height": size_hw[0], "width": size_hw[1], "weights": weights}
+    try:
+        made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=time.time()))
+    except IntegrityError as error:
+        raise BusyError(f"Another process began to work on task {key.task} just now.", "Try again.") from error
+    return int(made.inserted_primary_key[0])  # type: ignore[index]  # a row was made
+
+
 def _is(key: SessionKey) -> Any:
     return and_(_sessions.c.project == key.project, _sessions.c.task == key.task, _sessions.c.media == key.media)
-
-
-def _is_held(row: Row[Any]) -> bool:
-    """Tell whether a living process works on a session."""
-    if not row.owner or row.owned_until < time.time():
-        return False
-    host, _, rest = row.owner.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(rest), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _summary(connection: Connection, row: Row[Any]) -> SessionSummary:

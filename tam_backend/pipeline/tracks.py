@@ -101,10 +101,10 @@ class Tracks:
 
     def forget(self, object_id: int) -> None:
         """Drop an object from every frame."""
+        if self._writer is not None:
+            self._writer.forget(object_id)  # first: what is stored may only ever be behind
         for kept in self._kept.values():
             kept.pop(object_id, None)
-        if self._writer is not None:
-            self._writer.forget(object_id)
 
     def clear(self) -> None:
         """Drop everything from here; what was written elsewhere stays."""

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from colour_models import ColourModels
-from synthetic import MovingDiscs
+from stored_sessions import KEY, VIDEO, click, opened
 
-from tam_backend.engine import TrackAnything
-from tam_backend.errors import BusyError, StoreError
+import tam_backend.pipeline.store as stored_masks
+from tam_backend.errors import BusyError
 from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.session import Session
 from tam_backend.pipeline.store import SessionKey, SessionStore
+from tam_backend.pipeline.tracks import encoded
 from tam_backend.types import Prompt
-
-VIDEO = MovingDiscs(frames=40, starts_xy=((20, 20), (100, 70)), steps_xy=((1, 1), (-1, 0)))
-KEY = SessionKey("7", "12", "media")
-# Runs in a process of its own: tracks slowly, says each frame, and waits to be killed.
-WORKER = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from tests.pipeline import test_store as here
-session = here.opened(here.SessionStore(here.Database(here.sqlite_url(Path(sys.argv[1])))))
-session.prompt(here.click(1, 5))
-print("open", flush=True)
-for result in session.propagate():
-    print(result.frame, flush=True)
-    time.sleep(0.02)
-time.sleep(60)
-"""
-
-
-def click(object_id: int, frame: int, **more: object) -> Prompt:
-    return Prompt(object_id, frame, points=[(*VIDEO.centre(frame, object_id), True)], **more)  # type: ignore[arg-type]
-
-
-def opened(store: SessionStore, weights: str = "colour-1", key: SessionKey = KEY) -> Session:
-    stored = store.open(key, frames=len(VIDEO), size_hw=VIDEO.size_hw, weights=weights)
-    return TrackAnything(ColourModels().models()).session(VIDEO, stored)
 
 
 @pytest.fixture
@@ -100,6 +69,56 @@ def test_a_stopped_propagation_goes_on_where_it_stopped(store: SessionStore) -> 
         again = [result.frame for result in session.update()]
         assert sorted(again) == sorted(set(range(40)) - set(first))
         assert list(session.update()) == []
+
+
+def test_a_cancelled_propagation_is_stored_at_once(store: SessionStore) -> None:
+    with opened(store) as session:
+        session.prompt(click(1, 0))
+        running = session.propagate()
+        for _ in range(5):
+            next(running)
+        running.close()
+        assert store.summaries()[0].frames_done == 5
+
+
+def test_a_prompt_writes_its_own_frame_and_no_other(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    encodings: list[int] = []
+    monkeypatch.setattr(stored_masks, "encoded", lambda mask: encodings.append(1) or encoded(mask))
+    with opened(store) as session:
+        for frame in range(10):
+            encodings.clear()
+            session.prompt(Prompt(object_id=1, frame=frame, mask=VIDEO.truth(frame)))
+            assert len(encodings) == 2, "what was said, and the keyframe it makes"
+    with opened(store) as session:
+        assert list(session.keyframes(1)) == list(range(10))
+        session.clear(1, 4)
+    with opened(store) as session:
+        assert 4 not in session.keyframes(1)
+
+
+def test_a_removed_object_is_told_apart_from_one_that_took_its_number(store: SessionStore) -> None:
+    with opened(store) as session:
+        session.prompt(click(1, 0))
+        session.prompt(click(2, 0))
+        list(session.propagate())
+        session.remove(2)
+        session.prompt(click(2, 7, label="Fish"))
+    with opened(store) as session:
+        assert list(session.keyframes(2)) == [7]
+        assert all(2 not in result.masks for result in session.tracks)
+        list(session.update())
+        assert all(2 in result.masks for result in session.tracks)
+
+
+def test_many_threads_work_on_a_task_each(store: SessionStore) -> None:
+    def work(number: int) -> int:
+        with opened(store, key=SessionKey("7", str(number), "media")) as session:
+            session.prompt(click(1, number))
+            return len(list(session.propagate()))
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(work, range(6))) == [len(VIDEO)] * 6
+    assert {each.frames_done for each in store.summaries()} == {len(VIDEO)}
 
 
 def test_an_object_that_was_removed_stays_removed(store: SessionStore) -> None:
@@ -161,6 +180,17 @@ def test_whoever_lost_the_session_writes_nothing_more(store: SessionStore) -> No
         assert store.find("7", "12").keyframes == {2: (0,)}  # type: ignore[union-attr]
 
 
+def test_the_last_holder_of_a_deleted_session_cannot_write_to_the_next(store: SessionStore) -> None:
+    stale = opened(store)
+    store.delete(KEY)
+    with opened(store, key=SessionKey("7", "13", "media")):
+        pass
+    with pytest.raises(BusyError, match="deleted"):
+        stale.prompt(click(1, 0))
+    assert store.find("7", "13").keyframes == {}  # type: ignore[union-attr]
+    stale.close()
+
+
 def test_old_sessions_are_pruned_and_held_ones_are_not(store: SessionStore) -> None:
     with opened(store) as session:
         session.prompt(click(1, 0))
@@ -176,54 +206,3 @@ def test_a_video_of_another_size_begins_anew(store: SessionStore) -> None:
     stored = store.open(KEY, frames=3, size_hw=(10, 20), weights="colour-1")
     assert stored.objects() == {}
     stored.close()
-
-
-def test_a_killed_process_loses_no_more_than_a_batch_and_its_work_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "tam.sqlite"
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, f"{root}/tests"))}
-    worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(path), root], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert worker.stdout is not None
-    seen = []
-    for line in worker.stdout:
-        if line.strip() == "open":
-            with pytest.raises(BusyError):
-                opened(SessionStore(Database(sqlite_url(path))))
-            continue
-        seen.append(int(line))
-        if len(seen) == 25:
-            break
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait(10)
-    store = SessionStore(Database(sqlite_url(path)))
-    started = time.monotonic()
-    with opened(store) as session:
-        assert time.monotonic() - started < 10, "a dead process's lease is taken over at once"
-        kept = {result.frame: result.masks[1] for result in session.tracks}
-        assert len(kept) >= 25 - 16
-        assert list(session.keyframes(1)) == [5]
-        again = [result.frame for result in session.update()]
-        assert sorted(again) == sorted(set(range(40)) - set(kept))
-        assert all(np.array_equal(session.tracks[frame].masks[1], mask) for frame, mask in kept.items())
-
-
-def test_a_full_disk_is_named_and_what_was_stored_stays(tmp_path: Path) -> None:
-    path = tmp_path / "tam.sqlite"
-    database = Database(sqlite_url(path))
-    store = SessionStore(database)
-    session = opened(store)
-    session.prompt(click(1, 0))
-    noise = np.random.default_rng(0).integers(0, 2, VIDEO.size_hw).astype(bool)
-    with database.reading() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="full") as failure:
-        for frame in range(1, 40):
-            session.prompt(Prompt(object_id=1, frame=frame, mask=noise))
-    assert "Make room" in failure.value.remedy
-    database.close()
-    view = SessionStore(Database(sqlite_url(path))).find("7", "12")
-    assert view is not None
-    assert 0 in view.keyframes[1]
