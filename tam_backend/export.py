@@ -80,6 +80,31 @@ def mask_ids(path: str | Path) -> tuple[int, ...]:
     return ids if indexed else ids and (1,)
 
 
+def overlay(
+    frame: RgbFrame, masks: Mapping[int, BoolMask], labels: Mapping[int, str] | None = None, *, width: int | None = None
+) -> RgbFrame:
+    """Return a copy of one frame with its masks drawn on it, scaled down to `width` pixels where it is wider.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        masks: object id -> (H, W) bool; empty masks are not drawn.
+        labels: object id -> text beside the id; without any, nothing is written on the picture.
+        width: of the copy; None = as it is.
+    """
+    height_px, width_px = frame.shape[:2]
+    if width is None or width >= width_px:
+        return _Painter((height_px, width_px), texts=labels is not None).paint(frame, masks, labels or {})
+    small_hw = (max(round(height_px * width / width_px), 1), width)
+    return _Painter(small_hw, texts=labels is not None).paint_scaled(frame, masks, labels or {})
+
+
+def object_colour(object_id: int) -> str:
+    """Return the colour that an object's masks are drawn with, as #rrggbb."""
+    colours = _bright_palette()
+    red, green, blue = colours[object_id % len(colours)].tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 class OverlayWriter:
     """Write frames with coloured masks, outlines and labels as an H.264 MP4 that browsers play.
 
@@ -226,12 +251,12 @@ def _evenly(
 class _Painter:
     """Draws masks on frames of one size: translucent fill, outline, and a label where the object is."""
 
-    def __init__(self, size_hw: tuple[int, int]) -> None:
+    def __init__(self, size_hw: tuple[int, int], *, texts: bool = True) -> None:
         import supervision as sv  # noqa: PLC0415 - takes a second to import
 
         self._size_hw = size_hw
-        # The palette is dark; on film it reads only when brightened. The factor keeps 64, 128 and 192 apart.
-        bright = np.minimum(_davis_palette().astype(int) * 3 // 2 + 30 * (_davis_palette() > 0), 255)
+        self._texts = texts
+        bright = _bright_palette()
         colours = sv.ColorPalette([sv.Color(*(int(value) for value in colour)) for colour in bright])
         dark_text = bright @ (0.299, 0.587, 0.114) > 120  # luma of ITU-R BT.601
         text_colours = sv.ColorPalette([sv.Color.BLACK if dark else sv.Color.WHITE for dark in dark_text])
@@ -256,8 +281,9 @@ class _Painter:
             detections = _detections(present)
             picture = self._fill.annotate(picture, detections)
             picture = self._outline.annotate(picture, detections)
-            texts = [f"{object_id} {labels.get(object_id, '')}".strip() for object_id in present]
-            picture = self._label.annotate(picture, detections, labels=texts)
+            if self._texts:
+                texts = [f"{object_id} {labels.get(object_id, '')}".strip() for object_id in present]
+                picture = self._label.annotate(picture, detections, labels=texts)
         return np.ascontiguousarray(picture[..., ::-1])
 
     def paint_scaled(self, frame: RgbFrame, masks: Mapping[int, BoolMask], labels: Mapping[int, str]) -> RgbFrame:
@@ -278,6 +304,12 @@ def _detections(masks: Mapping[int, BoolMask]) -> sv.Detections:
 
     stack = np.stack(list(masks.values())).astype(bool)
     return sv.Detections(xyxy=sv.mask_to_xyxy(stack).astype(float), mask=stack, class_id=np.array(list(masks)))
+
+
+def _bright_palette() -> NDArray[np.int64]:
+    """Return DAVIS's colours, brightened to read on film; the factor keeps 64, 128 and 192 apart."""
+    dark = _davis_palette().astype(np.int64)
+    return np.minimum(dark * 3 // 2 + 30 * (dark > 0), 255)
 
 
 def _davis_palette() -> NDArray[np.uint8]:

@@ -13,7 +13,15 @@ from PIL import Image
 
 from tam_backend import open_video
 from tam_backend.errors import EmptyVideoError, InvalidInputError, InvalidPromptError
-from tam_backend.export import OverlayWriter, contact_sheet, load_mask, mask_ids, save_index_mask
+from tam_backend.export import (
+    OverlayWriter,
+    contact_sheet,
+    load_mask,
+    mask_ids,
+    object_colour,
+    overlay,
+    save_index_mask,
+)
 
 # The first colours of DAVIS's own annotation files.
 DAVIS_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
@@ -164,3 +172,22 @@ def test_a_contact_sheet_of_few_frames_has_few_pictures(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "sheet.png").size == (68, 62)
     with pytest.raises(EmptyVideoError):
         contact_sheet([], tmp_path / "sheet.png", 4)
+
+
+def test_overlay_shows_each_object_in_its_colour_and_leaves_the_rest() -> None:
+    frame = np.full((60, 80, 3), 96, np.uint8)
+    masks = {each: np.zeros((60, 80), bool) for each in (1, 2)}
+    masks[1][10:30, 10:30] = masks[2][10:30, 50:70] = True
+    drawn = overlay(frame, masks).astype(int)
+    assert (drawn[40:] == 96).all()
+    for object_id, mask in masks.items():
+        colour = np.array([int(object_colour(object_id)[at : at + 2], 16) for at in (1, 3, 5)])
+        inside = drawn[20, int(np.flatnonzero(mask[20])[10])]
+        assert np.abs(inside - (0.45 * colour + 0.55 * 96)).max() <= 2
+    assert (frame == 96).all()
+
+
+def test_overlay_is_scaled_down_and_never_up() -> None:
+    frame = np.full((60, 80, 3), 96, np.uint8)
+    assert overlay(frame, {}, width=40).shape == (30, 40, 3)
+    assert overlay(frame, {}, width=400).shape == frame.shape

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 from sqlalchemy import (
     Boolean,
     Column,
@@ -178,12 +179,14 @@ class SessionView:
         quality: object id -> frame -> 0..1, ascending frames.
         source: object id -> frame -> where the mask comes from.
         keyframes: object id -> frames that a human settled, ascending.
+        absent: object id -> frames where its mask is empty; quality there is how sure that is.
     """
 
     summary: SessionSummary
     quality: Mapping[int, Mapping[int, float]]
     source: Mapping[int, Mapping[int, Source]]
     keyframes: Mapping[int, tuple[int, ...]]
+    absent: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 class SessionStore:
@@ -258,13 +261,23 @@ class SessionStore:
                 return None
             quality: dict[int, dict[int, float]] = {}
             source: dict[int, dict[int, Source]] = {}
+            absent: dict[int, set[int]] = {}
+            nothing = encoded(np.zeros((row.height, row.width), np.bool_))
             for mask in connection.execute(
-                select(_masks.c.object, _masks.c.frame, _masks.c.quality, _masks.c.source)
+                select(
+                    _masks.c.object,
+                    _masks.c.frame,
+                    _masks.c.quality,
+                    _masks.c.source,
+                    (_masks.c.counts == nothing).label("is_empty"),
+                )
                 .where(_masks.c.session == row.id)
                 .order_by(_masks.c.frame)
             ):
                 quality.setdefault(mask.object, {})[mask.frame] = mask.quality
                 source.setdefault(mask.object, {})[mask.frame] = cast(Source, mask.source)
+                if mask.is_empty:
+                    absent.setdefault(mask.object, set()).add(mask.frame)
             keyframes: dict[int, list[int]] = {}
             for prompt in connection.execute(
                 select(_prompts.c.object, _prompts.c.frame)
@@ -273,7 +286,11 @@ class SessionStore:
             ):
                 keyframes.setdefault(prompt.object, []).append(prompt.frame)
             return SessionView(
-                _summary(connection, row), quality, source, {each: tuple(frames) for each, frames in keyframes.items()}
+                _summary(connection, row),
+                quality,
+                source,
+                {each: tuple(frames) for each, frames in keyframes.items()},
+                {each: frozenset(frames) for each, frames in absent.items()},
             )
 
     def masks(self, key: SessionKey, frame: int) -> dict[int, BoolMask]:

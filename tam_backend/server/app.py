@@ -9,6 +9,7 @@
 | GET /versions | Label Studio | {"versions": [..]} |
 | GET /metrics | Prometheus | text |
 | GET / | people | a status page |
+| GET /tasks/<project>/<task>, ../frames/<n>.jpg | people | what is stored of a task: overlays, quality |
 | GET /jobs, GET or DELETE /jobs/<id> | people, scripts | running and recent propagations; DELETE stops one |
 | GET /frames/.., GET /videos/.. | browsers | signed media, see frames.py |
 
@@ -20,13 +21,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
 from tam_backend.errors import BusyError, NotFoundError, TamError
+from tam_backend.pipeline.store import SessionStore
 from tam_backend.server import payloads
 from tam_backend.server.auth import check_credentials
 from tam_backend.server.connection import watch_client
@@ -34,7 +36,9 @@ from tam_backend.server.frames import frames_blueprint
 from tam_backend.server.metrics import Metrics
 from tam_backend.server.pages import pages_blueprint
 from tam_backend.server.replies import HttpError, error_reply
+from tam_backend.server.task_pages import task_pages_blueprint
 from tam_backend.settings import Settings, get_settings
+from tam_backend.types import RgbFrame
 
 if TYPE_CHECKING:
     from tam_backend.server.backend import Backend
@@ -66,7 +70,15 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     _add_error_replies(app, settings, backend, metrics)
     _add_request_hooks(app, settings, metrics)
     app.register_blueprint(frames_blueprint(backend.library))
-    app.register_blueprint(pages_blueprint(settings, backend, metrics))
+    store: SessionStore | None = getattr(backend, "store", None)
+    app.register_blueprint(pages_blueprint(settings, backend, metrics, store))
+    if store is not None:
+
+        def frame_of(project: str, task: str, frame: int) -> RgbFrame | None:
+            known = getattr(backend, "task_frame", None)
+            return None if known is None else cast("RgbFrame | None", known(project, task, frame))
+
+        app.register_blueprint(task_pages_blueprint(settings, backend, store, frame_of))
     return app
 
 

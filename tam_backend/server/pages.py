@@ -6,12 +6,16 @@ import secrets
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, make_response, render_template
+from flask import Blueprint, Response, render_template
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tam_backend import __version__
+from tam_backend.export import object_colour
+from tam_backend.pipeline.store import SessionStore, SessionSummary
 from tam_backend.server.jobs import Job
 from tam_backend.server.metrics import Metrics
+from tam_backend.server.replies import html_reply
+from tam_backend.server.task_pages import ACTIVE_STATES, task_page_address
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,34 +23,40 @@ if TYPE_CHECKING:
 
 _JOBS_ON_PAGE = 20
 _PROBLEMS_ON_PAGE = 20
+_SESSIONS_ON_PAGE = 25
+_BUSY_REFRESH_S, _IDLE_REFRESH_S = 3, 30
 
 
-def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> Blueprint:
-    """Return the routes /, /jobs, /jobs/<id> and /metrics."""
+def pages_blueprint(
+    settings: Settings, backend: Backend, metrics: Metrics, store: SessionStore | None = None
+) -> Blueprint:
+    """Return the routes /, /jobs, /jobs/<id> and /metrics; with a store, / lists its sessions."""
     routes = Blueprint("pages", __name__, template_folder="templates")
 
     @routes.get("/")
     def status() -> Response:
-        nonce = secrets.token_urlsafe(16)
-        jobs = [job.as_json() for job in backend.jobs.all()[:_JOBS_ON_PAGE]]
-        page = render_template(
-            "status.html",
-            backend=backend.describe(),
-            package_version=__version__,
-            settings=settings,
-            jobs=jobs,
-            busy=any(job["state"] == "running" for job in jobs),
-            problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
-            now=datetime.now(timezone.utc),
-            nonce=nonce,
+        nonce, facts = secrets.token_urlsafe(16), backend.describe()
+        summaries = None if store is None else store.summaries(_SESSIONS_ON_PAGE)
+        with_page = {(summary.key.project, summary.key.task) for summary in summaries or ()}
+        jobs = [_with_page(job.as_json(), with_page) for job in backend.jobs.all()[:_JOBS_ON_PAGE]]
+        busy = any(job["state"] in ACTIVE_STATES for job in jobs) or not (facts["ready"] or facts["failure"])
+        return html_reply(
+            render_template(
+                "status.html",
+                backend=facts,
+                package_version=__version__,
+                settings=settings,
+                jobs=jobs,
+                active=ACTIVE_STATES,
+                sessions=None if summaries is None else [_session(summary) for summary in summaries],
+                problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
+                refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,
+                root="",
+                now=datetime.now(timezone.utc),
+                nonce=nonce,
+            ),
+            nonce,
         )
-        reply = make_response(page)
-        reply.headers["Content-Security-Policy"] = (
-            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        reply.headers["Cache-Control"] = "no-store"
-        return reply
 
     @routes.get("/jobs")
     def jobs() -> dict[str, Any]:
@@ -70,3 +80,23 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
         return Response(metrics.as_text(), content_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def _with_page(job: dict[str, Any], with_page: set[tuple[str, str]]) -> dict[str, Any]:
+    project, task = str(job["project"]), str(job["task"])
+    return {**job, "page": task_page_address(project, task) if (project, task) in with_page else ""}
+
+
+def _session(summary: SessionSummary) -> dict[str, Any]:
+    return {
+        "project": summary.key.project,
+        "task": summary.key.task,
+        "page": task_page_address(summary.key.project, summary.key.task),
+        "objects": [
+            {"label": label or f"object {object_id}", "colour": object_colour(object_id)}
+            for object_id, label in sorted(summary.labels.items())
+        ],
+        "frames": summary.frames,
+        "frames_done": summary.frames_done,
+        "updated_at": datetime.fromtimestamp(summary.updated_at, timezone.utc),
+    }

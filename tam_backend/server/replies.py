@@ -1,4 +1,4 @@
-"""The one format of every error reply.
+"""What replies look like: pages that load nothing foreign, and the one format of every error.
 
     {"error": {"type": "MediaNotFoundError", "message": "...", "remedy": "...", "reference": "1f0c22aa"}}
 
@@ -10,7 +10,7 @@ browser with {"errors": ["404 Client Error: <reason> for url: ..."]}, and shows 
 
 from __future__ import annotations
 
-from flask import Response, jsonify
+from flask import Response, jsonify, make_response
 
 from tam_backend.errors import TamError
 from tam_backend.server.problems import Problem
@@ -22,6 +22,22 @@ class HttpError(TamError):
     def __init__(self, status: int, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy)
         self.status = status  # type: ignore[misc]  # one class for 405, 415 and the like
+
+
+def html_reply(page: str, nonce: str) -> Response:
+    """Answer with a page of ours that may run and load nothing but its own.
+
+    Args:
+        page: HTML whose <style> and <script> carry the nonce.
+        nonce: new for every reply.
+    """
+    reply = make_response(page)
+    reply.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    reply.headers["Cache-Control"] = "no-store"
+    return reply
 
 
 def error_reply(problem: Problem) -> Response:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tam_backend.pipeline.store import SessionStore
 from tam_backend.server.jobs import JobRegistry
 from tam_backend.server.problems import ProblemLog
 from tam_backend.settings import Settings
+from tam_backend.types import RgbFrame
 from tam_backend.video.library import VideoLibrary
 
 PREDICT = {"tasks": [{"id": 7, "data": {"frames": []}}], "label_config": "<View/>", "project": "1.2", "params": None}
@@ -23,6 +25,8 @@ class FakeBackend:
         self.jobs = JobRegistry()
         self.problems = ProblemLog()
         self.library = VideoLibrary(data_dir)
+        self.store: SessionStore | None = None
+        self.task_frame: Callable[[str, str, int], RgbFrame | None] = lambda project, task, frame: None
         self.model_version = "fake-1"
         self.ready = True
         self.failure = ""
