@@ -198,16 +198,19 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         _console.print(f"Project {project} has our labeling config now.")
     if not videos:
         return
+    library = VideoLibrary(settings.data_dir)
     with _console.status("Importing ...") as status:
         report = import_videos(
             videos,
             project,
-            library=VideoLibrary(settings.data_dir),
+            library=library,
             client=client,
             base_url=settings.own_url,
             selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
             on_progress=lambda path, doing: status.update(escape(f"{path.name}: {doing} ...")),
         )
+    if report.imported:
+        client.install_webhook(project, f"{settings.own_url}/webhook", library.derived_secret("webhook"))
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         pages = f"{done.pages} of {done.record.frames} frames"

@@ -24,6 +24,7 @@ TamError
 ├── BusyError                    503  too many requests wait already, or somebody else is at it
 ├── StoreError                   503  the database of sessions and jobs cannot be read or written
 └── LabelStudioError             502  Label Studio refused or did not answer
+    └── LabelStudioRefusedError  502  it refused for good: asking again would not help
 """
 
 from __future__ import annotations
@@ -172,3 +173,7 @@ class LabelStudioError(TamError):
     """Label Studio refused a call, or did not answer."""
 
     status = 502
+
+
+class LabelStudioRefusedError(LabelStudioError):
+    """Label Studio refused a call for good: no such task, or data that it does not take."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from tam_backend.errors import LabelStudioError
+from tam_backend.errors import LabelStudioError, LabelStudioRefusedError
 
 if TYPE_CHECKING:
     import requests
@@ -21,6 +21,12 @@ _KEY_REMEDY = (
     "Set LABEL_STUDIO_API_KEY to a personal access token from Label Studio's Account & Settings; a legacy token works "
     "only where the organization allows legacy tokens."
 )
+
+# Worth asking again later: the client's own clock, too many requests, a server that is being restarted.
+_PASSING = (401, 403, 408, 425, 429)
+
+ANNOTATION_EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+"""What a project is asked to tell us."""
 
 
 class LabelStudioClient:
@@ -101,6 +107,42 @@ class LabelStudioClient:
         """Store what `results.prediction` made for a task; return the prediction's id."""
         return self._id("POST", "/api/predictions/", {**prediction, "task": task_id})
 
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Delete a prediction."""
+        self._call("DELETE", f"/api/predictions/{prediction_id}/")
+
+    def get_task(self, task_id: int) -> dict[str, Any]:
+        """Return a task: its data, annotations, predictions."""
+        return self._object("GET", f"/api/tasks/{task_id}/")
+
+    def install_webhook(self, project_id: int, address: str, secret: str) -> None:
+        """See to it that a project tells its annotations' events to `<address>/<secret>`.
+
+        The webhook that Label Studio makes by itself, to the bare address, is left alone: it would come back.
+
+        Args:
+            project_id: the project.
+            address: such as http://localhost:9090/webhook.
+            secret: a path's last part; a webhook with an older one is changed.
+        """
+        hooks = self._call("GET", f"/api/webhooks/?project={project_id}")
+        if not isinstance(hooks, list) or not all(isinstance(hook, dict) for hook in hooks):
+            raise self._foreign()
+        url = f"{address}/{secret}"
+        wanted = {
+            "url": url,
+            "project": project_id,
+            "send_payload": True,
+            "send_for_all_actions": False,
+            "actions": list(ANNOTATION_EVENTS),
+            "is_active": True,
+        }
+        ours = [hook for hook in hooks if str(hook.get("url", "")).startswith(f"{address}/")]
+        if not ours:
+            self._call("POST", "/api/webhooks/", wanted)
+        elif not any(hook["url"] == url and hook.get("is_active") for hook in ours):
+            self._call("PATCH", f"/api/webhooks/{ours[0]['id']}/", wanted)
+
     def create_draft(
         self, task_id: int, results: Sequence[Mapping[str, Any]], *, annotation_id: int | None = None
     ) -> int:
@@ -160,6 +202,8 @@ class LabelStudioClient:
             response = self._send(method, path, payload, self.authorization())
         if not response.ok or response.is_redirect:
             raise self._refusal(response, f"{method} {path}")
+        if not response.content:
+            return None
         try:
             return response.json()
         except ValueError as error:
@@ -224,12 +268,13 @@ class LabelStudioClient:
                 "Use the key of a user who may change the project.",
             )
         if status == 404:
-            return LabelStudioError(
+            return LabelStudioRefusedError(
                 f"Label Studio knows nothing at {call}.",
                 "Check the id of the project or task, and that the user of the API key can see it.",
             )
-        if status < 500:
-            return LabelStudioError(f"Label Studio refused {call}: {_detail(response)}", "Correct what it names.")
+        if status < 500 and status not in _PASSING:
+            said = f"Label Studio refused {call}: {_detail(response)}"
+            return LabelStudioRefusedError(said, "Correct what it names.")
         return LabelStudioError(f"Label Studio failed on {call} with status {status}.", "Look at its log.")
 
     def _foreign(self) -> LabelStudioError:

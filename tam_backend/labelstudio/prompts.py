@@ -6,7 +6,7 @@ on all pages, the newest last. Everything else stands in the newest draft or ann
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, cast
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.edits import told_apart
 from tam_backend.labelstudio.objects import TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.video_clock import VideoClock
@@ -64,6 +65,7 @@ def read_task(
     *,
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
+    sent: Mapping[tuple[str, int], Collection[str]] | None = None,
 ) -> TaskPrompts:
     """Read one task of a /predict call.
 
@@ -74,6 +76,7 @@ def read_task(
         propagate_label: a prompt with this label (in any case) means: all objects, all frames.
         unsaved: results that this task was answered with since `saved_at(task)`, newest last: they may have been
             accepted but not be in the draft yet. Those that the draft has are ignored.
+        sent: the masks that this task was sent, for `edits.told_apart`.
 
     Raises:
         PayloadError: malformed JSON, or a region that cannot be understood.
@@ -86,7 +89,9 @@ def read_task(
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
-    saved = tuple(region for region in (*saved, *fresh.values()) if region.control.to_name == media.name)
+    saved = tuple(
+        told_apart(region, sent or {}) for region in (*saved, *fresh.values()) if region.control.to_name == media.name
+    )
 
     def wants_propagation(region: Region) -> bool:
         shown = (region.label, region.shown_label)

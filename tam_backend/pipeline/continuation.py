@@ -32,8 +32,9 @@ def stretches(frames: Sequence[int]) -> list[range]:
 
 def go_on(
     workplace: Workplace, tracks: Tracks, keyframes: Keyframes, absences: Absences, missing: Sequence[int]
-) -> Generator[FrameResult, None, None]:
-    """Track `missing` frames, put them into `tracks`, and yield them as they come.
+) -> Generator[FrameResult | None, None, None]:
+    """Track `missing` frames, put them into `tracks`, and yield them as they come;
+    None after a frame that was only entered from.
 
     Each stretch of them is entered from the tracked frame before it or, at the video's start, after it; what was
     tracked there is ordinary memory, and the keyframes near it are kept for good.
@@ -61,6 +62,7 @@ def go_on(
                     if known:
                         tracker.track(image, known, permanent=False, last=False)
                     _show_keyframes(tracker, keyframes, start)
+                    yield None
                     continue
                 given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
                 tracked = tracker.track(image, given, last=frame == frames[-1])

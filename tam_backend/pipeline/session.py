@@ -21,6 +21,7 @@ from tam_backend.pipeline.known import Known, check_frame, check_mask, check_pro
 from tam_backend.pipeline.passes import Workplace
 from tam_backend.pipeline.propagation import propagate
 from tam_backend.pipeline.scaling import Scaling
+from tam_backend.pipeline.spans import gaps_around
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.pipeline.store import ObjectState, StoredSession
 from tam_backend.pipeline.suggestions import Suggestion, suggestions
@@ -110,6 +111,17 @@ class Session:
             InvalidInputError: there is no such object.
         """
         return dict(self._object(object_id).keyframes)
+
+    @property
+    def outstanding(self) -> frozenset[int]:
+        """The frames that `update` would track: those without a result, and those that changed keyframes can reach."""
+        total = len(self._video)
+        left = {frame for frame in range(total) if frame not in self._tracks}
+        for each in self._objects.values():
+            for gap in gaps_around(each.keyframes, each.changed, total):
+                left.update(gap.frames)
+            left.update(each.changed)
+        return frozenset(left)
 
     def known(self, object_id: int) -> Mapping[int, Known]:
         """Return frame -> what a human said of this object there.

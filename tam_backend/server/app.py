@@ -5,7 +5,7 @@
 | GET /health | Label Studio, load balancers | {"status": "UP", ...}, at once, whatever the model does |
 | POST /setup | Label Studio, when a backend is added or looked at | {"model_version": ".."} |
 | POST /predict | Label Studio: clicks and batches | {"results": [..one per task..]} |
-| POST /webhook | Label Studio, on every event | {} at once |
+| POST /webhook, /webhook/<secret> | Label Studio, on every event | {} at once; only the second starts work |
 | GET /versions | Label Studio | {"versions": [..]} |
 | GET /metrics | Prometheus | text |
 | GET / | people | a status page |
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         backend = RealBackend(settings)
     app = Flask("tam_backend.server")
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_payload_mb * 1024 * 1024)
-    app.extensions["tam_jobs"] = backend.jobs  # for whoever has to end them: serve.py
+    app.extensions["tam_backend"] = backend  # for whoever has to end its work: serve.py
     metrics = Metrics(backend.jobs, lambda: backend.model_version)
     _add_protocol_routes(app, settings, backend, metrics)
     _add_error_replies(app, settings, backend, metrics)
@@ -115,11 +115,12 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
         finally:
             admission.release()
 
-    @app.post("/webhook")
-    def webhook() -> tuple[dict[str, Any], int]:
+    @app.post("/webhook", defaults={"secret": ""})
+    @app.post("/webhook/<secret>")
+    def webhook(secret: str) -> tuple[dict[str, Any], int]:
         payload = read_object()
         payloads.check_webhook(payload)
-        backend.webhook(payload)
+        backend.webhook(payload, secret)
         return {}, 201
 
     @app.get("/versions")
@@ -129,7 +130,7 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
 
 def _add_error_replies(app: Flask, settings: Settings, backend: Backend, metrics: Metrics) -> None:
     def reply_to(error: Exception) -> Response:
-        problem = backend.problems.failed(f"{request.method} {request.path[:200]}", error)
+        problem = backend.problems.failed(f"{request.method} {_loggable_path()}", error)
         metrics.failed(problem.type)
         return error_reply(problem)
 
@@ -175,8 +176,13 @@ def _add_request_hooks(app: Flask, settings: Settings, metrics: Metrics) -> None
             logging.DEBUG if request.endpoint in ("health", "frames.frame") else logging.INFO,
             "%s %s %d in %.3f s",
             request.method,
-            request.path[:200],
+            _loggable_path(),
             reply.status_code,
             time.monotonic() - g.get("started", time.monotonic()),
         )
         return reply
+
+
+def _loggable_path() -> str:
+    """Return the request's path without the secret of a webhook."""
+    return "/webhook/..." if request.path.startswith("/webhook/") else request.path[:200]

@@ -3,8 +3,8 @@
 With BASIC_AUTH_USER and BASIC_AUTH_PASS set, every route asks for them except
 
 - /health, for load balancers and container checks, which have no password. It tells nothing but that we are up.
-- /webhook, because Label Studio sends no credentials there, whatever its backend is set to. What arrives is a hint
-  only; wrong credentials, if some are sent, are still refused.
+- /webhook, because Label Studio sends no credentials there, whatever its backend is set to. Only what comes to the
+  address with our secret starts work (events.py); wrong credentials, if some are sent, are still refused.
 - /frames and /videos, which browsers load without credentials: each of their URLs carries its own signature.
 
 Without the two settings everything is open, as Label Studio's own example backends are; bind to 127.0.0.1 then, or to

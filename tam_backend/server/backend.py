@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, PayloadError
+from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioError, PayloadError
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
-from tam_backend.pipeline.resumable import ResumablePropagation
+from tam_backend.pipeline.database import Database, sqlite_url
+from tam_backend.pipeline.pursuit import Pursuit
+from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
+from tam_backend.server import events
 from tam_backend.server.answers import AnswerMemory
-from tam_backend.server.jobs import JobRegistry
+from tam_backend.server.chain import Following, seeds_for_next
+from tam_backend.server.executor import InProcessExecutor
+from tam_backend.server.job_store import Intent, JobStore
+from tam_backend.server.jobs import Job, JobRegistry
 from tam_backend.server.label_studio import LabelStudioAccess
+from tam_backend.server.loop import Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
+from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
-from tam_backend.types import Box, Prompt
+from tam_backend.types import Box, Prompt, VideoSource
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -35,6 +47,8 @@ ENCODE_S_PER_MPX = 0.012
 # Label Studio asks for a task without a prediction when somebody opens it, and shows nothing until it has the answer.
 # That call cannot be told from a batch call for one task.
 BATCH_S_PER_TASK = 30.0
+# A job waits this long for the networks: a profile of several gigabytes takes its time from a slow disk.
+_NETWORKS_S = 600.0
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
 
@@ -44,6 +58,7 @@ class _Request:
     """What all tasks of one /predict have in common."""
 
     config: LabelingConfig
+    label_config: str
     context: Mapping[str, Any] | None
     project: str
     deadline_s: float
@@ -61,12 +76,16 @@ class Backend:
 
     Raises:
         ProfileError: the settings name no known profile.
+        StoreError: the database cannot be opened.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.jobs = JobRegistry()
+        database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
+        self.store = SessionStore(database)
+        self.jobs = JobRegistry(store=JobStore(database))
         self.problems = ProblemLog()
+        self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir)
         self._networks = Networks(settings)
         self._label_studio = LabelStudioAccess(settings)
@@ -78,12 +97,23 @@ class Backend:
         )
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
+        self._listened_to: set[str] = set()
+        self._executor = InProcessExecutor()
+        self._loop = Loop(self.jobs, self.problems, self._memories, self._label_studio, self._executor, self._carry_out)
+        self.store.prune(settings.keep_sessions_days)
         self._networks.start()
+        self._loop.resume()
 
     @property
     def model_version(self) -> str:
         """What predictions are stored under; changes with the weights."""
         return self._networks.version
+
+    def close(self) -> None:
+        """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
+        self.jobs.interrupt_all()
+        self._executor.close()
+        self._tasks.clear()
 
     def versions(self) -> list[str]:
         """Return the versions that can be asked for: the one that is served."""
@@ -112,11 +142,48 @@ class Backend:
         if url := payload.get("hostname"):
             self._label_studio.learn(url, payload.get("access_token") or "")
             self._fetcher.learn_label_studio_url(url)
+        project = str(payload.get("project", "")).split(".")[0]
+        if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
+            # Label Studio waits for the answer to this very call, for 3 s at most.
+            threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
         return self.model_version
 
-    def webhook(self, payload: Mapping[str, Any]) -> None:
-        """Take note of an event. Nothing follows from events yet; training has nothing to train."""
-        logger.info("Event %s", str(payload.get("action"))[:60])
+    def _listen_to(self, project: str) -> None:
+        """See to it that a project's events come to us with the secret."""
+        client = self._label_studio.client
+        if client is None:
+            return
+        try:
+            client.install_webhook(int(project), f"{self.settings.own_url}/webhook", self.webhook_secret)
+            self._listened_to.add(project)
+        except LabelStudioError as error:
+            self.problems.failed(f"project {project}, to hear of its annotations", error)
+
+    def webhook(self, payload: Mapping[str, Any], secret: str = "") -> None:
+        """Take an event: of an annotation, a job that reads it as keyframes and tracks what changed.
+
+        Events without the secret start nothing: anybody can send them, and Label Studio itself does.
+
+        Args:
+            payload: checked by `payloads.check_webhook`.
+            secret: the last part of the address that the event came to; "" = none.
+
+        Raises:
+            UnauthorizedError: a wrong secret.
+            PayloadError: an annotation's event that is not what Label Studio sends.
+        """
+        action = str(payload["action"])[:60]
+        if secret:
+            events.check_secret(secret, self.webhook_secret)
+        logger.info("Event %s%s", action, "" if secret else ", without the secret")
+        intent = events.intent_of(payload) if secret else None
+        if intent is not None and self._loop.can_push:
+            self._loop.add(intent)
+
+    @property
+    def webhook_secret(self) -> str:
+        """The last part of the address that Label Studio's events count at."""
+        return self.library.derived_secret("webhook")
 
     def predict(self, payload: Mapping[str, Any], *, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
         """Answer a /predict: one prediction per task, in their order.
@@ -136,6 +203,7 @@ class Backend:
             budget_s = min(budget_s, BATCH_S_PER_TASK * len(tasks))
         request = _Request(
             config=parse_config(payload["label_config"]),
+            label_config=payload["label_config"],
             context=context,
             project=str(payload.get("project", "")).split(".")[0],
             deadline_s=time.monotonic() + budget_s,
@@ -166,14 +234,10 @@ class Backend:
 
     def _predict(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
         task_key = f"{request.project}/{task.get('id')}"
-        prompts = read_task(
-            task,
-            request.context,
-            request.config,
-            propagate_label=self.settings.propagate_label,
-            unsaved=self._answers.unsaved(task_key, task) if request.context is not None else (),
-        )
-        if not prompts.objects:
+        unsaved = self._answers.unsaved(task_key, task) if request.context is not None else ()
+        known = self._read(task, request.context, request.config, request.project, unsaved)
+        prompts = known.prompts
+        if not known.followed:
             if prompts.propagate:
                 raise InvalidInputError(
                     f"Task {task.get('id')} has nothing to propagate.",
@@ -188,24 +252,52 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        value = _media_value(task, prompts)
-        kept_as = (request.project, str(task.get("id")), repr(value))
-        with self._tasks.lend(kept_as, lambda: self._open(value, task, request)) as opened:
+        with self._lent(task, prompts, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = self._click(prompts, opened, request)
                 self._answers.remember(task_key, answer["result"])
                 return answer
-            return self._masks_on_all_frames(task, prompts, opened, request)
+            return self._masks_on_all_frames(task, known, opened, request, unsaved)
 
-    def _open(self, value: Any, task: Mapping[str, Any], request: _Request) -> OpenTask:
-        tam = self._networks.get(request.seconds_left)
-        number = task.get("id")
-        video = self._fetcher.open_media(
-            value, task_id=number if isinstance(number, int) else None, timeout_s=max(1.0, request.seconds_left)
+    def _read(
+        self,
+        task: Mapping[str, Any],
+        context: Mapping[str, Any] | None,
+        config: LabelingConfig,
+        project: str,
+        unsaved: Sequence[Mapping[str, Any]] = (),
+    ) -> ReadTask:
+        return read(
+            task,
+            context,
+            config,
+            self._memories,
+            project=project,
+            propagate_label=self.settings.propagate_label,
+            unsaved=unsaved,
         )
-        return OpenTask(tam, video)
+
+    def _lent(
+        self, task: Mapping[str, Any], prompts: TaskPrompts, project: str, timeout_s: float
+    ) -> AbstractContextManager[OpenTask]:
+        value = _media_value(task, prompts)
+        number = str(task.get("id"))
+        key = SessionKey(project, number, hashlib.sha256(repr(value).encode()).hexdigest()[:32])
+
+        def opened() -> OpenTask:
+            tam = self._networks.get(timeout_s)
+            task_id = task.get("id")
+            video = self._fetcher.open_media(
+                value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
+            )
+            return OpenTask(tam, video, lambda: self._stored(key, video))
+
+        return self._tasks.lend((project, number, repr(value)), opened)
+
+    def _stored(self, key: SessionKey, video: VideoSource) -> StoredSession:
+        return self.store.open(key, frames=len(video), size_hw=video.size_hw, weights=self.model_version)
 
     def _click(self, prompts: TaskPrompts, opened: OpenTask, request: _Request) -> dict[str, Any]:
         """Answer a smart click with the mask of the clicked object on the clicked page, and no other."""
@@ -231,38 +323,93 @@ class Backend:
         return self._answer(results, mask.quality)
 
     def _masks_on_all_frames(
-        self, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: _Request
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        opened: OpenTask,
+        request: _Request,
+        unsaved: Sequence[Mapping[str, Any]],
     ) -> dict[str, Any]:
-        """Answer Propagate, or a batch call with prompts: every object's mask on every frame that fits the budget."""
+        """Answer Propagate, or a batch call with prompts: every object's mask on every frame that fits the budget.
+
+        What does not fit goes on as a job, and is stored as a prediction when it is done.
+        """
         size_hw = opened.video.size_hw
-        wanted = [prompt for each in prompts.objects for prompt in to_prompts(each, size_hw)]
-        control = request.config.output(prompts.media)
-        results: list[dict[str, Any]] = []
-        qualities: list[float] = []
-        encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(prompts.objects)
-        with opened.propagation(wanted, request.deadline_s, request.cancelled) as propagation:
-            self._advance(task, opened, propagation, request, encode_s=encode_s)
-            complete = propagation.done
-            by_id = {each.object_id: each for each in prompts.objects}
-            for found in propagation.results():
-                for object_id, mask in found.masks.items():
-                    each = by_id[object_id]
-                    if found.frame in each.human_frames or not mask.any():
-                        continue
-                    quality = each.score_on(found.frame) if found.source[object_id] == "prompt" else None
-                    quality = found.quality[object_id] if quality is None else quality
-                    qualities.append(quality)
-                    results += mask_results(
-                        control,
-                        prompts.media,
-                        key=each.key,
-                        frame=found.frame,
-                        label=each.label,
-                        mask=mask,
-                        quality=quality,
-                        source=found.source[object_id],
-                    )
-        return self._answer(results, _mean(qualities), complete=complete or request.context is not None)
+        encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(known.followed)
+        intent = self._intent(task, request, unsaved)
+        with opened.pursuit(known.wanted(size_hw), request.deadline_s, request.cancelled) as pursuit:
+            with self.jobs.start(
+                task.get("id"), request.project, pursuit.frames_total, frames_done=pursuit.frames_done, intent=intent
+            ) as job:
+                self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
+            complete = pursuit.done
+            answer = self._masks(known, request.config, pursuit)
+        self._sent(request.project, task, answer)
+        if job.state == "stopped" and intent is not None:
+            self._loop.add(intent, pursuit.frames_total)
+        return self._answer(answer.results, _mean(answer.qualities), complete=complete or request.context is not None)
+
+    def _intent(
+        self, task: Mapping[str, Any], request: _Request, unsaved: Sequence[Mapping[str, Any]]
+    ) -> Intent | None:
+        """Return what a job would need to go on with this request; None where its outcome could not be stored."""
+        number = task.get("id")
+        if not isinstance(number, int) or not self._loop.can_push:
+            return None
+        return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
+
+    def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
+        return as_answer(known, config.output(known.prompts.media), pursuit.results())
+
+    def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
+        self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
+
+    def _carry_out(self, intent: Intent, job: Job) -> dict[str, Any] | None:
+        """Do what a job is to do; see `loop.CarryOut`."""
+        task, config = intent.task, parse_config(intent.label_config)
+        if events.is_event(intent):
+            task = events.current(intent, self._label_studio.client)
+            events.take_note(task, config, intent, self._memories, self.store)
+        known = self._read(task, intent.context, config, intent.project, intent.unsaved)
+        if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
+            return None
+        with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
+            wanted = known.wanted(opened.video.size_hw)
+            with opened.pursuit_in_background(wanted) as pursuit:
+                job.measured(pursuit.frames_done, pursuit.frames_total)
+                while not pursuit.done:
+                    if opened.contested:
+                        raise BusyError("Somebody waits for this task.")
+                    if job.cancel_requested:
+                        raise CancelledError(f"It was cancelled; {pursuit.frames_done} frames are kept.")
+                    result = pursuit.advance()
+                    if result is not None:
+                        job.advance(result.frame)
+                answer = self._masks(known, config, pursuit)
+                following = seeds_for_next(task, known, pursuit)
+        prediction = self._answer(answer.results, _mean(answer.qualities))
+        if following is not None:
+            self._go_on_in_chain(following, intent)
+        if known.memory.pushed_digest == prediction_digest(prediction):
+            return None
+        self._sent(intent.project, task, answer)
+        return prediction
+
+    def _go_on_in_chain(self, following: Following, intent: Intent) -> None:
+        """Begin the next task of a chain with what this one ended with, if that is new to it."""
+        client = self._label_studio.client
+        project, number = intent.project, str(following.task_id)
+        if client is None or self._memories.get(project, number).seeds == following.seeds:
+            return
+        try:
+            task = client.get_task(following.task_id)
+        except LabelStudioError as error:
+            self.problems.failed(f"task {following.task_id}, the next of a chain", error)
+            return
+        self._memories.change(project, number, lambda memory: memory.with_seeds(following.seeds))
+        annotations = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
+        whole = {"id": following.task_id, "data": task.get("data") or {}, "annotations": annotations}
+        self._loop.add(Intent(project, following.task_id, whole, None, intent.label_config))
 
     def _box_track(
         self, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: _Request
@@ -274,8 +421,11 @@ class Backend:
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
         qualities: dict[int, list[float]] = {each.object_id: [] for each in objects}
-        with opened.propagation(wanted, request.deadline_s, request.cancelled) as propagation:
-            self._advance(task, opened, propagation, request, encode_s=0.0)
+        with opened.pursuit(wanted, request.deadline_s, request.cancelled) as propagation:
+            with self.jobs.start(
+                task.get("id"), request.project, propagation.frames_total, frames_done=propagation.frames_done
+            ) as job:
+                self._advance(task, opened, propagation, request, job, encode_s=0.0)
             complete = propagation.done
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
@@ -303,33 +453,35 @@ class Backend:
         self,
         task: Mapping[str, Any],
         opened: OpenTask,
-        propagation: ResumablePropagation,
+        pursuit: Pursuit,
         request: _Request,
+        job: Job,
         *,
         encode_s: float,
+        goes_on: bool = False,
     ) -> None:
         """Track until the end, the time budget, or somebody's cancel; the job tells how far it came."""
-        task_id, total = task.get("id"), propagation.frames_total
-        with self.jobs.start(task_id, request.project, total, frames_done=propagation.frames_done) as job:
-            while not propagation.done:
-                kept = f"{propagation.frames_done} of {total} frames of task {task_id} are kept"
-                if request.cancelled():
-                    raise CancelledError(f"The client hung up; {kept}.")
-                if opened.superseded:
-                    raise CancelledError(f"Task {task_id} was propagated anew with other prompts.")
-                if job.cancel_requested:
-                    return
-                if request.seconds_left < encode_s * (propagation.frames_done + 1):
-                    message = f"Stopped after {propagation.frames_done} of {total} frames: the time budget is used up."
-                    job.stopped(message)
+        task_id, total = task.get("id"), pursuit.frames_total
+        while not pursuit.done:
+            kept = f"{pursuit.frames_done} of {total} frames of task {task_id} are kept"
+            if request.cancelled():
+                raise CancelledError(f"The client hung up; {kept}.")
+            if opened.superseded:
+                raise CancelledError(f"Task {task_id} was propagated anew with other prompts.")
+            if job.cancel_requested:
+                return
+            if request.seconds_left < encode_s * (pursuit.frames_done + 1):
+                message = f"Stopped after {pursuit.frames_done} of {total} frames: the time budget is used up."
+                job.stopped(message + (" It goes on in the background." if goes_on else ""))
+                if not goes_on:
                     again = "Retrieve its predictions" if request.context is None else "Propagate"
                     self.problems.note(
                         f"task {task_id}", message, f"{again} again to go on from there, or raise TAM_TIME_BUDGET_S."
                     )
-                    return
-                result = propagation.advance()
-                if result is not None:
-                    job.advance(result.frame)
+                return
+            result = pursuit.advance()
+            if result is not None:
+                job.advance(result.frame)
 
 
 def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:

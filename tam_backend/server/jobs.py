@@ -1,35 +1,51 @@
-"""The propagations that run in this process, and the last ones that ended: what, how far, and a way to stop them."""
+"""The propagations of this process: what, how far, a way to stop them. What outlives a request outlives a restart."""
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 from tam_backend.errors import CancelledError, NotFoundError, TamError
+from tam_backend.server.job_store import Intent, JobStore, UnfinishedJob
 
-JobState = Literal["running", "done", "stopped", "cancelled", "failed"]
+JobState = Literal["queued", "running", "pushing", "waiting", "done", "stopped", "cancelled", "failed"]
 
 
 class Job:
-    """One propagation. Its worker calls `advance` and `stopped`; anyone may `cancel` it. Thread-safe.
+    """One propagation. Its worker moves it on; anyone may `cancel` it. Thread-safe.
 
-    States: running; then done (all frames), stopped (its time budget ran out), cancelled (on request, or the client
-    hung up), or failed.
+    States: queued; running; pushing (its masks go to Label Studio); waiting (for Label Studio, to try that again). Then
+    done, stopped (its time budget ran out), cancelled (on request, by a newer one, or the client hung up), or failed.
     """
 
-    def __init__(self, task_id: int | str | None, project: str, frames_total: int, frames_done: int = 0) -> None:
-        self.id = secrets.token_hex(6)
+    def __init__(
+        self,
+        task_id: int | str | None,
+        project: str,
+        frames_total: int,
+        frames_done: int = 0,
+        *,
+        intent: Intent | None = None,
+        state: JobState = "running",
+        waited_for: bool = False,
+        job_id: str | None = None,
+    ) -> None:
+        self.id = job_id or secrets.token_hex(6)
         self.task_id = task_id
         self.project = project
+        self.intent = intent
+        self.waited_for = waited_for  # by a person, whose request works on it
+        self.prediction: Mapping[str, Any] | None = None
         self.frames_total = frames_total
         self.frames_done = self.frames_before = frames_done
         self.frame: int | None = None
-        self.state: JobState = "running"
+        self.state: JobState = state
         self.message = ""
+        self.attempts = 0
         self.started_at = datetime.now(timezone.utc)
         self.ended_at: datetime | None = None
         self._cancel = threading.Event()
@@ -40,11 +56,15 @@ class Job:
         """Whether someone asked for it to end; its worker looks here between frames."""
         return self._cancel.is_set()
 
-    def cancel(self) -> None:
-        """Ask it to end. One that has ended stays as it is."""
+    def cancel(self, message: str = "") -> None:
+        """Ask it to end. One that has ended stays as it is; one that nobody works on ends at once."""
         with self._lock:
-            if self.state == "running":
-                self._cancel.set()
+            if self.ended_at is not None:
+                return
+            self._cancel.set()
+            self.message = message or self.message
+            if self.state in ("queued", "waiting"):
+                self.state, self.ended_at = "cancelled", datetime.now(timezone.utc)
 
     def advance(self, frame: int) -> None:
         """Say that `frame` (0-based) is done."""
@@ -52,23 +72,36 @@ class Job:
             self.frames_done += 1
             self.frame = frame
 
+    def measured(self, frames_done: int, frames_total: int) -> None:
+        """Say how far the work had come before this job did anything."""
+        with self._lock:
+            self.frames_done = self.frames_before = frames_done
+            self.frames_total = frames_total
+
+    def to(self, state: JobState, message: str = "") -> None:
+        """Move on to a state that is not the end."""
+        with self._lock:
+            if self.ended_at is None:
+                self.state, self.message = state, message
+
     def stopped(self, message: str) -> None:
         """Say that the work ends here before its last frame because its time is used up."""
-        with self._lock:
-            self.state, self.message = "stopped", message
+        self.to("stopped", message)
 
     def _end(self, error: BaseException | None) -> None:
         with self._lock:
+            if self.ended_at is not None:
+                return
             self.ended_at = datetime.now(timezone.utc)
             if isinstance(error, CancelledError):
-                self.state, self.message = "cancelled", error.message
+                self.state, self.message = "cancelled", self.message or error.message
             elif isinstance(error, TamError):
                 self.state, self.message = "failed", str(error)
             elif isinstance(error, Exception):
                 self.state, self.message = "failed", f"Something unexpected went wrong ({type(error).__name__})."
-            elif error is not None or (self.state == "running" and self._cancel.is_set()):
+            elif error is not None or (self.state != "stopped" and self._cancel.is_set()):
                 self.state = "cancelled"
-            elif self.state == "running":
+            elif self.state != "stopped":
                 self.state = "done"
 
     def as_json(self) -> dict[str, Any]:
@@ -92,25 +125,36 @@ class Job:
 
 
 class JobRegistry:
-    """All running jobs and the last `keep` that ended, in this process only. Thread-safe."""
+    """All jobs that have not ended and the last `keep` that did. Thread-safe.
 
-    def __init__(self, keep: int = 50) -> None:
+    Args:
+        keep: how many ended ones are remembered, by this process.
+        store: where those with an intent are kept for a restart; None: nowhere.
+    """
+
+    def __init__(self, keep: int = 50, store: JobStore | None = None) -> None:
         self._keep = keep
+        self._store = store
         self._jobs: dict[str, Job] = {}
         self._ended_frames = 0
         self._lock = threading.Lock()
 
     @contextmanager
     def start(
-        self, task_id: int | str | None, project: str, frames_total: int, *, frames_done: int = 0
+        self,
+        task_id: int | str | None,
+        project: str,
+        frames_total: int,
+        *,
+        frames_done: int = 0,
+        intent: Intent | None = None,
     ) -> Iterator[Job]:
         """Register a job for the length of a `with` block; how the block is left decides the job's last state.
 
-        `frames_done` were done by earlier jobs, of which this one is the continuation.
+        `frames_done` were done by earlier jobs, of which this one is the continuation. Somebody waits for it; should
+        the process be killed meanwhile, a job with an `intent` goes on without them after the restart.
         """
-        job = Job(task_id, project, frames_total, frames_done)
-        with self._lock:
-            self._jobs[job.id] = job
+        job = self._add(Job(task_id, project, frames_total, frames_done, intent=intent, waited_for=True))
         error: BaseException | None = None
         try:
             yield job
@@ -118,8 +162,38 @@ class JobRegistry:
             error = raised
             raise
         finally:
-            job._end(error)
-            self._forget_old()
+            self.end(job, error)
+
+    def enqueue(self, intent: Intent, frames_total: int = 0) -> Job:
+        """Register a job that nobody waits for; it takes the place of the task's older ones."""
+        return self._add(Job(intent.task_id, intent.project, frames_total, intent=intent, state="queued"))
+
+    def restore(self) -> list[Job]:
+        """Register what an earlier process left unfinished, oldest first."""
+        restored = []
+        for kept in self._store.all() if self._store is not None else ():
+            job = Job(
+                kept.intent.task_id,
+                kept.intent.project,
+                kept.frames_total,
+                intent=kept.intent,
+                state="queued",
+                job_id=kept.id,
+            )
+            job.prediction = kept.prediction
+            restored.append(self._add(job))
+        return [job for job in restored if job.ended_at is None]
+
+    def keep_prediction(self, job: Job, prediction: Mapping[str, Any]) -> None:
+        """Keep what a job found until Label Studio has it."""
+        job.prediction = prediction
+        self._put(job)
+
+    def end(self, job: Job, error: BaseException | None = None) -> None:
+        """End a job: done, or what the error says."""
+        job._end(error)
+        self._drop(job)
+        self._forget_old()
 
     def get(self, job_id: str) -> Job:
         """Look a job up.
@@ -133,19 +207,32 @@ class JobRegistry:
             raise NotFoundError(f"There is no job {job_id[:40]!r}.", "See GET /jobs for the running and recent ones.")
         return job
 
+    def cancel(self, job_id: str, message: str = "") -> Job:
+        """Ask a job to end, and return it.
+
+        Raises:
+            NotFoundError: see `get`.
+        """
+        job = self.get(job_id)
+        job.cancel(message)
+        if job.ended_at is not None:
+            self._drop(job)
+        return job
+
     def all(self) -> list[Job]:
         """Return the jobs, newest first."""
         with self._lock:
             return list(reversed(self._jobs.values()))
 
-    def cancel_all(self) -> None:
-        """Ask every running job to end, for a shutdown."""
+    def interrupt_all(self) -> None:
+        """Ask every job to end, for a shutdown; those that are kept go on after the restart."""
+        self._store = None
         for job in self.all():
-            job.cancel()
+            job.cancel("The backend was stopped.")
 
     @property
     def running(self) -> int:
-        """How many jobs run."""
+        """How many jobs have not ended."""
         return sum(job.ended_at is None for job in self.all())
 
     @property
@@ -153,6 +240,30 @@ class JobRegistry:
         """How many frames were done since the start of the process, by jobs already forgotten too."""
         with self._lock:
             return self._ended_frames + sum(job.frames_done - job.frames_before for job in self._jobs.values())
+
+    def _add(self, job: Job) -> Job:
+        """Register a job; it takes the place of the task's older ones that nobody waits for."""
+        with self._lock:
+            older = [
+                each.id
+                for each in self._jobs.values()
+                if (each.project, each.task_id) == (job.project, job.task_id)
+                and each.ended_at is None
+                and not each.waited_for
+            ]
+            self._jobs[job.id] = job
+        for job_id in older:
+            self.cancel(job_id, "A newer request for this task took over.")
+        self._put(job)
+        return job
+
+    def _put(self, job: Job) -> None:
+        if self._store is not None and job.intent is not None and job.ended_at is None:
+            self._store.put(UnfinishedJob(job.id, job.intent, job.prediction, job.frames_total))
+
+    def _drop(self, job: Job) -> None:
+        if self._store is not None and job.intent is not None:
+            self._store.drop(job.id)
 
     def _forget_old(self) -> None:
         with self._lock:

@@ -36,8 +36,13 @@ class LabelStudioAccess:
             elif url != self._learnt_url:
                 self._client, self._learnt_url = None, url
 
+    @property
+    def client(self) -> LabelStudioClient | None:
+        """The way to Label Studio's API; None where no key is known."""
+        with self._lock:
+            return self._client
+
     def authorization(self) -> Mapping[str, str]:
         """Return headers for Label Studio; empty where no key is known."""
-        with self._lock:
-            client = self._client
+        client = self.client
         return client.authorization() if client is not None else {}

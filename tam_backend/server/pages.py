@@ -69,11 +69,10 @@ def pages_blueprint(
 
     @routes.delete("/jobs/<job_id>")
     def cancel_job(job_id: str) -> tuple[dict[str, Any], int]:
-        found: Job = backend.jobs.get(job_id)
-        found.cancel()
+        found: Job = backend.jobs.cancel(job_id)
         view = found.as_json()
         # 202: it ends after the frame it is at.
-        return view, 202 if view["state"] == "running" else 200
+        return view, 200 if view["ended_at"] else 202
 
     @routes.get("/metrics")
     def prometheus() -> Response:

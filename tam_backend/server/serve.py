@@ -103,6 +103,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "control_socket_disable": True,
             "when_ready": lambda _: print(_welcome(self._settings), file=sys.stderr, flush=True),
             "post_worker_init": _prepare_worker,
+            "worker_exit": lambda _, worker: worker.wsgi.extensions["tam_backend"].close(),
         }
         if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn's own heartbeat file; /tmp may be a disk, and block
             options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
@@ -131,11 +132,11 @@ def _is_no_silence(record: logging.LogRecord) -> bool:
 
 def _end_jobs_on_signals(worker: Any) -> None:
     """Ask running propagations to end when the worker is told to stop: it waits for its threads."""
-    jobs = worker.wsgi.extensions["tam_jobs"]
+    jobs = worker.wsgi.extensions["tam_backend"].jobs
 
     def end_jobs_before(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
         def handle(number: int, frame: FrameType | None) -> Any:
-            jobs.cancel_all()
+            jobs.interrupt_all()
             return handler(number, frame)
 
         return handle

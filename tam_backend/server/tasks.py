@@ -1,36 +1,47 @@
-"""What the server keeps of a task between two requests, so that the second click is quick and a stop can go on."""
+"""What the server holds of a task between two requests: its video, the session of its clicks, and the stored one."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tam_backend.engine import TrackAnything
-from tam_backend.errors import BusyError, CancelledError
-from tam_backend.pipeline.resumable import ResumablePropagation
+from tam_backend.errors import BusyError, CancelledError, StoreError, TamError
+from tam_backend.pipeline.pursuit import Pursuit
+from tam_backend.pipeline.store import StoredSession
 from tam_backend.types import Mask, Prompt, VideoSource
+
+logger = logging.getLogger(__name__)
 
 _POLL_S = 0.25
 
 
 class OpenTask:
-    """One task's video, the session of its clicks, and its last propagation.
+    """One task's video, the session of its clicks, and the stored session that is propagated.
 
-    Clicks and the propagation have a session and a lock each: a click does not wait for a propagation to end.
+    Clicks and propagation have a session and a lock each: a click does not wait for a propagation to end.
+
+    Args:
+        tam: the networks.
+        video: the task's; closed with this object.
+        open_stored: takes the stored session, when it is first needed.
     """
 
-    def __init__(self, tam: TrackAnything, video: VideoSource) -> None:
+    def __init__(self, tam: TrackAnything, video: VideoSource, open_stored: Callable[[], StoredSession]) -> None:
+        self.tam = tam
         self.video = video
-        self._tam = tam
+        self._open_stored = open_stored
         self._clicks = tam.session(video)
         self._click_lock = threading.Lock()
-        self._propagation_lock = threading.Lock()
-        self._propagation: ResumablePropagation | None = None
+        self._pursuit_lock = threading.Lock()
+        self._pursuit: Pursuit | None = None
         self._fingerprint = ""
         self._wanted = ""
+        self._waiting = 0
 
     def click(self, prompts: Sequence[Prompt]) -> Mask:
         """Answer all prompts for one object on one frame, given together; what was said before does not count.
@@ -46,10 +57,8 @@ class OpenTask:
                     self._clicks.remove(object_id)
 
     @contextmanager
-    def propagation(
-        self, prompts: Sequence[Prompt], deadline_s: float, cancelled: Callable[[], bool]
-    ) -> Iterator[ResumablePropagation]:
-        """Lend the propagation of these prompts: the last one, to go on, if its prompts were the same; else a new one.
+    def pursuit(self, prompts: Sequence[Prompt], deadline_s: float, cancelled: Callable[[], bool]) -> Iterator[Pursuit]:
+        """Lend the stored session's tracking, brought to these prompts, to somebody who waits for its masks.
 
         The newest intent wins: whoever works with other prompts finds itself `superseded`.
 
@@ -59,51 +68,88 @@ class OpenTask:
             cancelled: asked while waiting.
 
         Raises:
-            BusyError: another request propagates this task and does not end in time.
+            BusyError: another request propagates this task and does not end in time, or another process has it.
             CancelledError: `cancelled` said so.
             TamError: what `Session.prompt` raises.
         """
         fingerprint = self._wanted = _fingerprint(prompts)
-        while not self._propagation_lock.acquire(timeout=_POLL_S):
-            if cancelled():
-                raise CancelledError("The client hung up while it waited for another propagation of its task.")
-            if time.monotonic() > deadline_s:
-                raise BusyError(
-                    "Another request is propagating this task.", "Wait for it, or stop it: DELETE /jobs/<id>."
-                )
+        self._waiting += 1
         try:
-            if self._propagation is None or self._propagation.broken or fingerprint != self._fingerprint:
-                self._forget()
-                session = self._tam.session(self.video)
-                for prompt in prompts:
-                    session.prompt(prompt)
-                self._propagation, self._fingerprint = ResumablePropagation(session), fingerprint
-            yield self._propagation
+            while not self._pursuit_lock.acquire(timeout=_POLL_S):
+                if cancelled():
+                    raise CancelledError("The client hung up while it waited for another propagation of its task.")
+                if time.monotonic() > deadline_s:
+                    raise BusyError(
+                        "Another request is propagating this task.", "Wait for it, or stop it: DELETE /jobs/<id>."
+                    )
         finally:
-            self._propagation_lock.release()
+            self._waiting -= 1
+        with self._lent(prompts, fingerprint) as pursuit:
+            yield pursuit
+
+    @contextmanager
+    def pursuit_in_background(self, prompts: Sequence[Prompt]) -> Iterator[Pursuit]:
+        """Lend it to a job that nobody waits for; look at `contested` between frames.
+
+        Raises:
+            BusyError: somebody has it.
+            TamError: what `Session.prompt` raises.
+        """
+        if self._waiting or not self._pursuit_lock.acquire(blocking=False):
+            raise BusyError("Somebody propagates this task.", "Try again when they are done.")
+        fingerprint = self._wanted = _fingerprint(prompts)
+        with self._lent(prompts, fingerprint) as pursuit:
+            yield pursuit
 
     @property
     def superseded(self) -> bool:
         """Whether somebody asked for a propagation of other prompts than the one that is lent."""
         return self._wanted != self._fingerprint
 
+    @property
+    def contested(self) -> bool:
+        """Whether somebody waits for the propagation that is lent."""
+        return self._waiting > 0
+
     def close(self) -> None:
-        """Give everything back."""
-        self._forget()
+        """Give everything back; the stored session stays stored."""
+        self._let_go()
         self._clicks.close()
         self.video.close()
 
-    def _forget(self) -> None:
-        if self._propagation is not None:
-            self._propagation.close()
-            self._propagation = None
+    @contextmanager
+    def _lent(self, prompts: Sequence[Prompt], fingerprint: str) -> Iterator[Pursuit]:
+        """The lock is held, and given back at the end."""
+        try:
+            if self._pursuit is None:
+                self._pursuit = Pursuit(self.tam.session(self.video, self._open_stored()))
+                self._fingerprint = ""
+            if fingerprint != self._fingerprint:
+                self._fingerprint = ""
+                self._pursuit.want(prompts)
+                self._fingerprint = fingerprint
+            yield self._pursuit
+        except (BusyError, StoreError):
+            self._let_go()  # what is held may not be what is stored; the next one opens it anew
+            raise
+        finally:
+            self._pursuit_lock.release()
+
+    def _let_go(self) -> None:
+        pursuit, self._pursuit = self._pursuit, None
+        self._fingerprint = ""
+        if pursuit is not None:
+            try:
+                pursuit.close()
+            except TamError as error:
+                logger.warning("The masks tracked last could not be stored: %s", error)
 
 
 def _fingerprint(prompts: Sequence[Prompt]) -> str:
-    """Hash what the prompts say, without labels: renaming an object changes no mask."""
+    """Hash what the prompts say."""
     digest = hashlib.sha256()
     for prompt in prompts:
-        digest.update(repr((prompt.object_id, prompt.frame, prompt.points, prompt.box)).encode())
+        digest.update(repr((prompt.object_id, prompt.frame, prompt.points, prompt.box, prompt.label)).encode())
         if prompt.mask is not None:
             digest.update(repr(prompt.mask.shape).encode())
             digest.update(prompt.mask.tobytes())

@@ -205,6 +205,10 @@ class VideoLibrary:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
         return hmac.new(self._key(), f"{video_id} {what}".encode(), hashlib.sha256).hexdigest()[:32]
 
+    def derived_secret(self, purpose: str) -> str:
+        """Return 32 hex digits for another purpose; the same as long as the folder's secret is."""
+        return hmac.new(self._key(), f"secret for {purpose}".encode(), hashlib.sha256).hexdigest()[:32]
+
     def _key(self) -> bytes:
         if self._secret is None:
             self._secret = _read_or_create_secret(self._secret_path)

@@ -31,6 +31,7 @@ class FakeBackend:
         self.ready = True
         self.failure = ""
         self.events: list[str] = []
+        self.secrets: list[str] = []
         self.entered = threading.Semaphore(0)
         self.on_predict: Callable[[Callable[[], bool]], None] = lambda cancelled: None
 
@@ -42,8 +43,12 @@ class FakeBackend:
         self.on_predict(cancelled)
         return [{"result": [], "score": 0.0, "model_version": self.model_version} for _ in payload["tasks"]]
 
-    def webhook(self, payload: Mapping[str, Any]) -> None:
+    def webhook(self, payload: Mapping[str, Any], secret: str = "") -> None:
         self.events.append(payload["action"])
+        self.secrets.append(secret)
+
+    def close(self) -> None:
+        self.jobs.interrupt_all()
 
     def versions(self) -> list[str]:
         return [self.model_version]

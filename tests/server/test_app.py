@@ -122,6 +122,17 @@ def test_setup_names_the_key_that_is_wrong(client: FlaskClient, changes: dict[st
     assert repr(next(iter(changes))) in reply.json["error"]["message"]
 
 
+def test_the_secret_of_a_webhook_reaches_the_backend_and_no_log(
+    client: FlaskClient, backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG"):
+        assert client.post("/webhook/0123abcd", json={"action": "ANNOTATION_UPDATED"}).status_code == 201
+        assert client.post("/webhook/0123abcd", json={}).status_code == 400
+    assert backend.secrets == ["0123abcd"]
+    assert "0123abcd" not in caplog.text
+    assert "0123abcd" not in str(backend.problems.recent())
+
+
 def test_webhook_without_action_is_refused(client: FlaskClient) -> None:
     assert "'action' is missing" in client.post("/webhook", json={"project": {}}).json["error"]["message"]
 

@@ -80,7 +80,7 @@ def test_old_jobs_are_forgotten_but_their_frames_still_count() -> None:
 def test_shutdown_asks_every_running_job_to_end() -> None:
     registry = JobRegistry()
     with registry.start(1, "1.2", 1) as first, registry.start(2, "1.2", 1) as second:
-        registry.cancel_all()
+        registry.interrupt_all()
         assert first.cancel_requested and second.cancel_requested
 
 

@@ -9,16 +9,16 @@ from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidInputError, UnreadableMediaError
-from tam_backend.pipeline.resumable import ResumablePropagation
+from tam_backend.pipeline.pursuit import Pursuit
 from tam_backend.types import Prompt
 
 VIDEO = MovingDiscs()
 
 
-def prompted(frame: int = 4) -> ResumablePropagation:
+def prompted(frame: int = 4) -> Pursuit:
     session = TrackAnything(ColourModels().models()).session(VIDEO)
     session.prompt(Prompt(object_id=7, frame=frame, points=[(*VIDEO.centre(frame), True)]))
-    return ResumablePropagation(session)
+    return Pursuit(session)
 
 
 def test_it_goes_on_where_it_stopped_and_ends_when_every_frame_is_tracked() -> None:
@@ -27,7 +27,7 @@ def test_it_goes_on_where_it_stopped_and_ends_when_every_frame_is_tracked() -> N
     assert [result.frame for result in tracked if result] == [4, 5, 6, 7, 8]
     assert (propagation.frames_done, propagation.frames_total, propagation.done) == (5, 12, False)
     while not propagation.done:
-        assert propagation.advance() is not None
+        propagation.advance()
     assert propagation.frames_done == 12
     assert propagation.advance() is None
 
@@ -45,13 +45,25 @@ def test_what_was_found_is_kept_bit_for_bit_in_ascending_order() -> None:
         assert np.array_equal(result.masks[7], yielded[result.frame].masks[7])
         assert result.quality == yielded[result.frame].quality
         assert result.source == yielded[result.frame].source
-    propagation.close()
-    assert propagation.frames_done == 0
 
 
 def test_a_session_without_prompts_cannot_be_propagated() -> None:
     with pytest.raises(InvalidInputError):
-        ResumablePropagation(TrackAnything(ColourModels().models()).session(VIDEO))
+        Pursuit(TrackAnything(ColourModels().models()).session(VIDEO)).advance()
+
+
+def test_new_prompts_leave_only_what_they_can_influence_to_be_done() -> None:
+    pursuit = prompted(0)
+    while not pursuit.done:
+        pursuit.advance()
+    click = Prompt(object_id=7, frame=0, points=[(*VIDEO.centre(0), True)])
+    pursuit.want([click, Prompt(object_id=7, frame=6, mask=VIDEO.truth(6))])
+    assert (pursuit.frames_done, pursuit.done) == (1, False)
+    pursuit.want([click])
+    while not pursuit.done:
+        pursuit.advance()
+    pursuit.want([click])
+    assert pursuit.done
 
 
 def test_no_step_tracks_more_than_one_frame_even_when_objects_join_late() -> None:
@@ -59,7 +71,7 @@ def test_no_step_tracks_more_than_one_frame_even_when_objects_join_late() -> Non
     session = TrackAnything(colours.models()).session(VIDEO)
     session.prompt(Prompt(object_id=1, frame=0, points=[(*VIDEO.centre(0), True)]))
     session.prompt(Prompt(object_id=2, frame=9, points=[(*VIDEO.centre(9), True)]))
-    propagation = ResumablePropagation(session)
+    propagation = Pursuit(session)
     tracked = 0
     while not propagation.done:
         propagation.advance()
@@ -75,10 +87,12 @@ def test_a_propagation_that_failed_says_so_and_is_never_taken_for_complete(monke
     def fails(*_: object) -> None:
         raise UnreadableMediaError("Frame 5 cannot be decoded.")
 
-    monkeypatch.setattr(MovingDiscs, "__getitem__", fails)
-    with pytest.raises(UnreadableMediaError):
-        for _ in range(3):
-            propagation.advance()
-    assert propagation.broken
+    with monkeypatch.context() as broken:
+        broken.setattr(MovingDiscs, "__getitem__", fails)
+        with pytest.raises(UnreadableMediaError):
+            for _ in range(4):
+                propagation.advance()
     assert not propagation.done
-    assert propagation.advance() is None
+    while not propagation.done:
+        propagation.advance()
+    assert [result.frame for result in propagation.results()] == list(range(12))

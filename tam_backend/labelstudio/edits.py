@@ -1,0 +1,64 @@
+"""What a human did to the masks that we sent: left alone, edited, erased; and what a human drew by hand.
+
+Label Studio marks an edited region ("origin": "prediction-changed"), but scripts and other editors may not; so a mask
+is compared with those that we sent under its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tam_backend.labelstudio.regions import Region
+from tam_backend.types import BoolMask
+
+Frames = Mapping[str, Collection[int]]
+"""Object key -> frames (from 0)."""
+
+
+def mask_digest(mask: BoolMask) -> str:
+    """Return 16 hex digits that stand for an (H, W) mask."""
+    digest = hashlib.blake2b(repr(mask.shape).encode(), digest_size=8)
+    digest.update(np.packbits(mask).tobytes())
+    return digest.hexdigest()
+
+
+def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) -> Region:
+    """Return a region of ours as edited if its mask is none that we sent; every other region as it is.
+
+    Args:
+        region: of an annotation or a draft.
+        sent: (object key, frame) -> digests of the masks that we sent there.
+
+    Raises:
+        PayloadError: the mask cannot be decoded.
+    """
+    if region.own_key is None or not region.is_mask or region.is_humans_mask:
+        return region
+    digests = sent.get((region.own_key, region.frame))
+    if not digests or region.mask is None or mask_digest(region.mask) in digests:
+        return region
+    return replace(region, origin="prediction-changed")
+
+
+def frames_by_object(regions: Sequence[Region]) -> dict[str, frozenset[int]]:
+    """Return the frames on which our objects have masks, whoever made them what they are."""
+    frames: dict[str, set[int]] = {}
+    for region in regions:
+        if region.is_mask and region.own_key is not None:
+            frames.setdefault(region.own_key, set()).add(region.frame)
+    return {key: frozenset(found) for key, found in frames.items()}
+
+
+def erased(before: Frames, now: Frames) -> dict[str, frozenset[int]]:
+    """Return what a human took away: frames that an object had in what the human began with, and has no more.
+
+    An object of which nothing is left was deleted as a whole; it is left out, for that says nothing of single frames.
+
+    >>> erased({"a": {1, 2, 3}, "b": {1}}, {"a": {1, 3}})
+    {'a': frozenset({2})}
+    """
+    return {key: gone for key, frames in before.items() if now.get(key) and (gone := frozenset(frames) - set(now[key]))}

@@ -1,0 +1,126 @@
+"""Label Studio's events: which of them are work, and what an annotator did since we last looked."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
+from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.labelstudio.config import LabelingConfig
+from tam_backend.pipeline.store import SessionStore
+from tam_backend.server.job_store import Intent
+from tam_backend.server.reading import held_in, merged
+from tam_backend.server.task_memory import TaskMemories, TaskMemory
+
+logger = logging.getLogger(__name__)
+
+_READ = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+
+
+def check_secret(given: str, expected: str) -> None:
+    """Raise UnauthorizedError where an event came to an address with another secret."""
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
+        raise UnauthorizedError(
+            "The secret in this webhook's address is not ours.",
+            "Run `tam-backend import` again, or open Settings > Model of the project: both bring the right address.",
+        )
+
+
+def intent_of(payload: Mapping[str, Any]) -> Intent | None:
+    """Return the work that an event asks for; None where it asks for none.
+
+    Raises:
+        PayloadError: an annotation's event without what Label Studio puts into it.
+    """
+    action = payload["action"]
+    if action == "START_TRAINING":
+        logger.info("There is nothing to train: corrections are taken up as they are submitted")
+    if action not in _READ:
+        return None
+    annotation, task, project = (_object(payload, key) for key in ("annotation", "task", "project"))
+    if annotation.get("was_cancelled"):
+        return None
+    number, project_id, label_config = task.get("id"), project.get("id"), project.get("label_config")
+    if (
+        not isinstance(number, int)
+        or not isinstance(project_id, int)
+        or not isinstance(label_config, str)
+        or not isinstance(task.get("data"), dict)
+        or not isinstance(annotation.get("result"), list)
+    ):
+        raise PayloadError(
+            f"The event {action} names no annotation of a task that can be read.", "Send Label Studio's own JSON."
+        )
+    return Intent(
+        project=str(project_id),
+        task_id=number,
+        task={"id": number, "data": task["data"], "annotations": [annotation]},
+        context=None,
+        label_config=label_config,
+    )
+
+
+def is_event(intent: Intent) -> bool:
+    """Tell whether an intent comes from an annotation's event."""
+    return intent.context is None and len(intent.task.get("annotations") or ()) == 1
+
+
+def current(intent: Intent, client: LabelStudioClient | None) -> Mapping[str, Any]:
+    """Return the task as it is now, what all its annotators did read as one annotation.
+
+    Where Label Studio cannot be asked, what the event brought has to do.
+    """
+    annotations = list(intent.task["annotations"])
+    try:
+        task = {} if client is None else client.get_task(intent.task_id)
+    except LabelStudioError as error:
+        logger.info("Task %d is read as its event told it: %s", intent.task_id, error)
+        task = {}
+    there = task.get("annotations")
+    if isinstance(there, list):
+        annotations = [each for each in there if isinstance(each, Mapping) and not each.get("was_cancelled")]
+    newest = intent.task["annotations"][0]
+    return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}], "each_annotation": annotations}
+
+
+def take_note(
+    task: Mapping[str, Any], config: LabelingConfig, intent: Intent, memories: TaskMemories, store: SessionStore
+) -> None:
+    """Remember what each annotation holds, and with it what an annotator erased since.
+
+    Args:
+        task: of `current`.
+        config: the project's.
+        intent: where it comes from.
+        memories: changed.
+        store: knows the keyframes: to delete one takes a human's word back, and says nothing of the object.
+    """
+    number = str(intent.task_id)
+    view = store.find(intent.project, number)
+    for annotation in task["each_annotation"]:
+        held = held_in(annotation.get("result") or [], config)
+        parent = annotation.get("parent_prediction")
+
+        def noted(
+            memory: TaskMemory,
+            held: dict[str, frozenset[int]] = held,
+            annotation_id: int = int(annotation.get("id") or 0),
+            parent: int | None = parent if isinstance(parent, int) else None,
+        ) -> TaskMemory:
+            humans = {
+                key: view.keyframes.get(object_id, ()) if view is not None else ()
+                for key, object_id in memory.object_ids.items()
+            }
+            return memory.with_annotation(annotation_id, held, parent, humans)
+
+        memories.change(intent.project, number, noted)
+
+
+def _object(payload: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = payload.get(key)
+    if not isinstance(value, dict):
+        raise PayloadError(f"The event has no {key}.", "Send Label Studio's own JSON, with payloads on.")
+    return value

@@ -1,0 +1,167 @@
+"""A Label Studio task, read with what we remember of it: objects with lasting ids, and all prompts for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tam_backend.labelstudio.config import Control, LabelingConfig
+from tam_backend.labelstudio.edits import frames_by_object, mask_digest
+from tam_backend.labelstudio.objects import TaskObject
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
+from tam_backend.labelstudio.regions import read_regions
+from tam_backend.labelstudio.results import mask_results
+from tam_backend.pipeline.tracks import decoded
+from tam_backend.server.task_memory import TaskMemories, TaskMemory
+from tam_backend.types import FrameResult, Prompt, Source
+
+# A chain's next task begins with what the task before ended with.
+_SEEDED_FRAME = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTask:
+    """What a task wants.
+
+    Args:
+        prompts: of the task; its objects have the session's ids.
+        memory: what was known when it was read.
+    """
+
+    prompts: TaskPrompts
+    memory: TaskMemory
+
+    @property
+    def followed(self) -> tuple[TaskObject, ...]:
+        """All objects to be tracked, those that only the task before in the chain knows included."""
+        own = self.prompts.objects
+        keys = {each.key for each in own}
+        return (
+            *own,
+            *(
+                TaskObject(key, self.memory.object_ids[key], label, ())
+                for key, (label, _) in self.memory.seeds.items()
+                if key not in keys
+            ),
+        )
+
+    def wanted(self, size_hw: tuple[int, int]) -> list[Prompt]:
+        """Return all prompts of all objects, for frames of (height, width)."""
+        prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
+        said = {(prompt.object_id, prompt.frame) for prompt in prompts}
+        for each in self.followed:
+            seed = self.memory.seeds.get(each.key)
+            if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
+                mask = decoded(seed[1].encode(), size_hw)
+                prompts.append(Prompt(each.object_id, _SEEDED_FRAME, mask=mask, label=each.label))
+                said.add((each.object_id, _SEEDED_FRAME))
+            prompts += [
+                Prompt(each.object_id, frame, mask=np.zeros(size_hw, np.bool_), label=each.label)
+                for frame in sorted(self.memory.erased.get(each.key, ()))
+                if (each.object_id, frame) not in said
+            ]
+        return prompts
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """Masks as Label Studio takes them.
+
+    Args:
+        results: JSON.
+        qualities: one per mask.
+        digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
+    """
+
+    results: Sequence[Mapping[str, Any]]
+    qualities: Sequence[float]
+    digests: Mapping[tuple[str, int], str]
+
+
+def read(
+    task: Mapping[str, Any],
+    context: Mapping[str, Any] | None,
+    config: LabelingConfig,
+    memories: TaskMemories,
+    *,
+    project: str,
+    propagate_label: str,
+    unsaved: Sequence[Mapping[str, Any]] = (),
+) -> ReadTask:
+    """Read a task, and give objects that are new their ids.
+
+    Raises:
+        PayloadError: see `read_task`.
+    """
+    number = str(task.get("id"))
+    known = memories.get(project, number)
+    prompts = read_task(task, context, config, propagate_label=propagate_label, unsaved=unsaved, sent=known.digests)
+    keys = [each.key for each in prompts.objects]
+    if not set(keys) <= known.object_ids.keys():
+        known = memories.change(project, number, lambda memory: memory.with_objects(keys))
+
+    def lasting(each: TaskObject) -> TaskObject:
+        return replace(each, object_id=known.object_ids[each.key])
+
+    asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
+    return ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+
+
+def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dict[str, frozenset[int]]:
+    """Return the frames on which our objects have masks in an annotation or a prediction."""
+    return frames_by_object(read_regions(results, config))
+
+
+def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the regions of several people's annotations as one list: of those with one id, the newest.
+
+    Our ids name an object on a frame, so the latest edit of each object and frame wins.
+    """
+    regions: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
+        for region in annotation.get("result") or ():
+            if isinstance(region, Mapping):
+                regions[(region.get("id"), region.get("from_name"))] = region
+    return list(regions.values())
+
+
+def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) -> MaskAnswer:
+    """Turn masks into results, those that a human gave left out: they must never be sent back."""
+    results: list[Mapping[str, Any]] = []
+    qualities: list[float] = []
+    digests: dict[tuple[str, int], str] = {}
+    by_id = {each.object_id: each for each in task.followed}
+    for result in found:
+        for object_id, mask in result.masks.items():
+            each = by_id.get(object_id)
+            if each is None or result.frame in each.human_frames or not mask.any():
+                continue
+            source = _shown_source(task, each, result.frame, result.source[object_id])
+            score = each.score_on(result.frame) if source == "prompt" else None
+            quality = result.quality[object_id] if score is None else score
+            qualities.append(quality)
+            digests[each.key, result.frame] = mask_digest(mask)
+            results += mask_results(
+                control,
+                task.prompts.media,
+                key=each.key,
+                frame=result.frame,
+                label=each.label,
+                mask=mask,
+                quality=quality,
+                source=source,
+            )
+    return MaskAnswer(results, qualities, digests)
+
+
+def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:
+    """What a chain's task before ended with was no human's word: it gives way to this task's."""
+    seeded = frame == _SEEDED_FRAME and each.key in task.memory.seeds
+    return "propagated" if seeded and not _has_prompt(each.on_frame(frame)) else source
+
+
+def _has_prompt(regions: Collection[Any]) -> bool:
+    return any(region.is_keyframe or not region.is_mask for region in regions)

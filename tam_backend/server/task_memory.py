@@ -1,0 +1,181 @@
+"""What we know of a Label Studio task between two calls: its objects' ids, and which masks it was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Column, Connection, String, Table, Text, and_, delete, insert, select
+
+from tam_backend.labelstudio.edits import erased
+from tam_backend.pipeline.database import Database, metadata
+
+# A mask is sent again after every correction near it; an annotator may have begun with any of the last few.
+_DIGESTS_KEPT = 8
+
+_memories = Table(
+    "task_memories",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("task", String(64), primary_key=True),
+    Column("content", Text, nullable=False),
+)
+
+FramesOfObjects = Mapping[str, frozenset[int]]
+
+
+@dataclass(frozen=True)
+class TaskMemory:
+    """Everything by the keys of objects (labelstudio/ids.py) and by frames from 0.
+
+    Args:
+        object_ids: key -> the session's id of the object; never given to another one.
+        sent: key -> frame -> digests of the masks that were sent there, oldest first.
+        predictions: id of a stored prediction -> what it holds.
+        annotations: id of an annotation -> what it held when it was last seen.
+        parents: ids of predictions that annotations were made from.
+        erased: where a human took a mask of ours away: the object cannot be seen there.
+        pushed: id of the prediction stored last; None: none yet.
+        pushed_digest: stands for what it holds.
+        seeds: key -> (label, the mask's COCO code) of objects that come from the task before in the chain.
+    """
+
+    object_ids: Mapping[str, int] = field(default_factory=dict)
+    sent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
+    predictions: Mapping[int, FramesOfObjects] = field(default_factory=dict)
+    annotations: Mapping[int, FramesOfObjects] = field(default_factory=dict)
+    parents: frozenset[int] = frozenset()
+    erased: FramesOfObjects = field(default_factory=dict)
+    pushed: int | None = None
+    pushed_digest: str = ""
+    seeds: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[tuple[str, int], tuple[str, ...]]:
+        """(key, frame) -> digests, for `edits.told_apart`."""
+        return {(key, frame): digests for key, frames in self.sent.items() for frame, digests in frames.items()}
+
+    def with_objects(self, keys: Iterable[str]) -> TaskMemory:
+        """Give every new key an id."""
+        ids = dict(self.object_ids)
+        for key in keys:
+            ids.setdefault(key, max(ids.values(), default=0) + 1)
+        return replace(self, object_ids=ids)
+
+    def with_sent(self, masks: Mapping[tuple[str, int], str]) -> TaskMemory:
+        """Remember (key, frame) -> digest of masks that were sent."""
+        sent = {key: dict(frames) for key, frames in self.sent.items()}
+        for (key, frame), digest in masks.items():
+            frames = sent.setdefault(key, {})
+            kept = [each for each in frames.get(frame, ()) if each != digest]
+            frames[frame] = (*kept, digest)[-_DIGESTS_KEPT:]
+        return replace(self, sent=sent)
+
+    def with_annotation(
+        self, number: int, held: FramesOfObjects, parent_prediction: int | None, humans: Mapping[str, Collection[int]]
+    ) -> TaskMemory:
+        """Take note of an annotation: what is gone from it, and was neither drawn nor edited, was erased.
+
+        Args:
+            number: its id.
+            held: what it holds now.
+            parent_prediction: the prediction that it was made from, if so.
+            humans: key -> frames on which a human's prompts made the mask: to delete those takes the prompt back.
+        """
+        before = self.annotations.get(number)
+        if before is None and parent_prediction is not None:
+            before = self.predictions.get(parent_prediction)
+        gone = {key: set(frames) for key, frames in self.erased.items()}
+        for key, frames in erased(before or {}, held).items():
+            gone.setdefault(key, set()).update(frames - set(humans.get(key, ())))
+        left = {key: frozenset(frames - held.get(key, frozenset())) for key, frames in gone.items()}
+        return replace(
+            self,
+            annotations={**self.annotations, number: held},
+            parents=self.parents | ({parent_prediction} if parent_prediction is not None else set()),
+            erased={key: frames for key, frames in left.items() if frames},
+        )
+
+    def with_pushed(self, number: int, digest: str, held: FramesOfObjects) -> TaskMemory:
+        """Take note of a stored prediction."""
+        return replace(self, pushed=number, pushed_digest=digest, predictions={**self.predictions, number: held})
+
+    def with_seeds(self, seeds: Mapping[str, tuple[str | None, str]]) -> TaskMemory:
+        """Take over the objects that the task before in the chain ended with."""
+        return replace(self.with_objects(seeds), seeds=dict(seeds))
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(
+            {
+                "object_ids": self.object_ids,
+                "sent": self.sent,
+                "predictions": {number: _lists(held) for number, held in self.predictions.items()},
+                "annotations": {number: _lists(held) for number, held in self.annotations.items()},
+                "parents": sorted(self.parents),
+                "erased": _lists(self.erased),
+                "pushed": self.pushed,
+                "pushed_digest": self.pushed_digest,
+                "seeds": self.seeds,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskMemory:
+        """Return what `to_json` wrote."""
+        read: dict[str, Any] = json.loads(text)
+        return cls(
+            object_ids=read["object_ids"],
+            sent={
+                key: {int(frame): tuple(digests) for frame, digests in frames.items()}
+                for key, frames in read["sent"].items()
+            },
+            predictions={int(number): _sets(held) for number, held in read["predictions"].items()},
+            annotations={int(number): _sets(held) for number, held in read["annotations"].items()},
+            parents=frozenset(read["parents"]),
+            erased=_sets(read["erased"]),
+            pushed=read["pushed"],
+            pushed_digest=read["pushed_digest"],
+            seeds={key: (label, code) for key, (label, code) in read["seeds"].items()},
+        )
+
+
+class TaskMemories:
+    """The memories of all tasks, in the database. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, project: str, task: str) -> TaskMemory:
+        """Return what is known of a task."""
+        with self._database.reading() as connection:
+            return _read(connection, project, task)
+
+    def change(self, project: str, task: str, change: Callable[[TaskMemory], TaskMemory]) -> TaskMemory:
+        """Replace what is known by what `change` makes of it, and return that; nobody else writes in between."""
+        with self._database.transaction() as connection:
+            before = _read(connection, project, task)
+            after = change(before)
+            if after != before:
+                connection.execute(delete(_memories).where(_is(project, task)))
+                connection.execute(insert(_memories).values(project=project, task=task, content=after.to_json()))
+            return after
+
+
+def _is(project: str, task: str) -> Any:
+    return and_(_memories.c.project == project, _memories.c.task == task)
+
+
+def _read(connection: Connection, project: str, task: str) -> TaskMemory:
+    content = connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
+    return TaskMemory() if content is None else TaskMemory.from_json(content)
+
+
+def _lists(held: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
+    return {key: sorted(frames) for key, frames in held.items()}
+
+
+def _sets(held: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
+    return {key: frozenset(frames) for key, frames in held.items()}

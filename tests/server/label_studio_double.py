@@ -1,0 +1,88 @@
+"""The few calls of Label Studio's API that the loop makes, answered over real HTTP; the real one is in tests/e2e."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.serving import make_server
+
+
+class LabelStudioDouble:
+    """Stores predictions and webhooks; `failing` makes every call fail with that status.
+
+    Attributes:
+        tasks: id -> what GET /api/tasks/<id> answers.
+        predictions: id -> what was stored, newest last.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.predictions: dict[int, dict[str, Any]] = {}
+        self.webhooks: list[dict[str, Any]] = []
+        self.failing = 0
+        self.calls = 0
+        self.url = ""
+        self._numbers = iter(range(100, 10_000))
+
+    def stored(self, task: int = 1) -> list[Mapping[str, Any]]:
+        """The task's predictions, oldest first."""
+        return [each for each in self.predictions.values() if each["task"] == task]
+
+    def app(self) -> Flask:
+        app = Flask("label_studio_double")
+
+        @app.before_request
+        def fail() -> Response | None:
+            self.calls += 1
+            return Response("{}", status=self.failing) if self.failing else None
+
+        @app.post("/api/predictions/")
+        def store() -> dict[str, Any]:
+            number = next(self._numbers)
+            self.predictions[number] = {**request.get_json(), "id": number}
+            return {"id": number}
+
+        @app.delete("/api/predictions/<int:number>/")
+        def delete(number: int) -> tuple[str, int]:
+            self.predictions.pop(number)
+            return "", 204
+
+        @app.get("/api/tasks/<int:number>/")
+        def task(number: int) -> tuple[dict[str, Any], int]:
+            return (self.tasks[number], 200) if number in self.tasks else ({"detail": "Not found."}, 404)
+
+        @app.get("/api/webhooks/")
+        def webhooks() -> Any:
+            return self.webhooks
+
+        @app.post("/api/webhooks/")
+        def add_webhook() -> dict[str, Any]:
+            self.webhooks.append({"id": len(self.webhooks) + 1, **request.get_json()})
+            return self.webhooks[-1]
+
+        @app.patch("/api/webhooks/<int:number>/")
+        def change_webhook(number: int) -> dict[str, Any]:
+            self.webhooks[number - 1].update(request.get_json())
+            return self.webhooks[number - 1]
+
+        return app
+
+
+@contextmanager
+def running_double() -> Iterator[LabelStudioDouble]:
+    """Serve a double on a free port."""
+    double = LabelStudioDouble()
+    server = make_server("127.0.0.1", 0, double.app(), threaded=True)
+    double.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield double
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
