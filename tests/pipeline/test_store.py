@@ -208,57 +208,6 @@ def test_a_video_of_another_size_begins_anew(store: SessionStore) -> None:
     stored.close()
 
 
-def test_a_killed_process_loses_no_more_than_a_batch_and_its_work_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "tam.sqlite"
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, f"{root}/tests"))}
-    worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(path), root], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert worker.stdout is not None
-    seen = []
-    for line in worker.stdout:
-        if line.strip() == "open":
-            with pytest.raises(BusyError):
-                opened(SessionStore(Database(sqlite_url(path))))
-            continue
-        seen.append(int(line))
-        if len(seen) == 25:
-            break
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait(10)
-    store = SessionStore(Database(sqlite_url(path)))
-    started = time.monotonic()
-    with opened(store) as session:
-        assert time.monotonic() - started < 10, "a dead process's lease is taken over at once"
-        kept = {result.frame: result.masks[1] for result in session.tracks}
-        assert len(kept) >= 25 - 16
-        assert list(session.keyframes(1)) == [5]
-        again = [result.frame for result in session.update()]
-        assert sorted(again) == sorted(set(range(40)) - set(kept))
-        assert all(np.array_equal(session.tracks[frame].masks[1], mask) for frame, mask in kept.items())
-
-
-def test_a_full_disk_is_named_and_what_was_stored_stays(tmp_path: Path) -> None:
-    path = tmp_path / "tam.sqlite"
-    database = Database(sqlite_url(path))
-    store = SessionStore(database)
-    session = opened(store)
-    session.prompt(click(1, 0))
-    noise = np.random.default_rng(0).integers(0, 2, VIDEO.size_hw).astype(bool)
-    with database.reading() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="full") as failure:
-        for frame in range(1, 40):
-            session.prompt(Prompt(object_id=1, frame=frame, mask=noise))
-    assert "Make room" in failure.value.remedy
-    database.close()
-    view = SessionStore(Database(sqlite_url(path))).find("7", "12")
-    assert view is not None
-    assert 0 in view.keyframes[1]
-
-
 def test_a_view_tells_where_an_object_is_absent(store: SessionStore) -> None:
     with opened(store) as session:
         session.prompt(click(1, 0))
