@@ -103,7 +103,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "control_socket_disable": True,
             "when_ready": lambda _: print(_welcome(self._settings), file=sys.stderr, flush=True),
             "post_worker_init": _prepare_worker,
-            "worker_exit": lambda _, worker: worker.wsgi.extensions["tam_backend"].close(),
+            "worker_exit": _close_backend,
         }
         if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn's own heartbeat file; /tmp may be a disk, and block
             options["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
@@ -123,6 +123,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 def _prepare_worker(worker: Any) -> None:
     _end_jobs_on_signals(worker)
     worker.log.error_log.addFilter(_is_no_silence)
+
+
+def _close_backend(_server: Any, worker: Any) -> None:
+    """Write what waits to be written; a worker whose app could not be made has none."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions["tam_backend"].close()
 
 
 def _is_no_silence(record: logging.LogRecord) -> bool:
