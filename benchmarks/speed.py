@@ -179,7 +179,7 @@ def peak_of(way: str, weights: Path, arguments: argparse.Namespace) -> int:
     """Return the peak resident memory, in MB, of a few frames in a process of their own."""
     command = [sys.executable, "-m", "benchmarks.speed", "--only", way, "--weights", str(weights)]
     command += ["--objects", str(arguments.objects), "--side", str(arguments.side), "--frames", "4"]
-    command += ["--prefilled", str(arguments.prefilled)]
+    command += ["--prefilled", str(arguments.prefilled), "--threads", str(arguments.threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
@@ -220,10 +220,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=480, help="shorter side, pixels")
     parser.add_argument("--frames", type=int, default=20, help="timed ones")
     parser.add_argument("--prefilled", type=int, default=9, help="XMem: frames with true masks before them")
+    parser.add_argument("--threads", type=int, default=2, help="1 tells most on a machine that others use too")
     parser.add_argument("--weights", type=Path, help="XMem.pth; random lively weights without it")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     if arguments.only:
         only = {"": xmem_tracker(arguments.only, arguments.weights)}
         run(only, arguments.objects, arguments.side, arguments.frames, arguments.prefilled)
@@ -232,7 +233,7 @@ def main() -> None:
         return
     print(
         f"{arguments.profile}, {arguments.objects} object(s), {arguments.side}x{arguments.side * 16 // 9}, "
-        f"{arguments.frames} frames, 2 threads, load {os.getloadavg()[0]:.1f} at the start"
+        f"{arguments.frames} frames, {arguments.threads} thread(s), load {os.getloadavg()[0]:.1f} at the start"
     )
     if arguments.profile == "compact":
         compare_compact(arguments)

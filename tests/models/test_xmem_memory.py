@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tam_backend.models.xmem import three_memories
 from tam_backend.models.xmem.affinity import query_rows
 from tam_backend.models.xmem.config import XMemConfig
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, most_used
@@ -229,8 +230,11 @@ def test_long_term_usage_counts_only_if_asked_for() -> None:
     assert not torch.equal(least_used_survivor(True), least_used_survivor(False))
 
 
-def test_without_long_term_memory_the_oldest_frames_after_the_first_are_dropped() -> None:
+def test_without_long_term_memory_the_oldest_frames_after_the_first_are_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Upstream never lets any go (its defect 4)."""
+    monkeypatch.setattr(three_memories, "_MOST_ELEMENTS_WITHOUT_LONG_TERM", 32 * 6 + 5)
     memory = XMemMemory(replace(SMALL, enable_long_term=False), CV)
     for i in range(200):
         memory.add(frame(i), False)
@@ -243,7 +247,10 @@ def test_without_long_term_memory_the_oldest_frames_after_the_first_are_dropped(
 
 
 @pytest.mark.parametrize("long_term", [True, False])
-def test_permanent_frames_are_neither_consolidated_nor_dropped(long_term: bool) -> None:
+def test_permanent_frames_are_neither_consolidated_nor_dropped(
+    long_term: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(three_memories, "_MOST_ELEMENTS_WITHOUT_LONG_TERM", 32 * 6)
     memory = XMemMemory(replace(SMALL, enable_long_term=long_term), CV)
     for i in range(100):
         memory.add(frame(i), permanent=i in (5, 40))
@@ -254,6 +261,18 @@ def test_permanent_frames_are_neither_consolidated_nor_dropped(long_term: bool) 
             values_read(memory.read(exact, [1])), frame(i).values[1].values, atol=1e-2, rtol=1e-2
         )
     assert memory.working_frames <= (4 if long_term else 32) + 2
+
+
+def test_without_long_term_memory_frames_are_dropped_as_late_as_memory_allows() -> None:
+    """As upstream's as long as that is affordable: a video may be of small frames."""
+    config = replace(SMALL, enable_long_term=False, max_mid_term_frames=3)
+    small, large = XMemMemory(config, CV), XMemMemory(config, CV)
+    for i in range(100):
+        small.add(frame(i), False)
+    for i in range(5):
+        large.add(frame(i, cells=30_000), False)
+    assert small.working_frames == 100
+    assert large.working_frames == 3
 
 
 def test_even_permanent_frames_are_bounded() -> None:

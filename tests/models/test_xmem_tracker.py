@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +14,7 @@ from torch import Tensor
 from benchmarks.lively_weights import textured
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.protocols import Tracker
-from tam_backend.models.xmem import XMemConfig, XMemTracker
+from tam_backend.models.xmem import XMemConfig, XMemTracker, three_memories
 from tam_backend.models.xmem.network import XMemNetwork
 
 SIZE_HW = (44, 70)  # padded to 48x80: 15 cells
@@ -297,6 +298,11 @@ def test_first_step_without_an_object_is_a_clear_error_and_changes_nothing(
     [
         (torch.zeros(3, 32, 32), None, None),
         (torch.zeros(1, *SIZE_HW), None, None),
+        (torch.zeros(3, *SIZE_HW, dtype=torch.uint8), None, None),
+        (torch.full((3, *SIZE_HW), 255.0), None, None),
+        (torch.full((3, *SIZE_HW), -2.1), None, None),
+        (torch.full((3, *SIZE_HW), torch.nan), None, None),
+        (np.zeros((3, *SIZE_HW), np.float32), None, None),
         (torch.zeros(3, *SIZE_HW), torch.ones(8, 8, dtype=torch.int64), None),
         (torch.zeros(3, *SIZE_HW), torch.ones(SIZE_HW), None),
         (torch.zeros(3, *SIZE_HW), None, [1]),
@@ -366,6 +372,17 @@ def test_one_pixel_frames_are_tracked(xmem: XMemNetwork) -> None:
         assert torch.isfinite(probabilities).all()
 
 
+def test_objects_of_one_pixel_with_large_ids_are_tracked_on_frames_of_odd_size(xmem: XMemNetwork) -> None:
+    tracker = XMemTracker(xmem)
+    image = torch.rand(3, 37, 53, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(37, 53, dtype=torch.int32)
+    labels[3, 4], labels[9, 9] = 1000, 300  # upstream's labels wrap above 255
+    tracker.step(image, labels)
+    assert tracker.object_ids == (300, 1000)
+    probabilities = tracker.step(image)
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(37, 53))
+
+
 def test_last_frame_is_not_memorised(tracker: XMemTracker) -> None:
     image, labels = scene(0)
     tracker.step(image, labels)
@@ -406,7 +423,10 @@ def test_masks_that_are_not_a_humans_age_but_the_frame_on_which_an_object_joins_
 
 
 @pytest.mark.parametrize("long_term", [True, False])
-def test_memory_is_flat_however_long_the_video_is(long_term: bool, xmem: XMemNetwork) -> None:
+def test_memory_is_flat_however_long_the_video_is(
+    long_term: bool, xmem: XMemNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(three_memories, "_MOST_ELEMENTS_WITHOUT_LONG_TERM", 32)
     tracker = XMemTracker(xmem, replace(TINY, mem_every=1, enable_long_term=long_term))
     tiny = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     mask = torch.ones(16, 16, dtype=torch.int64)

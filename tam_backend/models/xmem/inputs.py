@@ -9,6 +9,9 @@ from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
 
+# Resizing with cubic filters goes beyond 0 and 1 by a little.
+_TOLERATED = 0.5
+
 
 def checked(
     image: Tensor, mask: Tensor | None, object_ids: Sequence[int] | None, size_hw: tuple[int, int] | None
@@ -27,8 +30,20 @@ def checked(
     Raises:
         InvalidInputError: sizes or kinds that do not fit.
     """
+    if not isinstance(image, Tensor):
+        raise InvalidInputError(f"An image must be a tensor, not a {type(image).__name__}.")
     if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0 or not image.is_floating_point():
-        raise InvalidInputError(f"An image must be (3, H, W) float, not {tuple(image.shape)} {image.dtype}.")
+        raise InvalidInputError(
+            f"An image must be (3, H, W) float, not {tuple(image.shape)} {image.dtype}.",
+            "Give RGB in 0..1, with the channels first.",
+        )
+    if image.device.type == "cpu":  # elsewhere a look at the numbers would make all wait for the device
+        least, largest = (float(bound) for bound in image.detach().aminmax())
+        if not (least > -_TOLERATED and largest < 1 + _TOLERATED):
+            raise InvalidInputError(
+                f"An image must be RGB in 0..1; this one's numbers are {least:.3g} to {largest:.3g}.",
+                "Divide by 255; it is normalised here.",
+            )
     own_hw = (image.shape[1], image.shape[2])
     if size_hw is not None and own_hw != size_hw:
         raise InvalidInputError(

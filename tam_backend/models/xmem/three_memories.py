@@ -27,8 +27,8 @@ from tam_backend.models.xmem.memory import Reading
 _QUERY_CHUNK = 256
 # The memory's size is rounded up to so many elements, see `affinity.padded_rows`.
 _ROWS_MULTIPLE = 1024
-# Working frames without long-term memory to age into. At 480x854 and with one object: 130 MB.
-_MOST_FRAMES_WITHOUT_LONG_TERM = 32
+# In working memory, where there is no long-term memory to age into: 32 frames of 480x854, 130 MB with one object.
+_MOST_ELEMENTS_WITHOUT_LONG_TERM = 32 * 30 * 54
 # Frames with a human's mask. The limit is there for the machine; no annotator was seen to come near it.
 _MOST_PERMANENT_FRAMES = 64
 
@@ -70,8 +70,8 @@ class _Layout:
 class XMemMemory:
     """Keeps elements and reads them. The reading order is long-term elements, then working frames, oldest first.
 
-    Bounded: with long-term memory by `max_mid_term_frames` frames and `max_long_term_elements`, without it by 32
-    frames (or `max_mid_term_frames`, if that is more); besides there are up to 64 permanent frames, of which the
+    Bounded: with long-term memory by `max_mid_term_frames` frames and `max_long_term_elements`, without it by 51,840
+    elements (or `max_mid_term_frames`, if that is more); besides there are up to 64 permanent frames, of which the
     second oldest then becomes a frame like others.
 
     Args:
@@ -199,7 +199,8 @@ class XMemMemory:
         config = self._config
         ordinary = [frame for frame in self._frames[1:] if not frame.permanent]
         if not config.enable_long_term:
-            limit = max(_MOST_FRAMES_WITHOUT_LONG_TERM, config.max_mid_term_frames)
+            frames = _MOST_ELEMENTS_WITHOUT_LONG_TERM // len(self._frames[-1].elements)
+            limit = max(frames, config.max_mid_term_frames)
             old = ordinary[: max(0, len(ordinary) + 1 - limit)]
         elif len(ordinary) + 1 >= config.max_mid_term_frames:
             old = ordinary[: len(ordinary) - (config.min_mid_term_frames - 1)]
