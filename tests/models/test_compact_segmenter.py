@@ -5,12 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tam_backend.errors import InvalidInputError, InvalidPromptError
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
 from tam_backend.models.segmenters.clicks import DISC_RADIUS_PX, click_discs, connected_to_clicks, honour_clicks
+from tam_backend.models.segmenters.compact import CompactSegmenter
+from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
 from tam_backend.types import BoolMask, Point, RgbFrame
 
 Iou = Callable[[BoolMask, BoolMask], float]
@@ -65,6 +68,22 @@ def test_mask_given_without_clicks_is_taken_as_the_earlier_mask(
     seen = compact.segmenter.segment(embedding, SegmenterPrompts(mask_logits=logits)).mask
     blank = compact.segmenter.segment(embedding, SegmenterPrompts(mask_logits=torch.full((4, 4), -20.0))).mask
     assert iou(seen, ball[1]) > iou(blank, ball[1])
+
+
+def test_network_sees_its_answer_to_the_last_click_once_more() -> None:
+    network, seen = ClickNetwork().eval(), []
+
+    def answer(frames: EncodedFrames, positive: Tensor, negative: Tensor, earlier: Tensor) -> Tensor:
+        seen.append((int(positive.sum() > 0) + int(negative.sum() > 0), float(earlier.max())))
+        return torch.full((1, 1, frames.stride4.shape[2], frames.stride4.shape[3]), float(len(seen)))
+
+    network.decode = answer  # type: ignore[method-assign, assignment]
+    segmenter = CompactSegmenter(network, "spied on", torch.device("cpu"))
+    frame = segmenter.encode(np.zeros((64, 64, 3), np.uint8))
+    segmenter.segment(frame, SegmenterPrompts(points=(Point(30, 30), Point(50, 50, False))))
+    told, earlier = zip(*seen, strict=True)
+    assert told == (1, 2, 2)
+    assert earlier == pytest.approx([0.0, *torch.sigmoid(torch.tensor([1.0, 2.0])).tolist()])
 
 
 def test_nothing_outside_a_box_is_answered(compact: Models, embedding: FrameEmbedding) -> None:
