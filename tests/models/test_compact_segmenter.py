@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -188,3 +189,29 @@ def test_box_prior_is_the_box_at_the_padded_input() -> None:
     assert prior.shape == (1, 1, 32, 64)
     assert prior.sum() == 20 * 10
     assert padding.remove(prior)[0, 0, 5:15, 10:30].all()
+
+
+def small_star() -> tuple[RgbFrame, BoolMask]:
+    """A star of 28 pixels in a frame of 480x640 with a smooth texture."""
+    noise = np.random.default_rng(0).integers(60, 160, (12, 16, 3), dtype=np.uint8)
+    image = cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
+    angles = np.arange(10) * np.pi / 5
+    radii = np.where(np.arange(10) % 2, 6.0, 14.0)
+    corners = np.stack([400 + radii * np.cos(angles), 200 + radii * np.sin(angles)], 1).round().astype(np.int32)
+    mask = np.zeros((480, 640), np.uint8)
+    cv2.fillPoly(mask, [corners], 1)
+    image[mask > 0] = (240, 200, 40)
+    return image, mask > 0
+
+
+def test_small_thing_is_cut_out_better_for_being_looked_at_again(
+    compact: Models, iou: Iou, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, truth = small_star()
+    embedding, prompts = compact.segmenter.encode(image), SegmenterPrompts(points=(Point(400.5, 200.5),))
+    image[:] = 0  # the embedding keeps what it saw
+    closer = compact.segmenter.segment(embedding, prompts)
+    monkeypatch.setattr("tam_backend.models.segmenters.compact.window_around", lambda mask, points: None)
+    first = compact.segmenter.segment(embedding, prompts)
+    assert iou(closer.mask, truth) > iou(first.mask, truth) + 0.03
+    assert closer.logits.shape == first.logits.shape

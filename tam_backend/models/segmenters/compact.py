@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +18,7 @@ from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
 from tam_backend.models.segmenters.clicks import click_discs, connected_to_clicks, honour_clicks
+from tam_backend.models.segmenters.closer_look import window_around
 from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
 from tam_backend.models.segmenters.frames import frame_size_hw
 from tam_backend.types import BoolMask, Point, RgbFrame
@@ -26,6 +28,8 @@ SHORTER_SIDE = 384
 # The network was trained to be clicked one by one, each time seeing its last answer; doing the same here beats giving
 # all clicks at once. More rounds than this cost time and bring nothing.
 MAX_ROUNDS = 6
+# The name under which an embedding keeps the frame itself, (H, W, 3) uint8, for a closer look at a small thing.
+_PIXELS = "pixels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +85,13 @@ class CompactSegmenter:
         size_hw = frame_size_hw(frame)
         input_hw = _input_size(size_hw)
         method = cv2.INTER_AREA if input_hw[0] < size_hw[0] else cv2.INTER_LINEAR
-        resized = cv2.resize(np.ascontiguousarray(frame), (input_hw[1], input_hw[0]), interpolation=method)
+        pixels = np.array(frame, order="C")  # a copy: the caller may write to the frame before it is looked at again
+        resized = cv2.resize(pixels, (input_hw[1], input_hw[0]), interpolation=method)
         image = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x h x w
         padding = Padding.to_stride(input_hw, ClickNetwork.STRIDE)
         with fast_precision(self._device):
             encoded = self._network.encode(padding.add(self._network.backbone.normalise(image)))
-        return FrameEmbedding(size_hw, input_hw, _as_features(encoded))
+        return FrameEmbedding(size_hw, input_hw, {**_as_features(encoded), _PIXELS: torch.from_numpy(pixels)})
 
     @torch.inference_mode()
     def segment(self, embedding: FrameEmbedding, prompts: SegmenterPrompts) -> Segmentation:
@@ -94,7 +99,8 @@ class CompactSegmenter:
 
         Clicks are given to the network one after the other, the first positive one first, and all of them once more
         with the answer to the last. A box becomes clicks and a prior (see box_prompts), and nothing outside of it is
-        answered.
+        answered. A small thing that was clicked is looked at a second time, enlarged (see closer_look), which costs
+        about as much as encoding a square frame.
 
         Raises:
             InvalidPromptError: neither a positive point, nor a box, nor a mask.
@@ -106,8 +112,13 @@ class CompactSegmenter:
         frame = _frame_of(embedding)
         probability = self._answer(frame, prompts)  # 1 x 1 x padded h x w
         inner = frame.padding.remove(probability)
-        logits = torch.logit(inner[0, 0], eps=1e-6)
-        full = functional.interpolate(inner, frame.size_hw, mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+        full = _resized(inner, frame.size_hw)[0, 0].cpu().numpy()
+        if prompts.box is None and prompts.mask_logits is None:
+            closer = self._closer(embedding.features[_PIXELS], full, prompts.points)
+            if closer is not None:
+                full = closer
+                inner = functional.interpolate(torch.from_numpy(full)[None, None], frame.input_hw, mode="area")
+        logits = torch.logit(inner[0, 0], eps=1e-6).to(self._device)
         mask: BoolMask = full > 0.5
         if prompts.box is not None:
             mask &= inside_box(prompts.box, frame.size_hw)
@@ -115,6 +126,29 @@ class CompactSegmenter:
         if prompts.box is None and prompts.mask_logits is None:
             mask = connected_to_clicks(mask, prompts.points)
         return Segmentation(mask=mask, logits=logits.float(), predicted_iou=_soft_iou(full, mask))
+
+    def _closer(
+        self, pixels: Tensor, probability: NDArray[np.float32], points: Sequence[Point]
+    ) -> NDArray[np.float32] | None:
+        """Return (H, W) probabilities, averaged with those of a second look, or None where the thing is not small.
+
+        Args:
+            pixels: (H, W, 3) uint8, the frame.
+            probability: (H, W), the first answer.
+            points: in pixels of the frame; at least one positive.
+        """
+        first = connected_to_clicks(honour_clicks(probability > 0.5, probability, points), points)
+        window = window_around(first, points)
+        if window is None:
+            return None
+        frame = _frame_of(self.encode(pixels.numpy()[window.pixels]))
+        earlier = _resized(torch.from_numpy(probability[window.pixels])[None, None], frame.input_hw)
+        clicks = window.within(_first_positive_first(points))
+        answer = self._decode(frame, clicks, frame.padding.add(earlier.to(self._device)))
+        second = _resized(frame.padding.remove(answer), window.size_hw)[0, 0].cpu().numpy()
+        merged = probability.copy()
+        merged[window.pixels] = (merged[window.pixels] + second) / 2
+        return merged
 
     def _answer(self, frame: _Frame, prompts: SegmenterPrompts) -> Tensor:
         """Return (1, 1, padded h, padded w) probabilities."""
@@ -147,8 +181,7 @@ class CompactSegmenter:
         if mask_logits.ndim != 2 or mask_logits.numel() == 0:
             raise InvalidPromptError(f"Mask logits must be (h, w), not of shape {tuple(mask_logits.shape)}.")
         probability = torch.sigmoid(mask_logits.to(self._device).float())[None, None]
-        resized = functional.interpolate(probability, frame.input_hw, mode="bilinear", align_corners=False)
-        return frame.padding.add(resized)
+        return frame.padding.add(_resized(probability, frame.input_hw))
 
 
 def _input_size(size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -157,13 +190,19 @@ def _input_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
+def _resized(planes: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(..., h, w) -> (..., *size_hw)."""
+    return functional.interpolate(planes, size_hw, mode="bilinear", align_corners=False)
+
+
 def _as_features(encoded: EncodedFrames) -> dict[str, Tensor]:
     return {name: getattr(encoded, name) for name in EncodedFrames.__dataclass_fields__}
 
 
 def _frame_of(embedding: FrameEmbedding) -> _Frame:
     padding = Padding.to_stride(embedding.input_hw, ClickNetwork.STRIDE)
-    return _Frame(embedding.size_hw, embedding.input_hw, padding, EncodedFrames(**embedding.features))
+    encoded = {name: embedding.features[name] for name in EncodedFrames.__dataclass_fields__}
+    return _Frame(embedding.size_hw, embedding.input_hw, padding, EncodedFrames(**encoded))
 
 
 def _first_positive_first(points: Sequence[Point]) -> tuple[Point, ...]:
