@@ -27,17 +27,22 @@ class SegmenterConfig(TrainingConfig):
     Args:
         rounds: clicks (or more) that are answered per still, each after seeing the answer to the one before.
         click_radius: of the discs that stand for clicks, pixels of the network's input.
+        first_weight: how much the answer to the first click counts in the loss, each later one counting 1.
+        wholeness: how much more often whole things are drawn than parts and grounds; 1 = as in run s1, 0 = not.
     """
 
     rounds: int = 3
     click_radius: float = 4.3
+    first_weight: float = 1.0
+    wholeness: float = 1.0
 
 
 class ClickLesson:
     """The loss of one batch: a simulated annotator clicks into the largest error, round after round."""
 
-    def __init__(self, rounds: int, click_radius: float, seed: int) -> None:
+    def __init__(self, rounds: int, click_radius: float, seed: int, first_weight: float = 1.0) -> None:
         self._rounds, self._radius = rounds, click_radius
+        self._weights = torch.tensor([first_weight] + [1.0] * (rounds - 1))
         self._rng = np.random.default_rng(seed)
 
     def __call__(
@@ -70,7 +75,7 @@ class ClickLesson:
                 if self._rng.random() < 0.2:
                     # Clicks alone must do too: sometimes nobody hands over the earlier mask.
                     earlier = earlier * (torch.rand(len(masks), 1, 1, 1) > 0.5)
-        return torch.stack(losses).mean(), figures
+        return (torch.stack(losses) * self._weights).sum() / self._weights.sum(), figures
 
     def _click(
         self,
@@ -102,9 +107,12 @@ def main() -> None:
     Trainer(
         network,
         config,
-        ClickLesson(config.rounds, config.click_radius, config.seed),
+        ClickLesson(config.rounds, config.click_radius, config.seed, config.first_weight),
         lambda seed: torch.utils.data.DataLoader(
-            StillStream(images, config.side, seed), batch_size=config.batch, num_workers=1, prefetch_factor=3
+            StillStream(images, config.side, seed, config.wholeness),
+            batch_size=config.batch,
+            num_workers=1,
+            prefetch_factor=3,
         ),
         segmenter_validation(config.validation) if config.validation else None,
     ).run()

@@ -17,11 +17,11 @@ _PASTED_SHARE = 0.25
 
 
 class StillMaker:
-    """Draws stills. The same seed gives the same stills."""
+    """Draws stills. The same seed gives the same stills; `wholeness` is how much things are preferred to parts."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int) -> None:
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int, wholeness: float = 1.0) -> None:
         self.images, self.side = images, side
-        self._picker = SegmentPicker(images, max_border=0.7, area_range=(0.005, 0.6))
+        self._picker = SegmentPicker(images, max_border=0.7, area_range=(0.005, 0.6), wholeness=wholeness)
         self._rng = np.random.default_rng(seed)
         self._clips = iter(ClipMaker(images, side, 1, seed + 1))
 
@@ -82,10 +82,11 @@ class StillMaker:
 class StillStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless stills for a DataLoader: (3, S, S) uint8 and (S, S) uint8."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int) -> None:
-        self._images, self._side, self._seed = images, side, seed
+    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int, wholeness: float = 1.0) -> None:
+        self._images, self._side, self._seed, self._wholeness = images, side, seed, wholeness
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
-        for image, mask in StillMaker(self._images, self._side, self._seed + 1000 * (worker.id if worker else 0)):
+        seed = self._seed + 1000 * (worker.id if worker else 0)
+        for image, mask in StillMaker(self._images, self._side, seed, self._wholeness):
             yield torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

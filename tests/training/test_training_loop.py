@@ -116,6 +116,18 @@ def test_click_lesson_teaches_everything_that_is_not_frozen(images: list[Annotat
     assert set(figures) == {"iou1", "iou2"}
 
 
+def test_first_click_can_count_more_in_the_loss_than_later_ones(images: list[AnnotatedImage]) -> None:
+    network = ClickNetwork()
+    pictures, masks = map(torch.stack, zip(*islice(StillStream(images, SIDE, 0), 2), strict=True))
+    losses = []
+    for first_weight in (0.0, 1.0, 3.0):
+        torch.manual_seed(0)
+        losses.append(float(ClickLesson(2, 4.3, 0, first_weight)(network, pictures, masks, 0.0)[0].detach()))
+    later, both, mostly_first = losses
+    assert both != later
+    assert mostly_first == pytest.approx(both + (both - later) / 2, rel=1e-3)
+
+
 def trainer(folder: Path, images: list[AnnotatedImage], minutes: float) -> Trainer:
     torch.manual_seed(0)
     settings: TrainingConfig = config(folder, minutes=minutes, batch=1, checkpoint_every=0.0, validate_every=0.0)
