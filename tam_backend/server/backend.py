@@ -11,7 +11,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioError, PayloadError
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    LabelStudioError,
+    PayloadError,
+    TamError,
+)
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
@@ -23,7 +30,7 @@ from tam_backend.pipeline.pursuit import Pursuit
 from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
 from tam_backend.server import events
 from tam_backend.server.answers import AnswerMemory
-from tam_backend.server.chain import Following, seeds_for_next
+from tam_backend.server.chain import Following, masks_for_next
 from tam_backend.server.executor import InProcessExecutor
 from tam_backend.server.job_store import Intent, JobStore
 from tam_backend.server.jobs import Job, JobRegistry
@@ -386,30 +393,38 @@ class Backend:
                     if result is not None:
                         job.advance(result.frame)
                 answer = self._masks(known, config, pursuit)
-                following = seeds_for_next(task, known, pursuit)
+                following = masks_for_next(task, known, pursuit)
+            if following is not None:
+                self._go_on_in_chain(following, known, opened, intent)
         prediction = self._answer(answer.results, _mean(answer.qualities))
-        if following is not None:
-            self._go_on_in_chain(following, intent)
         if known.memory.pushed_digest == prediction_digest(prediction):
             return None
         self._sent(intent.project, task, answer)
         return prediction
 
-    def _go_on_in_chain(self, following: Following, intent: Intent) -> None:
-        """Begin the next task of a chain with what this one ended with, if that is new to it."""
+    def _go_on_in_chain(self, following: Following, known: ReadTask, opened: OpenTask, intent: Intent) -> None:
+        """Begin the next task of a chain with what this one ended with, if that is new to it.
+
+        What goes wrong with the next task does not spoil this one.
+        """
         client = self._label_studio.client
         project, number = intent.project, str(following.task_id)
-        if client is None or self._memories.get(project, number).seeds == following.seeds:
+        if client is None:
             return
         try:
-            task = client.get_task(following.task_id)
-        except LabelStudioError as error:
-            self.problems.failed(f"task {following.task_id}, the next of a chain", error)
+            there = client.get_task(following.task_id)
+            annotations = [each for each in there.get("annotations") or () if not each.get("was_cancelled")]
+            task = {"id": following.task_id, "data": there.get("data") or {}, "annotations": annotations}
+            with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
+                seeds = following.moved_on(
+                    opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]
+                ).seeds
+        except TamError as error:
+            self.problems.failed(f"task {number}, the next of a chain", error)
             return
-        self._memories.change(project, number, lambda memory: memory.with_seeds(following.seeds))
-        annotations = [each for each in task.get("annotations") or () if not each.get("was_cancelled")]
-        whole = {"id": following.task_id, "data": task.get("data") or {}, "annotations": annotations}
-        self._loop.add(Intent(project, following.task_id, whole, None, intent.label_config))
+        if self._memories.get(project, number).seeds != seeds:
+            self._memories.change(project, number, lambda memory: memory.with_seeds(seeds))
+            self._loop.add(Intent(project, following.task_id, task, None, intent.label_config))
 
     def _box_track(
         self, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: _Request

@@ -64,8 +64,8 @@ def intent_of(payload: Mapping[str, Any]) -> Intent | None:
 
 
 def is_event(intent: Intent) -> bool:
-    """Tell whether an intent comes from an annotation's event."""
-    return intent.context is None and len(intent.task.get("annotations") or ()) == 1
+    """Tell whether an intent speaks of annotations, not of what somebody is about to draw."""
+    return intent.context is None and bool(intent.task.get("annotations"))
 
 
 def current(intent: Intent, client: LabelStudioClient | None) -> Mapping[str, Any]:

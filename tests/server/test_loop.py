@@ -421,6 +421,7 @@ def test_a_chains_next_task_begins_with_what_the_one_before_ended_with(
     assert sorted(stored) == list(range(5))
     assert {each["meta"]["tam_source"] for each in stored.values()} == {"propagated"}
     assert all(iou(mask_of(each), VIDEO.truth(frame + 5)) > 0.6 for frame, each in stored.items())
+    assert iou(mask_of(stored[0]), VIDEO.truth(5)) > 0.9, "the masks move on with the object from task to task"
     # A human's word in the next task replaces what came from the task before.
     corrected = edited(stored[0], VIDEO.truth(5))
     send(backend, label_studio, event(following, [corrected, *list(stored.values())[1:]], task=2, id=9))
