@@ -1,0 +1,76 @@
+"""A profile of SAM and XMem behind a real Label Studio, on random weights in the layout of the published files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from labelling import DISCS, FRAME_CONFIGS, Project, import_video
+from masks_of import label_of, mask_of
+from synthetic import iou
+
+from benchmarks.lively_weights import lively_network
+from demo.annotator import Annotator, TagNames
+from demo.backend import BackendServer, running_backend
+from demo.label_studio import LabelStudio
+from tam_backend.labelstudio.encoding import encode_bitmask
+from tam_backend.models.sam_variants import SAM_VARIANTS
+
+pytestmark = pytest.mark.e2e
+RED = 1
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """MobileSAM with random weights, and an XMem that tracks colours, put by hand where fetched ones would be."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    files = [folder / "mobile_sam.pt", folder / "XMem-s012.pth"]
+    torch.save(SAM_VARIANTS["mobile_sam"].build().state_dict(), files[0])
+    torch.save(lively_network().state_dict(), files[1])
+    yield folder
+    for file in files:  # 290 MB
+        file.unlink()
+
+
+@pytest.fixture(scope="module")
+def official(
+    label_studio: LabelStudio, weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackendServer]:
+    settings = {
+        "TAM_PROFILE": "mobile-sam+xmem",
+        "TAM_WEIGHTS_DIR": str(weights),
+        "TAM_TRACKER_SIDE": "240",
+        "TAM_DEVICE": "cpu",
+    }
+    with running_backend(label_studio, tmp_path_factory.mktemp("official"), extra_env=settings) as running:
+        yield running
+
+
+@pytest.fixture
+def project(annotator: Annotator, official: BackendServer, discs_video: Path) -> Project:
+    config = FRAME_CONFIGS["BitmaskLabels"]
+    made = annotator.create_project("official layout", config)
+    import_video(official, discs_video, made)
+    [task] = annotator.tasks(made)
+    ml_backend = annotator.connect_backend(made, official.url)
+    return Project(annotator, made, ml_backend, int(task["id"]), TagNames.of(config))
+
+
+def test_a_click_is_answered_by_sam_and_propagate_by_xmem_from_a_humans_mask(project: Project) -> None:
+    page = project.page(0)
+    clicked = page.click(project.tags.clicks, DISCS.centre(0, RED), "Red")
+    [answered] = project.annotator.ask(project.ml_backend, project.task, [clicked])
+    assert label_of(answered) == "Red"
+    assert 0 < mask_of(answered).mean() < 1, "random weights, but a mask"
+
+    corrected = {"imageDataURL": encode_bitmask(DISCS.truth(0, RED)), "bitmasklabels": ["Red"]}
+    project.annotator.save_draft(project.task, [{**answered, "value": corrected, "origin": "prediction-changed"}])
+    propagate = page.click(project.tags.clicks, DISCS.centre(0, RED), "Propagate")
+    regions = project.annotator.ask(project.ml_backend, project.task, [propagate])
+
+    assert {region["item_index"] for region in regions} == set(range(1, DISCS.frames))
+    overlaps = [iou(mask_of(region), DISCS.truth(region["item_index"], RED)) for region in regions]
+    assert sum(overlaps) / len(overlaps) > 0.5, overlaps  # it knows colours at stride 4, not discs
