@@ -15,8 +15,12 @@ from tam_backend.labelstudio.regions import (
     VideoKeyframe,
     keyframe_checksum,
 )
+from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask, Box, Source
+
+NEEDS_REVIEW = "needs review"
+"""The meta text of doubtful masks."""
 
 
 def mask_results(
@@ -42,7 +46,8 @@ def mask_results(
         frame: from 0.
         label: as results hold it; None = none.
         mask: (H, W) at the original size of the frame.
-        quality: 0..1; the region's score.
+        quality: 0..1; the region's score. A tracked mask below `scores.DOUBTFUL` says so in its meta text, which the
+            editor shows with the region.
         source: comes back with the region: an accepted answer to a prompt is a keyframe, a propagated mask is none.
     """
     height, width = mask.shape
@@ -59,7 +64,7 @@ def mask_results(
         "image_rotation": 0,
         "origin": "prediction",
         "score": round(float(quality), 4),
-        "meta": {SOURCE_KEY: source},
+        "meta": {SOURCE_KEY: source, **({"text": NEEDS_REVIEW} if source != "prompt" and quality < DOUBTFUL else {})},
     }
     if media.kind is MediaKind.FRAMES:
         # Without it the editor would put the region on its first page.

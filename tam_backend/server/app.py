@@ -21,14 +21,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
 from tam_backend.errors import BusyError, NotFoundError, TamError
-from tam_backend.pipeline.store import SessionStore
 from tam_backend.server import payloads
 from tam_backend.server.auth import check_credentials
 from tam_backend.server.connection import watch_client
@@ -38,7 +37,6 @@ from tam_backend.server.pages import pages_blueprint
 from tam_backend.server.replies import HttpError, error_reply
 from tam_backend.server.task_pages import task_pages_blueprint
 from tam_backend.settings import Settings, get_settings
-from tam_backend.types import RgbFrame
 
 if TYPE_CHECKING:
     from tam_backend.server.backend import Backend
@@ -70,15 +68,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     _add_error_replies(app, settings, backend, metrics)
     _add_request_hooks(app, settings, metrics)
     app.register_blueprint(frames_blueprint(backend.library))
-    store: SessionStore | None = getattr(backend, "store", None)
-    app.register_blueprint(pages_blueprint(settings, backend, metrics, store))
-    if store is not None:
-
-        def frame_of(project: str, task: str, frame: int) -> RgbFrame | None:
-            known = getattr(backend, "task_frame", None)
-            return None if known is None else cast("RgbFrame | None", known(project, task, frame))
-
-        app.register_blueprint(task_pages_blueprint(settings, backend, store, frame_of))
+    app.register_blueprint(pages_blueprint(settings, backend, metrics))
+    app.register_blueprint(task_pages_blueprint(settings, backend))
     return app
 
 

@@ -23,6 +23,7 @@ from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_conf
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
+from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
 from tam_backend.pipeline.database import Database, sqlite_url
@@ -39,10 +40,11 @@ from tam_backend.server.loop import Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
 from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
-from tam_backend.types import Box, Prompt, VideoSource
+from tam_backend.types import Box, Prompt, RgbFrame, VideoSource
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -56,6 +58,8 @@ ENCODE_S_PER_MPX = 0.012
 BATCH_S_PER_TASK = 30.0
 # A job waits this long for the networks: a profile of several gigabytes takes its time from a slow disk.
 _NETWORKS_S = 600.0
+# Of the page of a task, whose media has left the cache.
+_PAGE_MEDIA_S = 5.0
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
 
@@ -102,6 +106,9 @@ class Backend:
             own_frames=self.library.own_frame,
             own_video=self.library.own_video,
         )
+        self._media = TaskMedia(
+            database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
+        )
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
@@ -121,6 +128,11 @@ class Backend:
         self.jobs.interrupt_all()
         self._executor.close()
         self._tasks.clear()
+        self._media.close()
+
+    def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
+        """Return a frame (0-based) of a task that was opened once, for its page; None where it cannot be had now."""
+        return self._media.frame(project, task, frame)
 
     def versions(self) -> list[str]:
         """Return the versions that can be asked for: the one that is served."""
@@ -299,6 +311,7 @@ class Backend:
             video = self._fetcher.open_media(
                 value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
             )
+            self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
         return self._tasks.lend((project, number, repr(value)), opened)
@@ -354,7 +367,7 @@ class Backend:
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
             self._loop.add(intent, pursuit.frames_total)
-        return self._answer(answer.results, _mean(answer.qualities), complete=complete or request.context is not None)
+        return self._answer(answer.results, answer.score, complete=complete or request.context is not None)
 
     def _intent(
         self, task: Mapping[str, Any], request: _Request, unsaved: Sequence[Mapping[str, Any]]
@@ -396,7 +409,7 @@ class Backend:
                 following = masks_for_next(task, known, pursuit)
             if following is not None:
                 self._go_on_in_chain(following, known, opened, intent)
-        prediction = self._answer(answer.results, _mean(answer.qualities))
+        prediction = self._answer(answer.results, answer.score)
         if known.memory.pushed_digest == prediction_digest(prediction):
             return None
         self._sent(intent.project, task, answer)
@@ -435,7 +448,7 @@ class Backend:
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
-        qualities: dict[int, list[float]] = {each.object_id: [] for each in objects}
+        qualities: dict[int, dict[int, float]] = {each.object_id: {} for each in objects}
         with opened.pursuit(wanted, request.deadline_s, request.cancelled) as propagation:
             with self.jobs.start(
                 task.get("id"), request.project, propagation.frames_total, frames_done=propagation.frames_done
@@ -445,7 +458,8 @@ class Backend:
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
                     boxes[object_id][found.frame] = mask_bounds(mask)
-                    qualities[object_id].append(found.quality[object_id])
+                    if boxes[object_id][found.frame] is not None:
+                        qualities[object_id][found.frame] = found.quality[object_id]
         control = request.config.output(media)
         results = [
             box_track_region(
@@ -456,13 +470,13 @@ class Backend:
                 boxes=boxes[each.object_id],
                 size_hw=video.size_hw,
                 clock=clock,
-                quality=_mean(qualities[each.object_id]) or 0.0,
+                quality=task_score(qualities[each.object_id].values()) or 0.0,
                 human=[key for region in each.regions for key in region.keyframes if key.by_human],
             )
             for each in objects
         ]
-        score = _mean([quality for track in qualities.values() for quality in track])
-        return self._answer(results, score, complete=complete or request.context is not None)
+        worst = worst_by_frame(frame for track in qualities.values() for frame in track.items())
+        return self._answer(results, task_score(worst.values()), complete=complete or request.context is not None)
 
     def _advance(
         self,
@@ -510,7 +524,3 @@ def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[st
         f"Task {task.get('id')} has no address, nor a list of addresses, as {prompts.media.data_key!r} in its data.",
         "Import the video with `tam-backend import`, or name the key that holds it in the labeling config.",
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

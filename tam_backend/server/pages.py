@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tam_backend import __version__
 from tam_backend.export import object_colour
-from tam_backend.pipeline.store import SessionStore, SessionSummary
+from tam_backend.pipeline.store import SessionSummary
 from tam_backend.server.jobs import Job
 from tam_backend.server.metrics import Metrics
 from tam_backend.server.replies import html_reply
@@ -27,17 +27,15 @@ _SESSIONS_ON_PAGE = 25
 _BUSY_REFRESH_S, _IDLE_REFRESH_S = 3, 30
 
 
-def pages_blueprint(
-    settings: Settings, backend: Backend, metrics: Metrics, store: SessionStore | None = None
-) -> Blueprint:
-    """Return the routes /, /jobs, /jobs/<id> and /metrics; with a store, / lists its sessions."""
+def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> Blueprint:
+    """Return the routes /, /jobs, /jobs/<id> and /metrics."""
     routes = Blueprint("pages", __name__, template_folder="templates")
 
     @routes.get("/")
     def status() -> Response:
         nonce, facts = secrets.token_urlsafe(16), backend.describe()
-        summaries = None if store is None else store.summaries(_SESSIONS_ON_PAGE)
-        with_page = {(summary.key.project, summary.key.task) for summary in summaries or ()}
+        summaries = backend.store.summaries(_SESSIONS_ON_PAGE)
+        with_page = {(summary.key.project, summary.key.task) for summary in summaries}
         jobs = [_with_page(job.as_json(), with_page) for job in backend.jobs.all()[:_JOBS_ON_PAGE]]
         busy = any(job["state"] in ACTIVE_STATES for job in jobs) or not (facts["ready"] or facts["failure"])
         return html_reply(
@@ -48,7 +46,7 @@ def pages_blueprint(
                 settings=settings,
                 jobs=jobs,
                 active=ACTIVE_STATES,
-                sessions=None if summaries is None else [_session(summary) for summary in summaries],
+                sessions=[_session(summary) for summary in summaries],
                 problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,
                 root="",

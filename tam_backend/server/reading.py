@@ -14,6 +14,7 @@ from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
 from tam_backend.labelstudio.regions import read_regions
 from tam_backend.labelstudio.results import mask_results
+from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.pipeline.tracks import decoded
 from tam_backend.server.task_memory import TaskMemories, TaskMemory
 from tam_backend.types import FrameResult, Prompt, Source
@@ -72,12 +73,12 @@ class MaskAnswer:
 
     Args:
         results: JSON.
-        qualities: one per mask.
+        score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
         digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
     """
 
     results: Sequence[Mapping[str, Any]]
-    qualities: Sequence[float]
+    score: float | None
     digests: Mapping[tuple[str, int], str]
 
 
@@ -131,7 +132,8 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) -> MaskAnswer:
     """Turn masks into results, those that a human gave left out: they must never be sent back."""
     results: list[Mapping[str, Any]] = []
-    qualities: list[float] = []
+    judged: list[tuple[int, float]] = []
+    settled: list[tuple[int, float]] = []
     digests: dict[tuple[str, int], str] = {}
     by_id = {each.object_id: each for each in task.followed}
     for result in found:
@@ -142,7 +144,7 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
             source = _shown_source(task, each, result.frame, result.source[object_id])
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
-            qualities.append(quality)
+            (settled if source == "prompt" else judged).append((result.frame, quality))
             digests[each.key, result.frame] = mask_digest(mask)
             results += mask_results(
                 control,
@@ -154,7 +156,8 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
                 quality=quality,
                 source=source,
             )
-    return MaskAnswer(results, qualities, digests)
+    # What a human settled is not in question, unless there is nothing else.
+    return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests)
 
 
 def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:

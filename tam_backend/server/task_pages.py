@@ -12,8 +12,8 @@ from flask import Blueprint, Response, render_template, request
 
 from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
-from tam_backend.pipeline.store import SessionStore, SessionView
-from tam_backend.server.pictures import FrameOf, Pictures
+from tam_backend.pipeline.store import SessionView
+from tam_backend.server.pictures import Pictures
 from tam_backend.server.problems import Problem
 from tam_backend.server.replies import html_reply
 from tam_backend.server.task_view import task_view
@@ -33,16 +33,16 @@ _PROBLEMS_ON_PAGE = 10
 _BUSY_REFRESH_S, _IDLE_REFRESH_S = 5, 60
 
 
-def task_pages_blueprint(settings: Settings, backend: Backend, store: SessionStore, frame_of: FrameOf) -> Blueprint:
+def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     """Return the routes /tasks/<project>/<task> and /tasks/<project>/<task>/frames/<frame>.jpg[?small=1].
 
-    Neither touches the networks: they read the store, and frames through `frame_of`.
+    Neither touches the networks: they read the store, and frames by decoders of their own.
     """
     routes = Blueprint("tasks", __name__, template_folder="templates")
-    pictures = Pictures(store, frame_of)
+    pictures = Pictures(backend.store, backend.task_frame)
 
     def found(project: str, task: str) -> SessionView:
-        view = store.find("" if project == NO_PROJECT else project, task)
+        view = backend.store.find("" if project == NO_PROJECT else project, task)
         if view is None:
             raise NotFoundError(
                 f"Nothing is stored of task {task[:40]!r} in project {project[:40]!r}.",

@@ -181,3 +181,21 @@ def test_a_prediction():
         "model_version": "compact-1",
     }
     assert "score" not in prediction([], None, "compact-1")
+
+
+@pytest.mark.parametrize(
+    ("quality", "source", "text"),
+    [
+        (0.69, "propagated", "needs review"),
+        (0.7, "propagated", None),
+        (0.5, "refined", "needs review"),
+        (0.5, "prompt", None),
+    ],
+)
+def test_a_doubtful_tracked_mask_asks_for_a_review(quality, source, text):
+    for config in (BITMASK_CONFIG, CONFIG):
+        media = config.media[0]
+        sent = mask_results(
+            config.output(media), media, key="k1", frame=3, label="Dog", mask=MASK, quality=quality, source=source
+        )
+        assert [result["meta"].get("text") for result in sent] == [text] * len(sent)

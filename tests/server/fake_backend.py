@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tam_backend.pipeline.database import Database, sqlite_url
 from tam_backend.pipeline.store import SessionStore
 from tam_backend.server.jobs import JobRegistry
 from tam_backend.server.problems import ProblemLog
@@ -25,8 +26,8 @@ class FakeBackend:
         self.jobs = JobRegistry()
         self.problems = ProblemLog()
         self.library = VideoLibrary(data_dir)
-        self.store: SessionStore | None = None
-        self.task_frame: Callable[[str, str, int], RgbFrame | None] = lambda project, task, frame: None
+        self.store = SessionStore(Database(sqlite_url(data_dir / "tam.sqlite")))
+        self.on_frame: Callable[[str, str, int], RgbFrame | None] = lambda project, task, frame: None
         self.model_version = "fake-1"
         self.ready = True
         self.failure = ""
@@ -49,6 +50,9 @@ class FakeBackend:
 
     def close(self) -> None:
         self.jobs.interrupt_all()
+
+    def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
+        return self.on_frame(project, task, frame)
 
     def versions(self) -> list[str]:
         return [self.model_version]

@@ -25,7 +25,7 @@ def stored_task(folder: Path, key: SessionKey = KEY, labels: tuple[str, str] = (
     for object_id in (1, 2):
         truth = VIDEO.truth(KEYFRAME, object_id)
         state = ObjectState(labels[object_id - 1], {KEYFRAME: Known(mask=truth)}, {KEYFRAME: Mask(truth, 1.0)})
-        session.save_object(object_id, state)
+        session.save_object(object_id, state, [KEYFRAME])
     for frame in range(len(VIDEO)):
         masks = {1: VIDEO.truth(frame, 1), 2: VIDEO.truth(frame, 2)}
         if frame >= ABSENT_FROM:

@@ -26,7 +26,7 @@ PAGE = "/tasks/7/12"
 def backend(tmp_path: Path) -> Iterator[FakeBackend]:
     backend = FakeBackend(tmp_path / "data")
     backend.store = stored_task(tmp_path)
-    backend.task_frame = lambda project, task, frame: VIDEO[frame]
+    backend.on_frame = lambda project, task, frame: VIDEO[frame]
     yield backend
 
 
@@ -63,7 +63,7 @@ def test_picture_shows_the_frame_with_its_masks(client: FlaskClient) -> None:
 
 
 def test_masks_are_drawn_on_grey_where_the_video_cannot_be_read(client: FlaskClient, backend: FakeBackend) -> None:
-    backend.task_frame = lambda project, task, frame: None
+    backend.on_frame = lambda project, task, frame: None
     reply = client.get(f"{PAGE}/frames/20.jpg?small=1&v=1")
     picture = decoded(reply.data).astype(int)
     assert np.abs(picture[80:, :40] - 96).max() < 12
@@ -72,7 +72,7 @@ def test_masks_are_drawn_on_grey_where_the_video_cannot_be_read(client: FlaskCli
 
 
 def test_a_video_of_another_size_is_not_drawn_on(client: FlaskClient, backend: FakeBackend) -> None:
-    backend.task_frame = lambda project, task, frame: np.zeros((10, 20, 3), np.uint8)
+    backend.on_frame = lambda project, task, frame: np.zeros((10, 20, 3), np.uint8)
     assert decoded(client.get(f"{PAGE}/frames/20.jpg").data).shape == (*VIDEO.size_hw, 3)
 
 
@@ -87,7 +87,7 @@ def test_pictures_are_cached_by_version_and_by_etag(client: FlaskClient) -> None
 
 def test_a_thumbnail_is_not_drawn_twice(client: FlaskClient, backend: FakeBackend) -> None:
     reads: list[int] = []
-    backend.task_frame = lambda project, task, frame: reads.append(frame) or VIDEO[frame]
+    backend.on_frame = lambda project, task, frame: reads.append(frame) or VIDEO[frame]
     first, again = (client.get(f"{PAGE}/frames/3.jpg?small=1") for _ in range(2))
     assert first.data == again.data
     assert reads == [3]
@@ -114,7 +114,7 @@ def test_pictures_wait_for_one_another_only_for_a_moment(client: FlaskClient, ba
         leave.wait(20)
         return VIDEO[frame]
 
-    backend.task_frame = slow
+    backend.on_frame = slow
     app = client.application
     drawing = threading.Thread(target=lambda: app.test_client().get(f"{PAGE}/frames/1.jpg"))
     drawing.start()
