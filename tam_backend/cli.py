@@ -6,7 +6,7 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -28,6 +28,9 @@ from rich.table import Table
 from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, TamError
 from tam_backend.importer import DEFAULT_MAX_FRAMES
 from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, get_settings
+
+if TYPE_CHECKING:
+    from tam_backend.labelstudio.client import LabelStudioClient
 
 
 class MaskFormat(str, Enum):
@@ -170,7 +173,6 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 ) -> None:
     """Make tasks of videos: pages of frames that this backend serves. Also gives a project our labeling config."""
     from tam_backend.importer import FrameSelection, import_videos
-    from tam_backend.labelstudio.client import LabelStudioClient
     from tam_backend.labelstudio.config import recommended_config
     from tam_backend.video.library import VideoLibrary
 
@@ -186,13 +188,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         if videos:
             raise InvalidInputError("The videos have no project to go to.", "Say which one: --project NUMBER.")
         return
-    key = settings.label_studio_api_key.get_secret_value()
-    if not settings.label_studio_url or not key:
-        raise InvalidInputError(
-            "Label Studio's address or access token is not known.",
-            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give --url and --api-key.",
-        )
-    client = LabelStudioClient(settings.label_studio_url, key)
+    client = _label_studio(settings)
     if config:
         client.set_label_config(project, xml)
         _console.print(f"Project {project} has our labeling config now.")
@@ -219,6 +215,49 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:
         sys.exit(2)
+
+
+@app.command()
+def report(
+    project: Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, .png, .csv and .json.")] = None,
+    seconds_per_mask: Annotated[
+        float | None,
+        typer.Option(help="To draw one mask by hand; default as measured in the project, else 79 (COCO's annotators)."),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
+) -> None:
+    """Tell what labeling a project cost people, and what the model spared them."""
+    from tam_backend.effort.files import COLUMNS, rows, sentences, write_report
+    from tam_backend.effort.summary import summarise
+    from tam_backend.labelstudio.config import parse_config
+    from tam_backend.labelstudio.history import read_history
+
+    client = _label_studio(_settings_with({"label_studio_url": url, "label_studio_api_key": api_key}))
+    about = client.get_project(project)
+    config = parse_config(str(about.get("label_config") or ""))
+    records, unread = [], []
+    with _progress() as progress:
+        for number in progress.track(client.task_ids(project), description="reading tasks"):
+            record, left_out = read_history(client.get_task(number), config)
+            records.append(record)
+            unread += left_out
+    found = summarise(project, str(about.get("title") or ""), records, seconds_per_mask=seconds_per_mask, unread=unread)
+    table = Table(title=escape(found.title), title_justify="left")
+    for place, name in enumerate(COLUMNS):
+        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
+    for row in rows(found)[:-1]:
+        table.add_row(*map(escape, row))
+    table.add_section()
+    table.add_row(*map(escape, rows(found)[-1]), style="bold")
+    console = Console()
+    console.print(table)
+    for sentence in sentences(found):
+        console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    if out is not None:
+        for path in write_report(found, out):
+            _console.print(str(path), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -275,6 +314,18 @@ def fetch(
             else:
                 store.fetch(file, partial(_show, progress, task))
     _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
+
+
+def _label_studio(settings: Settings) -> LabelStudioClient:
+    from tam_backend.labelstudio.client import LabelStudioClient
+
+    key = settings.label_studio_api_key.get_secret_value()
+    if not settings.label_studio_url or not key:
+        raise InvalidInputError(
+            "Label Studio's address or access token is not known.",
+            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give --url and --api-key.",
+        )
+    return LabelStudioClient(settings.label_studio_url, key)
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:

@@ -208,12 +208,14 @@ def test_the_recommended_config_is_printed_with_the_labels_asked_for() -> None:
         (["import", "clip.mp4", "--project", "1"], "LABEL_STUDIO_URL"),
         (["import", "clip.mp4", "--project", "1", "--url", "ftp://x", "--api-key", "k"], "not an http"),
         (["import", "clip.mp4", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"], "clip.mp4"),
+        (["report", "--project", "1"], "LABEL_STUDIO_URL"),
+        (["report", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"], "cannot be reached"),
         (["serve", "--port", "70000"], "port"),
         (["serve", "--log-level", "loud"], "no log level"),
         (["serve", "--profile", "huge"], "huge"),
     ],
 )
-def test_an_import_or_server_that_cannot_be_is_refused_with_a_sentence(
+def test_an_import_a_report_or_a_server_that_cannot_be_is_refused_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):

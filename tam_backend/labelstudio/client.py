@@ -115,6 +115,21 @@ class LabelStudioClient:
         """Return a task: its data, annotations, predictions."""
         return self._object("GET", f"/api/tasks/{task_id}/")
 
+    def task_ids(self, project_id: int, page_size: int = 100) -> list[int]:
+        """Return the ids of all tasks of a project, asked for page by page."""
+        ids: list[int] = []
+        while True:
+            page = len(ids) // page_size + 1
+            query = f"project={project_id}&page={page}&page_size={page_size}&fields=task_only"
+            answer = self._object("GET", f"/api/tasks?{query}")
+            tasks = answer.get("tasks")
+            if not isinstance(tasks, list) or not all(isinstance(each, dict) and "id" in each for each in tasks):
+                raise self._foreign()
+            ids += [int(each["id"]) for each in tasks]
+            # A page beyond the last one would be refused with 404.
+            if len(tasks) < page_size or len(ids) >= int(answer.get("total") or len(ids) + 1):
+                return ids
+
     def install_webhook(self, project_id: int, address: str, secret: str) -> None:
         """See to it that a project tells its annotations' events to `<address>/<secret>`.
 

@@ -282,3 +282,17 @@ def test_errors_never_show_the_key(studio):
     for message in (refusal(studio, 404), refusal(studio, 400, {"detail": "x"}), refusal(studio, 200, key="0" * 40)):
         assert LEGACY not in message
         assert "0" * 40 not in message
+
+
+def test_tasks_are_asked_for_page_by_page_and_not_beyond_the_last(studio):
+    for page, ids in ((1, [3, 4]), (2, [7, 9])):
+        path = f"/api/tasks?project=5&page={page}&page_size=2&fields=task_only"
+        studio.answers["GET", path] = (200, {"tasks": [{"id": each} for each in ids], "total": 4}, {})
+    assert LabelStudioClient(studio.url, LEGACY).task_ids(5, page_size=2) == [3, 4, 7, 9]
+    assert len(studio.asked) == 2
+
+
+def test_a_project_without_tasks_has_none(studio):
+    path = "/api/tasks?project=5&page=1&page_size=100&fields=task_only"
+    studio.answers["GET", path] = (200, {"tasks": [], "total": 0}, {})
+    assert LabelStudioClient(studio.url, LEGACY).task_ids(5) == []
