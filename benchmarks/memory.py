@@ -2,7 +2,8 @@
 
 A pass of XMem (random lively weights, or --weights) or of the compact profile over a clip that goes back and forth,
 with a human's mask at its start and every 500 frames. Prints a row for every 100 frames, draws OUT/memory.png, and
-tells how much more there is at the end than after 300 frames, when all of the working memory is in use.
+tells how much more there is at the end than after 300 frames, when all of the working memory is in use. With the usual
+settings XMem's long-term memory fills over the first 2000 frames; a smaller one (--long-term 1000) is full after 200.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.lively_weights import lively_network
 from benchmarks.speed import scene
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Tracker
-from tam_backend.models.xmem import XMemTracker, load_xmem
+from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
 
 EVERY = 100
 _SETTLED = 300
@@ -87,19 +88,21 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--side", type=int, default=240, help="shorter side, pixels")
     parser.add_argument("--objects", type=int, default=1)
+    parser.add_argument("--long-term", type=int, default=XMemConfig().max_long_term_elements, help="XMem: elements")
     parser.add_argument("--weights", type=Path, help="XMem.pth; random lively weights without it")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for memory.png")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
+    config = XMemConfig(max_long_term_elements=arguments.long_term)
     if arguments.profile == "compact":
         tracker: Tracker = zoo.load("compact", "cpu").new_tracker()
     elif arguments.weights:
-        tracker = XMemTracker(load_xmem(arguments.weights, precision="fast"))
+        tracker = XMemTracker(load_xmem(arguments.weights, precision="fast"), config)
     else:
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "XMem.pth"
             torch.save(lively_network().state_dict(), weights)
-            tracker = XMemTracker(load_xmem(weights, precision="fast"))
+            tracker = XMemTracker(load_xmem(weights, precision="fast"), config)
     print(f"{arguments.profile}, {arguments.objects} object(s), side {arguments.side}, load {os.getloadavg()[0]:.1f}")
     rows = run(tracker, arguments.frames, arguments.side, arguments.objects)
     draw(rows, arguments.out / "memory.png")
