@@ -93,8 +93,11 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         ),
     ] = None,
     refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Let the segmenter refine doubtful masks, if the profile can.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--refine/--no-refine", help="Let the segmenter refine doubtful masks; default: as the profile does."
+        ),
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write overlay.mp4.")] = False,
     frames: Annotated[str, typer.Option(metavar="A:B", help="Only frames A up to, but not including, B.")] = ":",
 ) -> None:
@@ -102,8 +105,9 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     from tam_backend.prompt_file import read_prompts
     from tam_backend.video import open_video
 
-    _ = refine  # no profile refines yet; the switch is part of the contract
-    settings = _settings_with({"profile": profile, "device": device, "weights_dir": weights_dir, "tracker_side": size})
+    settings = _settings_with(
+        {"profile": profile, "device": device, "weights_dir": weights_dir, "tracker_side": size, "refine": refine}
+    )
     start, stop = _frame_range(frames)
     with open_video(source) as video:
         wanted = read_prompts(prompts)
@@ -113,7 +117,9 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
             from tam_backend.tracking_job import track as run
             from tam_backend.tracking_job import write_overlay
 
-            tam = TrackAnything.load(settings.profile, settings.device, settings.weights_folder, settings.tracker_side)
+            tam = TrackAnything.load(
+                settings.profile, settings.device, settings.weights_folder, settings.tracker_side, settings.refine
+            )
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
             report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))

@@ -40,6 +40,7 @@ class TrackAnything:
         device: str = "auto",
         weights_folder: Path | None = None,
         tracker_side: int | None = None,
+        refine: bool | None = None,
     ) -> TrackAnything:
         """Load a profile's networks.
 
@@ -50,6 +51,7 @@ class TrackAnything:
             tracker_side: the shorter side, in pixels, that frames are scaled to before tracking; None = the profile's.
                 More keeps finer detail and takes longer, about in proportion to the area. Masks always come at the
                 original size.
+            refine: whether the segmenter refines doubtful masks unless a call says otherwise; None = the profile's way.
 
         Raises:
             ProfileError: no such profile.
@@ -57,7 +59,8 @@ class TrackAnything:
             DeviceError: the device is not there.
         """
         models = zoo.load(profile, device, weights_folder)
-        return cls(models if tracker_side is None else replace(models, tracker_side=tracker_side))
+        side = models.tracker_side if tracker_side is None else tracker_side
+        return cls(replace(models, tracker_side=side, refines=models.refines if refine is None else refine))
 
     def session(self, video: VideoSource, stored: StoredSession | None = None) -> Session:
         """Begin work on a video, or go on with it. The video stays the caller's, to be closed after the session.

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         le=MAX_TRACKER_SIDE,
         description="shorter side of tracked frames, pixels; default: the profile's, 480",
     )
+    refine: bool | None = Field(
+        None, description="whether the segmenter refines doubtful masks; default: as the profile does, compact does not"
+    )
     data_dir: Path = Field(
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),

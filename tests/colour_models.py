@@ -12,6 +12,7 @@ from torch import Tensor
 from tam_backend.models.protocols import (
     FrameEmbedding,
     Models,
+    Review,
     Segmentation,
     SegmenterPrompts,
     TrackingStep,
@@ -72,6 +73,7 @@ class ColourTracker:
         *,
         last: bool = False,
         permanent: bool = True,
+        review: Review | None = None,
     ) -> TrackingStep:
         self.tracked.append((None if object_ids is None else tuple(object_ids), permanent))
         if mask is not None:

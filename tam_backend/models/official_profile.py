@@ -43,4 +43,6 @@ def build(
         segmenter=SamSegmenter(load_sam(sam_weights, sam_variant, device), version, device),
         new_tracker=lambda: XMemTracker(network, XMemConfig()),
         tracker_side=_TRACKER_SIDE,
+        # Not measured: as in Track Anything, whose segmenter and tracker these are.
+        refines=True,
     )

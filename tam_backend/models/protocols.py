@@ -6,7 +6,7 @@ it talks to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,6 +115,23 @@ class TrackingStep:
     reading: MemoryReading | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Revision:
+    """Better masks for some of the objects that a tracker has just predicted.
+
+    Args:
+        mask: integer (H, W): 0 background, i = object i; at the size of the tracker's images.
+        object_ids: the objects that it speaks for.
+    """
+
+    mask: Tensor
+    object_ids: tuple[int, ...]
+
+
+Review = Callable[[TrackingStep], Revision | None]
+"""Looks at a prediction before it is memorised; None leaves it as it is."""
+
+
 class Tracker(Protocol):
     """Memorises frames with masks and predicts the masks of the next frame. One instance per pass over a video.
 
@@ -135,6 +152,7 @@ class Tracker(Protocol):
         *,
         last: bool = False,
         permanent: bool = True,
+        review: Review | None = None,
     ) -> TrackingStep:
         """Advance by one frame.
 
@@ -145,6 +163,8 @@ class Tracker(Protocol):
                 prediction; ids never seen before join. An object the mask speaks for but does not show is absent.
             last: no frame follows, so nothing needs to be memorised.
             permanent: keep this frame in memory for good if a mask is given (a human's mask).
+            review: called if anything was predicted. A revision takes the place of the prediction, in the answer and in
+                memory, where its frame is kept as an ordinary one.
 
         Raises:
             InvalidInputError: a first frame without a mask, or sizes that do not fit.
@@ -187,6 +207,7 @@ class Models:
         segmenter: shared; callers hold the device's lock around every call.
         new_tracker: makes trackers over the shared network.
         tracker_side: the shorter side, in pixels, that frames are scaled to before tracking.
+        refines: whether the segmenter refines doubtful masks unless a call says otherwise.
     """
 
     profile: str
@@ -195,6 +216,7 @@ class Models:
     segmenter: Segmenter
     new_tracker: TrackerFactory
     tracker_side: int
+    refines: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return names and device for logs and the status page."""

@@ -52,7 +52,8 @@ def go_on(
         frames = [start, *(stretch if forward else reversed(stretch))]
         tracker = TrackerPass(workplace)
         with closing(tracker.frames(frames)) as coming:
-            for frame, image in coming:
+            for sight in coming:
+                frame = sight.index
                 if frame == start:
                     known = {
                         each: Mask(mask, tracks[start].quality[each])
@@ -60,12 +61,12 @@ def go_on(
                         if each in keyframes and mask.any()
                     }
                     if known:
-                        tracker.track(image, known, permanent=False, last=False)
+                        tracker.track(sight, known, permanent=False, last=False)
                     _show_keyframes(tracker, keyframes, start)
                     yield None
                     continue
                 given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
-                tracked = tracker.track(image, given, last=frame == frames[-1])
+                tracked = tracker.track(sight, given, last=frame == frames[-1])
                 result = absences.observed(disjoint(frame, tracked), keyframes)
                 tracks.put(result)
                 yield result

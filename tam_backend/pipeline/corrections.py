@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tam_backend.pipeline.fusion import fused
-from tam_backend.pipeline.passes import TrackerPass, Workplace
+from tam_backend.pipeline.passes import TrackedMask, TrackerPass, Workplace
 from tam_backend.pipeline.propagation import Keyframes
 from tam_backend.pipeline.spans import Gap, gaps_around
 from tam_backend.pipeline.spool import MaskSpool
@@ -87,8 +87,8 @@ def retrack(
                     if found is None:
                         yield None
                     else:
-                        frame, mask = found
-                        yield _settled(tracks, frame, object_id, mask, "propagated", keyframes)
+                        frame, tracked = found
+                        yield _settled(tracks, frame, object_id, tracked.mask, tracked.source, keyframes)
 
 
 def _gap(
@@ -99,7 +99,7 @@ def _gap(
     object_id: int,
     gap: Gap,
     settled: Collection[int],
-) -> Generator[tuple[int, Mask] | None, None, None]:
+) -> Generator[tuple[int, TrackedMask] | None, None, None]:
     """Yield the object's mask on every frame of a gap, and None where a frame took time but gave none yet.
 
     `settled` keyframes are as they were when the gap's present masks were made.
@@ -108,7 +108,7 @@ def _gap(
     before = _seen_before(own, absences, object_id, gap.left)
     after = gap.right if gap.right is not None and own[gap.right].array.any() else None
     if absences.ends_at(object_id, gap.left) or (before is None and after is None):
-        gone = Mask(np.zeros(place.video.size_hw, np.bool_), 1.0)
+        gone = TrackedMask(Mask(np.zeros(place.video.size_hw, np.bool_), 1.0), "propagated")
         yield from ((frame, gone) for frame in gap.frames)
         return
     held = before is not None and after is not None and all(tracks.mask(at, object_id) for at in gap.frames)
@@ -120,7 +120,8 @@ def _gap(
     with MaskSpool(place.video.size_hw) as spool:
         for number, frames in enumerate(passes):
             with closing(_led(place, tracks, keyframes, object_id, frames)) as coming:
-                for frame, mask in coming:
+                for frame, found in coming:
+                    mask = found.mask
                     if frame not in gap.frames:
                         yield None
                         continue
@@ -132,11 +133,12 @@ def _gap(
                     if other is None and held:
                         other = tracks.mask(frame, object_id)
                     if other is None or before is None:
-                        yield frame, mask
+                        yield frame, found
                         continue
                     position = (frame - before) / (gap.frames.stop - before)
                     backward = frames[0] == after
-                    yield frame, fused(other, mask, position) if backward else fused(mask, other, position)
+                    both = fused(other, mask, position) if backward else fused(mask, other, position)
+                    yield frame, TrackedMask(both, "propagated")
 
 
 def _seen_before(own: Mapping[int, Mask], absences: Absences, object_id: int, left: int | None) -> int | None:
@@ -153,17 +155,18 @@ def _seen_before(own: Mapping[int, Mask], absences: Absences, object_id: int, le
 
 def _led(
     place: Workplace, tracks: Tracks, keyframes: Keyframes, object_id: int, frames: list[int]
-) -> Generator[tuple[int, Mask], None, None]:
+) -> Generator[tuple[int, TrackedMask], None, None]:
     """Lead a tracker from the keyframe `frames[0]` on, and yield the object's mask on the frames after it."""
     own = keyframes[object_id]
     start = frames[0]
-    tracker = TrackerPass(place)
+    tracker = TrackerPass(place, refined=(object_id,))
     with closing(tracker.frames(frames)) as coming:
-        for frame, image in coming:
+        for sight in coming:
+            frame = sight.index
             last = frame == frames[-1]
             if frame == start:
                 tracker.track(
-                    image, {**_competitors(tracks, start, object_id, own[start]), object_id: own[start]}, last=last
+                    sight, {**_competitors(tracks, start, object_id, own[start]), object_id: own[start]}, last=last
                 )
                 shown = [each for each in own if each != start and own[each].array.any()]
                 for each in sorted(
@@ -172,8 +175,8 @@ def _led(
                     tracker.memorise(each, {object_id: own[each].array})
                 continue
             given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
-            found = tracker.track(image, given, last=last)
-            yield frame, found[object_id].mask
+            found = tracker.track(sight, given, last=last)
+            yield frame, found[object_id]
 
 
 def _competitors(tracks: Tracks, frame: int, object_id: int, mask: Mask) -> dict[int, Mask]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,20 +12,25 @@ from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
 from tam_backend.pipeline.prefetch import prefetched
 from tam_backend.pipeline.quality import QualityMeter
+from tam_backend.pipeline.refinement import Judgement, Refiner
 from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
-from tam_backend.types import BoolMask, Mask, Source, VideoSource
+from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
 
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
-    """What every pass works with: the networks, the lock of their device, the video, and the clock."""
+    """What every pass works with: the networks, the lock of their device, the video, and the clock.
+
+    `refine`: whether the segmenter refines doubtful masks.
+    """
 
     models: Models
     lock: FairLock
     video: VideoSource
     scaling: Scaling
     stopwatch: Stopwatch
+    refine: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,35 +41,56 @@ class TrackedMask:
     source: Source
 
 
-class TrackerPass:
-    """A tracker of its own, led over frames in the order the caller chooses."""
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A frame made ready.
 
-    def __init__(self, workplace: Workplace) -> None:
+    Args:
+        index: 0-based, in the video.
+        pixels: the frame as it is.
+        image: (3, h, w) float32 RGB in 0..1 at the working size, on the networks' device.
+    """
+
+    index: int
+    pixels: RgbFrame
+    image: Tensor
+
+
+class TrackerPass:
+    """A tracker of its own, led over frames in the order the caller chooses.
+
+    Args:
+        workplace: networks and video.
+        refined: the objects that may be refined, if it refines at all; None: all.
+    """
+
+    def __init__(self, workplace: Workplace, refined: Collection[int] | None = None) -> None:
         self._workplace = workplace
         with workplace.lock:
             self._tracker = workplace.models.new_tracker()
         self._meter = QualityMeter(workplace.models.profile)
+        self._refiner = (
+            Refiner(workplace.models.segmenter, workplace.scaling, objects=refined) if workplace.refine else None
+        )
 
     @property
     def object_ids(self) -> tuple[int, ...]:
         """The objects that the tracker knows, ascending."""
         return self._tracker.object_ids
 
-    def frames(self, frames: Sequence[int]) -> Generator[tuple[int, Tensor], None, None]:
-        """Make frames ready for `track`, in their order; the next ones while the caller works on one.
-
-        Yields:
-            Index and (3, h, w) float32 RGB in 0..1 at the working size, on the networks' device.
-        """
-        return prefetched(frames, self._image)
+    def frames(self, frames: Sequence[int]) -> Generator[Sight, None, None]:
+        """Make frames ready for `track`, in their order; the next ones while the caller works on one."""
+        with closing(prefetched(frames, self._sight)) as coming:
+            for _, sight in coming:
+                yield sight
 
     def track(
-        self, image: Tensor, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
+        self, sight: Sight, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
     ) -> dict[int, TrackedMask]:
         """Advance by one frame; see `Tracker.track`.
 
         Args:
-            image: of `frames`.
+            sight: of `frames`.
             given: object id -> a mask to be taken as it is.
             permanent: whether `given` is remembered for good.
             last: whether nothing follows.
@@ -73,23 +100,32 @@ class TrackerPass:
         """
         place = self._workplace
         index = place.scaling.index_mask({each: mask.array for each, mask in given.items()}) if given else None
+        review = (
+            None if self._refiner is None else Judgement(self._refiner, self._meter, place.scaling, sight.pixels, given)
+        )
         with place.lock, place.stopwatch.measure("track"):
-            step = self._tracker.track(image, index, sorted(given) or None, permanent=permanent, last=last)
+            step = self._tracker.track(
+                sight.image, index, sorted(given) or None, permanent=permanent, last=last, review=review
+            )
         predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
-        verdicts = self._meter.measure(step, given)
+        judged = None if review is None else review.verdicts
+        verdicts = self._meter.measure(step, given) if judged is None else judged
         tracked = {
             object_id: TrackedMask(Mask(predicted[object_id], verdict.quality), "propagated")
             for object_id, verdict in verdicts.items()
         }
+        refined = {} if review is None else review.refined
+        tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in refined.items()}
         return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
 
     def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
         """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`."""
-        image, place = self._image(frame), self._workplace
+        image, place = self._sight(frame).image, self._workplace
         index = place.scaling.index_mask(masks)
         with place.lock, place.stopwatch.measure("track"):
             self._tracker.memorise(image, index, sorted(masks))
 
-    def _image(self, frame: int) -> Tensor:
+    def _sight(self, frame: int) -> Sight:
         with self._workplace.stopwatch.measure("decode"):
-            return self._workplace.scaling.image(self._workplace.video[frame])
+            pixels = self._workplace.video[frame]
+            return Sight(frame, pixels, self._workplace.scaling.image(pixels))

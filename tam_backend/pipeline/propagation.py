@@ -38,16 +38,22 @@ def propagate(
     backward = closing(_track(workplace, keyframes, range(latest, start - 1, -1)))
     forward = closing(_track(workplace, keyframes, range(earliest, stop)))
     with MaskSpool(workplace.scaling.original_hw) as spool, backward as going_back, forward as going_on:
+        refined: set[tuple[int, int]] = set()
         if latest > start:
             for frame, tracked in going_back:
                 if start <= frame < stop:
                     for object_id in (each for each in tracked if frame < first[each]):
                         spool.put(frame, object_id, tracked[object_id].mask)
+                        if tracked[object_id].source == "refined":
+                            refined.add((frame, object_id))
                 yield None
                 if frame <= max(earliest, start):
                     break
         for frame, tracked in going_on:
-            late = {object_id: TrackedMask(mask, "propagated") for object_id, mask in spool.take(frame).items()}
+            late = {
+                object_id: TrackedMask(mask, "refined" if (frame, object_id) in refined else "propagated")
+                for object_id, mask in spool.take(frame).items()
+            }
             yield disjoint(frame, late | tracked) if frame >= start else None
         if earliest > start:
             for frame, tracked in going_back:
@@ -80,14 +86,15 @@ def _track(
     tracker = TrackerPass(workplace)
     memory = _KeyframeMemory(tracker, keyframes)
     with closing(tracker.frames(frames)) as coming:
-        for frame, image in coming:
+        for sight in coming:
+            frame = sight.index
             given = {
                 object_id: masks[frame]
                 for object_id, masks in keyframes.items()
                 if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
             }
             permanent = memory.is_new(frame, given)
-            tracked = tracker.track(image, given, permanent=permanent, last=frame == frames[-1])
+            tracked = tracker.track(sight, given, permanent=permanent, last=frame == frames[-1])
             memory.look_ahead(frame, given)
             yield frame, tracked
 

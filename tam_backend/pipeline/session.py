@@ -272,20 +272,27 @@ class Session:
         self._tracks.forget(object_id)
         del self._objects[object_id]
 
-    def propagate(self, start: int = 0, stop: int | None = None) -> Iterator[FrameResult]:
+    def propagate(self, start: int = 0, stop: int | None = None, refine: bool | None = None) -> Iterator[FrameResult]:
         """Track all objects over frames [start, stop), yielding one result per frame as soon as it is known.
 
         Frames come from the first keyframe to the end, then from the first keyframe back to the start. Closing the
         iterator cancels. The prompts at the time of the call count; later ones need a new call.
 
+        Args:
+            start: first frame.
+            stop: one past the last frame; None = the video's end.
+            refine: whether the segmenter refines doubtful masks; None: as the networks were loaded.
+
         Raises:
             InvalidInputError: nothing was prompted yet.
             FrameOutOfRangeError: the range holds no frame of the video.
         """
-        steps = self.propagate_stepwise(start, stop)
+        steps = self.propagate_stepwise(start, stop, refine)
         return _results(steps)
 
-    def propagate_stepwise(self, start: int = 0, stop: int | None = None) -> Generator[FrameResult | None, None, None]:
+    def propagate_stepwise(
+        self, start: int = 0, stop: int | None = None, refine: bool | None = None
+    ) -> Generator[FrameResult | None, None, None]:
         """Like `propagate`, but yield after every frame that is tracked: None where its result is not known yet.
 
         For callers that must look at a clock, or at a cancel button, between any two frames.
@@ -300,26 +307,29 @@ class Session:
         keyframes = self._settled_keyframes()
         if not keyframes:
             raise InvalidInputError("There is nothing to propagate.", "Prompt at least one object first.")
-        return self._propagated(keyframes, start, end)
+        return self._propagated(self._workplace(refine), keyframes, start, end)
 
-    def update(self) -> Iterator[FrameResult]:
+    def update(self, refine: bool | None = None) -> Iterator[FrameResult]:
         """Track anew what the prompts since the last propagation or update can influence, and nothing else.
 
         An object's correction reaches up to its nearest keyframes on both sides. Yields the whole result of every frame
         that was tracked anew, a frame once for each corrected object; all others stay bit for bit (`tracks`). A
         propagation that did not reach the end goes on where it stopped.
 
+        Args:
+            refine: as for `propagate`.
+
         Raises:
             InvalidInputError: nothing was prompted yet.
         """
-        return _results(self.update_stepwise())
+        return _results(self.update_stepwise(refine))
 
-    def update_stepwise(self) -> Generator[FrameResult | None, None, None]:
+    def update_stepwise(self, refine: bool | None = None) -> Generator[FrameResult | None, None, None]:
         """Like `update`, but yield after every frame that is tracked: None where its result is not known yet."""
         missing = [frame for frame in range(len(self._video)) if frame not in self._tracks]
         if len(missing) == len(self._video):
-            return self.propagate_stepwise()
-        return self._updated(missing)
+            return self.propagate_stepwise(refine=refine)
+        return self._updated(self._workplace(refine), missing)
 
     def suggest(self, count: int = 5) -> list[Suggestion]:
         """Name the frames whose correction is likely to help most, best first."""
@@ -330,7 +340,7 @@ class Session:
         )
 
     def _propagated(
-        self, keyframes: dict[int, dict[int, Mask]], start: int, stop: int
+        self, place: Workplace, keyframes: dict[int, dict[int, Mask]], start: int, stop: int
     ) -> Generator[FrameResult | None, None, None]:
         """Propagate, keeping the results; an object has no mask on frames beyond its end."""
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items()}
@@ -338,7 +348,7 @@ class Session:
         if len(self._tracks) == 0:
             # From here on it is the frames without a result that tell what is left to do, whenever this is stopped.
             self._now_tracked(changed)
-        running = propagate(self._workplace(), keyframes, start, stop)
+        running = propagate(place, keyframes, start, stop)
         with self._stored_at_the_end(), closing(running) as steps:
             for step in steps:
                 result = None if step is None else absences.observed(step, keyframes)
@@ -348,10 +358,10 @@ class Session:
         if (start, stop) == (0, len(self._video)):
             self._now_tracked(changed)
 
-    def _updated(self, missing: Sequence[int]) -> Generator[FrameResult | None, None, None]:
+    def _updated(self, place: Workplace, missing: Sequence[int]) -> Generator[FrameResult | None, None, None]:
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items() if each.changed}
         keyframes = self._settled_keyframes()
-        place, absences = self._workplace(), self._absences()
+        absences = self._absences()
         with self._stored_at_the_end():
             if missing and keyframes:
                 with closing(go_on(place, self._tracks, keyframes, absences, missing)) as results:
@@ -385,13 +395,14 @@ class Session:
             if self._stored is not None:
                 self._stored.flush()
 
-    def _workplace(self) -> Workplace:
+    def _workplace(self, refine: bool | None) -> Workplace:
         return Workplace(
             models=self._models,
             lock=self._lock,
             video=self._video,
             scaling=Scaling(self._video.size_hw, self._models.tracker_side, self._models.device),
             stopwatch=self._stopwatch,
+            refine=self._models.refines if refine is None else refine,
         )
 
     def close(self) -> None:

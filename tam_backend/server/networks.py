@@ -89,7 +89,10 @@ class Networks:
             if self._settings.model_threads:
                 torch.set_num_threads(self._settings.model_threads)
             tam = TrackAnything.load(
-                self._settings.profile, self._settings.device, tracker_side=self._settings.tracker_side
+                self._settings.profile,
+                self._settings.device,
+                tracker_side=self._settings.tracker_side,
+                refine=self._settings.refine,
             )
         except Exception as error:
             if isinstance(error, TamError):

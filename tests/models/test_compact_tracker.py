@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
-from tam_backend.models.protocols import Models
+from tam_backend.models.protocols import Models, Revision, TrackingStep
 from tam_backend.models.xmem.compact_tracker import CompactTracker
 from tam_backend.types import BoolMask, RgbFrame
 
@@ -235,3 +235,44 @@ def test_input_that_does_not_fit_is_refused(
 def test_mask_without_an_object_cannot_be_memorised(tracker: CompactTracker) -> None:
     with pytest.raises(InvalidInputError, match="memorise"):
         tracker.memorise(_tiny(0), _labels())
+
+
+def test_revision_takes_the_place_of_the_prediction_in_answer_and_memory(compact: Models) -> None:
+    plain, revised = compact.new_tracker(), compact.new_tracker()
+    for tracker in (plain, revised):
+        tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
+    better = _labels(o1=(10, 10, 35, 38))
+    seen: list[TrackingStep] = []
+
+    def review(step: TrackingStep) -> Revision:
+        seen.append(step)
+        return Revision(better, (1,))
+
+    predicted = plain.track(_tiny(1))
+    step = revised.track(_tiny(1), review=review)
+    torch.testing.assert_close(seen[0].probabilities, predicted.probabilities)
+    assert torch.equal(step.probabilities[1], (better == 1).float())
+    torch.testing.assert_close(step.probabilities[2], predicted.probabilities[2] * (better != 1))
+    torch.testing.assert_close(step.probabilities.sum(0), torch.ones(40, 70))
+    assert not torch.allclose(revised.step(_tiny(2)), plain.step(_tiny(2)), atol=1e-3)
+
+
+def test_a_revised_frame_rolls_out_of_memory_like_any_other(tracker: CompactTracker) -> None:
+    better = _labels(o1=(10, 10, 35, 38))
+    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30)))
+    elements = []
+    for index in range(1, 12):
+        tracker.track(_tiny(index), review=lambda _: Revision(better, (1,)))
+        elements.append(tracker.memory_elements)
+    assert elements[0] > elements[-1] / 5
+    assert elements[5:] == [elements[5]] * 6
+
+
+def test_nothing_changes_without_a_revision_and_given_masks_are_not_reviewed(compact: Models) -> None:
+    plain, reviewed = compact.new_tracker(), compact.new_tracker()
+    asked: list[TrackingStep] = []
+    for index in range(4):
+        labels = _labels(o1=(5, 5, 30, 30)) if index in (0, 2) else None
+        step = reviewed.track(_tiny(index), labels, review=asked.append)  # type: ignore[func-returns-value]
+        assert torch.equal(step.probabilities, plain.step(_tiny(index), labels))
+    assert len(asked) == 2

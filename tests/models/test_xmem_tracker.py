@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.lively_weights import textured
 from tam_backend.errors import InvalidInputError
-from tam_backend.models.protocols import Tracker
+from tam_backend.models.protocols import Revision, Tracker, TrackingStep
 from tam_backend.models.xmem import XMemConfig, XMemTracker, three_memories
 from tam_backend.models.xmem.network import XMemNetwork
 
@@ -542,3 +542,35 @@ def test_memory_of_another_network_or_with_a_part_missing_is_refused_and_nothing
         tracker.import_memory({**exported, "channels": torch.tensor([32, 512, 64])})
     assert tracker.object_ids == (1, 2)
     assert tracker.memory.working_frames == 1
+
+
+def test_revision_takes_the_place_of_the_prediction_in_answer_and_memory(xmem: XMemNetwork) -> None:
+    plain, revised = XMemTracker(xmem), XMemTracker(xmem)
+    image, labels = scene(0)
+    for tracker in (plain, revised):
+        tracker.step(image, labels)
+    better = torch.zeros_like(labels)
+    better[2:20, 10:30] = 1
+    seen: list[TrackingStep] = []
+
+    def review(step: TrackingStep) -> Revision:
+        seen.append(step)
+        return Revision(better, (1,))
+
+    predicted = plain.track(scene(1)[0])
+    step = revised.track(scene(1)[0], review=review)
+    torch.testing.assert_close(seen[0].probabilities, predicted.probabilities)
+    assert torch.equal(step.probabilities.argmax(0) == 1, better == 1)
+    assert (plain.memory.working_frames, revised.memory.working_frames) == (1, 2)
+    assert (plain.memory.permanent_frames, revised.memory.permanent_frames) == (1, 1)
+
+
+def test_given_masks_are_not_reviewed_and_none_changes_nothing(xmem: XMemNetwork) -> None:
+    plain, reviewed = XMemTracker(xmem), XMemTracker(xmem)
+    asked: list[TrackingStep] = []
+    for index in range(3):
+        image, labels = scene(index)
+        given = labels if index == 0 else None
+        step = reviewed.track(image, given, review=asked.append)  # type: ignore[func-returns-value]
+        assert torch.equal(step.probabilities, plain.step(image, given))
+    assert len(asked) == 2

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.devices import fast_precision, has_fast_bfloat16
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import TrackingStep
+from tam_backend.models.protocols import Review, TrackingStep
 from tam_backend.models.xmem.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
 from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
@@ -69,6 +69,7 @@ class CompactTracker:
         *,
         last: bool = False,
         permanent: bool = True,
+        review: Review | None = None,
     ) -> TrackingStep:
         """Advance by one frame; see `Tracker.track`.
 
@@ -90,19 +91,25 @@ class CompactTracker:
         if labels is not None and given:
             probabilities = overrule(probabilities, labels, predicted, sorted(given))
         ids = sorted({*predicted, *given})
-        self._previous = dict(zip(ids, probabilities[1:], strict=True))
-        for object_id in given:
-            # What the sensory memory held led to a mask that a human replaced, or to none.
-            self._sensory[object_id] = self._blank_sensory(frame)
-        if not last:
-            self._memorise(bank, frame, ids, given if permanent else joining)
-        return TrackingStep(
-            tuple(ids),
-            self._padding.remove(probabilities),
+        seen = (
             None
             if reading is None
-            else memory_reading(reading, ids, predicted, frame.key.shape[-2:], CompactNetwork.FEATURE_CHANNELS),
+            else memory_reading(reading, ids, predicted, frame.key.shape[-2:], CompactNetwork.FEATURE_CHANNELS)
         )
+        revised: tuple[int, ...] = ()
+        if review is not None and seen is not None:
+            revision = review(TrackingStep(tuple(ids), self._padding.remove(probabilities), seen))
+            if revision is not None:
+                revised = revision.object_ids
+                better = self._padding.add(revision.mask.to(self._device))
+                probabilities = _revised(probabilities, better, ids, revised)
+        self._previous = dict(zip(ids, probabilities[1:], strict=True))
+        for object_id in (*given, *revised):
+            # What the sensory memory held led to a mask that was replaced, or to none.
+            self._sensory[object_id] = self._blank_sensory(frame)
+        if not last:
+            self._memorise(bank, frame, ids, given if permanent else joining, now=bool(revised))
+        return TrackingStep(tuple(ids), self._padding.remove(probabilities), seen)
 
     @torch.inference_mode()
     def memorise(self, image: Tensor, mask: Tensor, object_ids: Sequence[int] | None = None) -> None:
@@ -193,14 +200,19 @@ class CompactTracker:
         full = functional.interpolate(logits, padded_hw, mode="bilinear", align_corners=False)[:, 0]
         return soft_aggregate(full), reading
 
-    def _memorise(self, bank: MemoryBank, frame: TrackedFrame, ids: Sequence[int], for_good: set[int]) -> None:
-        """Store the frame: for good for some objects, as a working or the last frame for the others."""
+    def _memorise(
+        self, bank: MemoryBank, frame: TrackedFrame, ids: Sequence[int], for_good: set[int], *, now: bool
+    ) -> None:
+        """Store the frame: for good for some objects, as a working or the last frame for the others.
+
+        `now`: as a working frame, whenever the last one was.
+        """
         masks = torch.stack([self._previous[object_id] for object_id in ids])
         memory = self._memory_frame(frame, ids, masks)
         recent = {object_id: value for object_id, value in memory.values.items() if object_id not in for_good}
         if for_good:
             bank.keep_for_good(replace(memory, values={object_id: memory.values[object_id] for object_id in for_good}))
-        keep = bool(for_good) or self._clock - self._last_kept >= MEMORY_EVERY
+        keep = now or bool(for_good) or self._clock - self._last_kept >= MEMORY_EVERY
         if keep:
             self._last_kept = self._clock
         if keep and recent:
@@ -219,3 +231,10 @@ class CompactTracker:
 
     def _blank_sensory(self, frame: TrackedFrame) -> Tensor:
         return torch.zeros(CompactNetwork.SENSORY_CHANNELS, *frame.key.shape[-2:], device=self._device)
+
+
+def _revised(probabilities: Tensor, mask: Tensor, ids: Sequence[int], revised: Sequence[int]) -> Tensor:
+    """Put revised objects over what was predicted of all; (1 + ids, H, W)."""
+    kept = [i for i, object_id in enumerate(ids, start=1) if object_id not in revised]
+    others = torch.cat([1 - probabilities[kept].sum(0, keepdim=True), probabilities[kept]])
+    return overrule(others, mask, [ids[i - 1] for i in kept], sorted(revised))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import TrackingStep
+from tam_backend.models.protocols import Review, TrackingStep
 from tam_backend.models.xmem.affinity import query_rows
 from tam_backend.models.xmem.aggregation import aggregate, soft_aggregate
 from tam_backend.models.xmem.config import XMemConfig
@@ -65,6 +65,7 @@ class XMemTracker:
         *,
         last: bool = False,
         permanent: bool = True,
+        review: Review | None = None,
     ) -> TrackingStep:
         """Advance by one frame; see `Tracker.track`.
 
@@ -93,6 +94,17 @@ class XMemTracker:
             predicted = dict(zip(known, probabilities[1:], strict=True))
         if labels is not None:
             probabilities = _with_given(labels, given, predicted)
+        seen = (
+            None
+            if reading is None
+            else memory_reading(reading, ids, known, frame.key.shape[-2:], self._network.sizes.value_channels)
+        )
+        if review is not None and seen is not None:
+            revision = review(TrackingStep(ids, _padding(image).remove(probabilities), seen))
+            if revision is not None:
+                better = _padding(image).add(revision.mask.to(self._device))
+                probabilities = _with_given(better, revision.object_ids, dict(zip(ids, probabilities[1:], strict=True)))
+                memorise = not last
         self._welcome(joining, frame)
         if memorise:
             keep = self._config.permanent_memory and bool(given if permanent else joining)
@@ -104,9 +116,7 @@ class XMemTracker:
         return TrackingStep(
             ids,
             _padding(image).remove(probabilities),
-            None
-            if reading is None
-            else memory_reading(reading, ids, known, frame.key.shape[-2:], self._network.sizes.value_channels),
+            seen,
         )
 
     def step(
