@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, event, inspect, select
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
 from tam_backend.errors import StoreError
 
@@ -41,8 +41,15 @@ class Database:
         self._engine = _engine(url)
         # Without the password that a server's address may hold.
         self._name = self._engine.url.database or self._engine.url.render_as_string(hide_password=True)
-        with self.transaction() as connection:
-            self._bring_up_to_date(connection, migrations)
+        try:
+            with self.transaction() as connection:
+                self._bring_up_to_date(connection, migrations)
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError | ProgrammingError):
+                raise
+            # Another process made the same tables at the same moment; SQLite alone lets it not come to that.
+            with self.transaction() as connection:
+                self._bring_up_to_date(connection, migrations)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -143,7 +150,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _explanation(error: SQLAlchemyError, name: str) -> StoreError:
-    cause = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+    cause = " ".join(str(getattr(error, "orig", None) or error).split())[:200].rstrip(".")
     low = cause.lower()
     if "full" in low or "no space" in low or "disk i/o" in low:
         remedy = "Make room on its disk; what was stored before is kept."
