@@ -19,7 +19,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-store serve clean .venv-labelstudio
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -55,6 +55,9 @@ bench-memory: $(BACKEND)
 
 bench-loop: $(BACKEND)
 	.venv/bin/python -m benchmarks.loop ../shared/clips $(ARGS)
+
+bench-store: $(BACKEND)
+	.venv/bin/python -m benchmarks.store ../shared/clips $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)
