@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, TamError
+from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, LabelStudioRefusedError, TamError
 from tam_backend.importer import DEFAULT_MAX_FRAMES
 from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, get_settings
 
@@ -246,7 +246,12 @@ def report(
     records, unread = [], []
     with _progress() as progress:
         for number in progress.track(client.task_ids(project), description="reading tasks"):
-            record, left_out = read_history(client.get_task(number), config)
+            try:
+                task = client.get_task(number)
+            except LabelStudioRefusedError as error:  # deleted since they were listed
+                unread.append(f"Task {number} is left out: {error.message}")
+                continue
+            record, left_out = read_history(task, config)
             records.append(record)
             unread += left_out
     found = summarise(project, str(about.get("title") or ""), records, seconds_per_mask=seconds_per_mask, unread=unread)

@@ -1,0 +1,129 @@
+"""`tam-backend report` against a server that answers as Label Studio does; the real one is in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.results import mask_results
+
+TOKEN = "7a6d" * 10
+XML = recommended_config(["Dog"])
+
+
+class Studio:
+    """Project 3 and its tasks; `listed` may name tasks that are gone when they are asked for."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.listed: list[int] = []
+        self.url = ""
+
+    def answer(self, path: str, authorization: str | None) -> tuple[int, Any]:
+        if authorization != f"Token {TOKEN}":
+            return 401, {"detail": "Invalid token."}
+        if path == "/api/projects/3/":
+            return 200, {"id": 3, "title": "Dogs", "label_config": XML}
+        if path.startswith("/api/tasks?project=3&"):
+            return 200, {"tasks": [{"id": each} for each in self.listed], "total": len(self.listed)}
+        number = path.removeprefix("/api/tasks/").rstrip("/")
+        if number.isdecimal() and int(number) in self.tasks:
+            return 200, self.tasks[int(number)]
+        return 404, {"detail": "Not found."}
+
+
+@pytest.fixture
+def studio() -> Iterator[Studio]:
+    made = Studio()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, answer = made.answer(self.path, self.headers["authorization"])
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def submitted(number: int) -> dict[str, Any]:
+    """A task of four frames on which one mask was submitted as we proposed it, in 40 s."""
+    config = parse_config(XML)
+    media = next(each for each in config.media if each.name == "frames")
+    control = config.mask_output(media)
+    assert control is not None
+    mask = np.zeros((60, 80), np.bool_)
+    mask[10:30, 20:50] = True
+    result = mask_results(
+        control, media, key="k", frame=1, label="Dog", mask=mask, quality=0.8, source="propagated"
+    )  # fmt: skip
+    prediction = {"id": 8, "result": list(result), "created_at": "2026-01-01T10:00:00Z"}
+    annotation = {
+        "id": 9, "result": list(result), "lead_time": 40, "parent_prediction": 8, "created_at": "2026-01-01T11:00:00Z",
+    }  # fmt: skip
+    return {
+        "id": number, "data": {"frames": ["a", "b", "c", "d"], "video": f"/clip{number}.mp4"},
+        "annotations": [annotation], "predictions": [prediction],
+    }  # fmt: skip
+
+
+def report(studio: Studio, *options: str, project: int = 3, key: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tam_backend", "report", "--project", str(project), "--url", studio.url]
+    return subprocess.run(
+        [*command, "--api-key", key, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"COLUMNS": "200", "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+    )
+
+
+def test_a_task_that_is_deleted_while_the_report_is_made_is_named_and_leaves_the_others(
+    studio: Studio, tmp_path: Path
+) -> None:
+    studio.listed, studio.tasks = [11, 12], {12: submitted(12)}
+    done = report(studio, "--out", str(tmp_path), "--seconds-per-mask", "50")
+    assert done.returncode == 0, done.stderr
+    assert "Task 11 is left out" in done.stdout
+    assert "clip12.mp4" in done.stdout
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert [each["task"] for each in told["tasks"]] == [12]
+    assert (told["total"]["kept"], told["total"]["agreement"], told["total"]["saved_s"]) == (1, 1.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"key": "0" * 40}, "does not take the API key"),
+        ({"project": 4}, "Check the id of the project"),
+        ({}, "Submit an annotation"),
+    ],
+)
+def test_a_wrong_key_no_such_project_and_a_project_without_annotations_are_told_apart(
+    studio: Studio, asked: dict[str, Any], says: str
+) -> None:
+    done = report(studio, **asked)
+    assert done.returncode != 0
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
