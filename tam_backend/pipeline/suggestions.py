@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _SURE = 0.9
 # A correction so many frames away helps about a third as much as one on the spot.
 _REACH = 8
+# Frames nearer than this show the same: one of them is enough to see what is wrong.
+_APART = 5
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def suggestions(
                 doubt = doubt * (1 - _nearness(frames, settled).max(1))
             worth = _around(frames, doubt)
             worth[(np.array(list(track.values())) >= _SURE) | np.isin(frames, settled)] = 0
+            for each in chosen:
+                worth[np.abs(frames - each.frame) < _APART] = 0
             at = int(worth.argmax())
             if worth[at] > 0 and (best is None or worth[at] > best[0]):
                 frame = int(frames[at])

@@ -18,6 +18,7 @@ SUGGESTED = 5
 _FINE = 0.85
 _POINTS = 480  # of a curve: one for every two pixels
 _COLUMNS = 120  # that can be clicked
+_MARK = 14  # a keyframe's width
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Curve:
     Args:
         object_id, label, colour: the object's; the colour as #rrggbb.
         lines: the points of an SVG polyline each; between them the object is absent or was not tracked.
-        keyframes: (frame, x) of what a human settled.
+        keyframes: (frame, x) of what a human settled; where several objects are, their marks stand side by side.
         mean, lowest: quality of its tracked masks; None without any.
         lowest_frame: where it is lowest.
         frames: on how many it was found; `absent` on so many it was not.
@@ -227,13 +228,20 @@ def _curve(
         colour=object_colour(object_id),
         # A line of one point would not be seen.
         lines=tuple(" ".join(points if len(points) > 1 else points * 2) for points in lines if points),
-        keyframes=tuple((frame, PLANE.x(_place(frame, count))) for frame in view.keyframes.get(object_id, ())),
+        keyframes=tuple((frame, _keyframe_x(view, object_id, frame)) for frame in view.keyframes.get(object_id, ())),
         mean=sum(judged.values()) / len(judged) if judged else None,
         lowest=None if lowest_frame is None else judged[lowest_frame],
         lowest_frame=lowest_frame,
         frames=len(track),
         absent=len(view.absent.get(object_id, ())),
     )
+
+
+def _keyframe_x(view: SessionView, object_id: int, frame: int) -> float:
+    """Objects are often clicked on one frame: the mark of the last one would hide the others."""
+    place = _place(frame, view.summary.frames)
+    before = sum(other < object_id and frame in frames for other, frames in view.keyframes.items())
+    return round(PLANE.x(place) + (before if place < 0.5 else -before) * _MARK, 1)
 
 
 def _columns(view: SessionView, count: int) -> list[Column]:

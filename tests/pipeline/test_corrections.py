@@ -242,6 +242,12 @@ def test_frames_to_look_at_are_doubtful_and_apart() -> None:
     assert suggestions({1: track}, {1: set(track)}, 3) == []
 
 
+def test_a_short_stretch_of_doubt_is_named_once_however_many_frames_are_asked_for() -> None:
+    track = dict.fromkeys(range(100), 0.95) | dict.fromkeys(range(40, 44), 0.3)
+    [named] = suggestions({1: track}, {1: {0}}, 5)
+    assert 40 <= named.frame < 44
+
+
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=20, unique=True), st.integers(0, 9))
 def test_doubt_around_a_frame_is_all_doubt_by_nearness(chosen: list[int], seed: int) -> None:
     at = np.array(sorted(chosen))

@@ -51,6 +51,17 @@ def test_suggested_frame_says_whose_mask_is_doubtful_and_how_far_from_a_keyframe
     assert first.why == f"Blue, {first.frame - KEYFRAME} frames from the nearest keyframe"
 
 
+def test_one_look_is_asked_for_at_a_short_stretch_of_doubt(shown: TaskView) -> None:
+    [suggested] = shown.suggested
+    assert suggested.frame in DOUBTFUL
+
+
+def test_marks_of_objects_with_a_keyframe_on_one_frame_stand_side_by_side(shown: TaskView) -> None:
+    (red,), (blue,) = (curve.keyframes for curve in shown.curves)
+    assert (red[0], blue[0]) == (KEYFRAME, KEYFRAME)
+    assert blue[1] - red[1] >= 14, "neither hides the other"
+
+
 def test_an_absent_object_has_no_curve_and_no_quality_where_it_is_absent(shown: TaskView) -> None:
     red, blue = shown.curves
     assert (red.frames, red.absent) == (ABSENT_FROM, len(VIDEO) - ABSENT_FROM)
