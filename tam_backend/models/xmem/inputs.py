@@ -11,6 +11,8 @@ from tam_backend.errors import InvalidInputError
 
 # Resizing with cubic filters goes beyond 0 and 1 by a little.
 _TOLERATED = 0.5
+# Every so many rows and columns tell which range an image is in.
+_LOOKED_AT = 8
 
 
 def checked(
@@ -38,7 +40,7 @@ def checked(
             "Give RGB in 0..1, with the channels first.",
         )
     if image.device.type == "cpu":  # elsewhere a look at the numbers would make all wait for the device
-        least, largest = (float(bound) for bound in image.detach().aminmax())
+        least, largest = (float(bound) for bound in image.detach()[:, ::_LOOKED_AT, ::_LOOKED_AT].aminmax())
         if not (least > -_TOLERATED and largest < 1 + _TOLERATED):
             raise InvalidInputError(
                 f"An image must be RGB in 0..1; this one's numbers are {least:.3g} to {largest:.3g}.",
