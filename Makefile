@@ -19,7 +19,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-store serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store serve clean .venv-labelstudio
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -53,8 +53,14 @@ bench-speed: $(BACKEND)
 bench-memory: $(BACKEND)
 	.venv/bin/python -m benchmarks.memory $(ARGS)
 
+# What a correction brings, what refinement brings, and how well quality foretells the IoU.
 bench-loop: $(BACKEND)
 	.venv/bin/python -m benchmarks.loop ../shared/clips $(ARGS)
+	.venv/bin/python -m benchmarks.quality ../shared/clips --starts mask --refine off on --no-baselines --no-clicks
+	.venv/bin/python -m benchmarks.calibration ../shared/clips --variants clean "every 6th" "shifted midway" blur
+
+bench-long: $(BACKEND)
+	.venv/bin/python -m benchmarks.long_video ../shared/clips/chair --side 288 $(ARGS)
 
 bench-store: $(BACKEND)
 	.venv/bin/python -m benchmarks.store ../shared/clips $(ARGS)

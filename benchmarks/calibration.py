@@ -136,6 +136,8 @@ def report(samples: Samples) -> None:
         ("tracked as they are", samples.found & clean),
         ("corrupted", samples.found & ~clean),
     ):
+        if not chosen.any():
+            continue
         doubtful = 100 * float((samples.iou[chosen] < DOUBTFUL).mean())
         print(f"\n{title}: {chosen.sum()} masks of {len(set(samples.clip[chosen]))} clips, {doubtful:.0f} % doubtful")
         print(f"{'predictor':<24}{'Spearman':>9}{'AUC':>7}{'|error|':>9}")
@@ -166,13 +168,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="clips, folders of clips, or DAVIS-like data sets")
     parser.add_argument("--profile", default="compact")
     parser.add_argument("--cache", type=Path, default=Path(".cache/calibration"), help="what was tracked is kept there")
+    parser.add_argument("--variants", nargs="+", choices=[each.name for each in VARIANTS], help="default: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--fit", action="store_true", help="write the coefficients into the package")
     options = parser.parse_args(None if arguments is None else list(arguments))
 
     torch.set_num_threads(options.threads)
+    variants = [each for each in VARIANTS if each.name in (options.variants or [known.name for known in VARIANTS])]
     models = TrackAnything.load(options.profile, device="cpu").models
-    samples = collect(models, find_clips(options.folders), options.cache, VARIANTS)
+    samples = collect(models, find_clips(options.folders), options.cache, variants)
     report(samples)
     if options.fit:
         fitted = fit_quality(samples)

@@ -42,13 +42,29 @@ class ClickRow:
     after: tuple[float, ...]
 
 
-def track(tam: TrackAnything, clip: AnnotatedClip, clicks: int = 0) -> dict[int, list[Score]]:
+@dataclass
+class Touched:
+    """How many tracked masks there were, and how many of them the segmenter refined."""
+
+    masks: int = 0
+    refined: int = 0
+
+
+def track(
+    tam: TrackAnything,
+    clip: AnnotatedClip,
+    clicks: int = 0,
+    refine: bool | None = None,
+    touched: Touched | None = None,
+) -> dict[int, list[Score]]:
     """Track all objects of a clip in one pass and judge each.
 
     Args:
         tam: the networks.
         clip: with masks.
         clicks: simulated clicks on each object's first mask; 0 = the mask itself is given.
+        refine: whether doubtful masks are refined; None: as the networks were loaded.
+        touched: is told of every mask.
 
     Returns:
         Object id -> one score per judged frame; objects with a single mask have none.
@@ -62,7 +78,10 @@ def track(tam: TrackAnything, clip: AnnotatedClip, clicks: int = 0) -> dict[int,
                 click_until(session, object_id, start, truth, clicks)
             else:
                 session.prompt(Prompt(object_id=object_id, frame=start, mask=truth))
-        for result in session.propagate():
+        for result in session.propagate(refine=refine):
+            if touched is not None:
+                touched.masks += sum(source != "prompt" for source in result.source.values())
+                touched.refined += sum(source == "refined" for source in result.source.values())
             for object_id, frames in judged.items():
                 if result.frame in frames:
                     truth = clip.ids(result.frame) == object_id
@@ -150,11 +169,11 @@ def mean_rows(rows: Sequence[TrackingRow]) -> list[TrackingRow]:
 
 def print_tracking(rows: Sequence[TrackingRow]) -> None:
     """Print the table."""
-    print(f"{'clip':<14}{'object':>7} {'method':<20}{'frames':>7}{'J':>7}{'F':>7}{'J&F':>7}")
+    print(f"{'clip':<14}{'object':>7} {'method':<30}{'frames':>7}{'J':>7}{'F':>7}{'J&F':>7}")
     for row in [*rows, *mean_rows(rows)]:
         name = str(row.object_id) if row.object_id else "all"
         figures = f"{row.region:>7.1f}{row.boundary:>7.1f}{row.mean:>7.1f}"
-        print(f"{row.clip:<14}{name:>7} {row.method:<20}{row.frames:>7}{figures}")
+        print(f"{row.clip:<14}{name:>7} {row.method:<30}{row.frames:>7}{figures}")
 
 
 def print_clicks(rows: Sequence[ClickRow]) -> None:
@@ -173,8 +192,16 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="clips, folders of clips, or DAVIS-like data sets")
     parser.add_argument("--profile", default="compact")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--size", type=int, help="shorter side of tracked frames; default: the profile's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--starts", default="mask,1,3", help="how tracking starts: mask, or a number of clicks; comma")
+    parser.add_argument(
+        "--refine",
+        choices=("on", "off"),
+        nargs="+",
+        default=(),
+        help="refine doubtful masks or not; both: a row for each. Default: as the profile does",
+    )
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--no-clicks", action="store_true", help="leave out the click segmenter's table")
     parser.add_argument("--cycle", action="store_true", help="also track forth and back, which needs no masks")
@@ -183,19 +210,27 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
     torch.set_num_threads(options.threads)
     clips = find_clips(options.folders)
-    tam = TrackAnything.load(options.profile, device=options.device)
+    tam = TrackAnything.load(options.profile, device=options.device, tracker_side=options.size)
     print(f"{tam.models.version} on {tam.models.device}, {options.threads} threads, {len(clips)} clips\n")
     rows: list[TrackingRow] = []
+    touched: dict[str, Touched] = {}
     for clip in clips:
         for start in options.starts.split(","):
             clicks = 0 if start == "mask" else int(start)
             method = "first mask given" if clicks == 0 else f"{clicks} click{'s' if clicks > 1 else ''}"
-            rows += tracking_rows(clip, method, track(tam, clip, clicks))
+            for refine in options.refine or ("",):
+                name = f"{method}, refine {refine}" if refine else method
+                scores = track(
+                    tam, clip, clicks, refine == "on" if refine else None, touched.setdefault(name, Touched())
+                )
+                rows += tracking_rows(clip, name, scores)
         if not options.no_baselines:
             rows += tracking_rows(clip, "repeat first mask", baseline_scores(clip, repeat_first))
             rows += tracking_rows(clip, "flow warp", baseline_scores(clip, warp_by_flow))
     if rows:
         print_tracking(rows)
+        for name, each in touched.items():
+            print(f"{name}: {each.refined} of {each.masks} masks refined ({each.refined / max(1, each.masks):.1%})")
     clicked = [] if options.no_clicks else [click_rows(tam, clip) for clip in clips]
     if clicked:
         print()

@@ -253,3 +253,48 @@ def test_doubt_around_a_frame_is_all_doubt_by_nearness(chosen: list[int], seed: 
     at = np.array(sorted(chosen))
     doubt = np.random.default_rng(seed).random(len(at))
     assert np.allclose(_around(at, doubt), _nearness(at, at) @ doubt)
+
+
+def test_points_that_contradict_each_other_make_a_mask_or_a_clear_error_and_never_a_broken_session() -> None:
+    session = tracked()
+    x, y = VIDEO.centre(5)
+    before = kept(session)
+    mask = session.prompt(Prompt(object_id=1, frame=5, points=[(x, y, True), (x, y, False)]))
+    assert mask.array.shape == VIDEO.size_hw
+    list(session.update())
+    assert np.array_equal(session.tracks[5].masks[1], mask.array)
+    session.clear(1, 5)
+    list(session.update())
+    for frame in range(16):
+        assert iou(session.tracks[frame].masks[1], before[frame].masks[1]) > 0.95
+
+
+def test_a_frame_that_was_never_tracked_can_be_corrected() -> None:
+    session = TrackAnything(ColourModels().models()).session(VIDEO)
+    session.prompt(Prompt(object_id=1, frame=0, points=[(*VIDEO.centre(0), True)]))
+    list(session.propagate(0, 4))
+    assert 12 not in session.tracks
+    drawn = session.paint(1, 12, add=VIDEO.truth(12))
+    assert np.array_equal(drawn.array, VIDEO.truth(12))
+    updated = {result.frame for result in session.update()}
+    assert updated >= set(range(4, 16))
+    assert np.array_equal(session.tracks[12].masks[1], VIDEO.truth(12))
+    assert session.tracks[12].source[1] == "prompt"
+    assert sorted(result.frame for result in session.tracks) == list(range(16))
+
+
+def test_an_object_whose_only_mask_is_empty_is_absent_everywhere_and_harms_no_other() -> None:
+    session = tracked(TWO, discs=1)
+    before = kept(session)
+    session.prompt(Prompt(object_id=2, frame=7, mask=np.zeros(TWO.size_hw, np.bool_)))
+    list(session.update())
+    for frame in range(16):
+        assert not session.tracks[frame].masks[2].any()
+        assert np.array_equal(session.tracks[frame].masks[1], before[frame].masks[1])
+
+
+def test_an_empty_mask_hides_an_object_on_its_frame_alone() -> None:
+    session = tracked()
+    session.prompt(Prompt(object_id=1, frame=5, mask=np.zeros(VIDEO.size_hw, np.bool_)))
+    list(session.update())
+    assert [frame for frame in range(16) if not session.tracks[frame].masks[1].any()] == [5]

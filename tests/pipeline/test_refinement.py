@@ -103,7 +103,7 @@ TRACKED, OTHER = disc(30), disc(60)
         (disc(30, radius=16), 0.95, None),
         (disc(42), 0.95, None),
         (disc(31, radius=11) | disc(52, radius=4), 0.95, None),
-        (disc(31, radius=13), 0.95, None),
+        (disc(34), 0.95, None),
     ],
     ids=["unsure", "unstable", "nothing", "a part", "the whole", "elsewhere", "another's pixels", "not explained"],
 )
