@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 from tam_backend.errors import LabelStudioError, LabelStudioRefusedError
 
@@ -111,9 +112,29 @@ class LabelStudioClient:
         """Delete a prediction."""
         self._call("DELETE", f"/api/predictions/{prediction_id}/")
 
-    def get_task(self, task_id: int) -> dict[str, Any]:
-        """Return a task: its data, annotations, predictions."""
-        return self._object("GET", f"/api/tasks/{task_id}/")
+    def annotations(self, task_id: int) -> list[dict[str, Any]]:
+        """Return a task's annotations.
+
+        Not with the task itself: whoever reads a task without a prediction makes Label Studio ask us for one first.
+        """
+        return self._objects("GET", f"/api/tasks/{task_id}/annotations/")
+
+    def task_data(self, project_id: str, task_id: int) -> dict[str, Any]:
+        """Return what a task shows, from the project's list of tasks; see `annotations` for why.
+
+        Raises:
+            LabelStudioRefusedError: the project has no such task.
+        """
+        selected = json.dumps({"selectedItems": {"all": False, "included": [task_id]}})
+        query = urlencode({"project": project_id, "include": "id,data", "query": selected})
+        tasks = self._object("GET", f"/api/tasks/?{query}").get("tasks")
+        if tasks == []:
+            raise LabelStudioRefusedError(
+                f"Project {project_id} of Label Studio has no task {task_id}.", "Import the video anew."
+            )
+        if not isinstance(tasks, list) or not isinstance(tasks[0], dict) or not isinstance(tasks[0].get("data"), dict):
+            raise self._foreign()
+        return dict(tasks[0]["data"])
 
     def task_ids(self, project_id: int, page_size: int = 100) -> list[int]:
         """Return the ids of all tasks of a project, asked for page by page."""
@@ -140,9 +161,7 @@ class LabelStudioClient:
             address: such as http://localhost:9090/webhook.
             secret: a path's last part; a webhook with an older one is changed.
         """
-        hooks = self._call("GET", f"/api/webhooks/?project={project_id}")
-        if not isinstance(hooks, list) or not all(isinstance(hook, dict) for hook in hooks):
-            raise self._foreign()
+        hooks = self._objects("GET", f"/api/webhooks/?project={project_id}")
         url = f"{address}/{secret}"
         wanted = {
             "url": url,
@@ -199,6 +218,12 @@ class LabelStudioClient:
         if not isinstance(found, int):
             raise self._foreign()
         return found
+
+    def _objects(self, method: str, path: str) -> list[dict[str, Any]]:
+        answer = self._call(method, path)
+        if not isinstance(answer, list) or not all(isinstance(each, dict) for each in answer):
+            raise self._foreign()
+        return answer
 
     def _object(self, method: str, path: str, payload: Any = None) -> dict[str, Any]:
         answer = self._call(method, path, payload)

@@ -425,9 +425,9 @@ class Backend:
         if client is None:
             return
         try:
-            there = client.get_task(following.task_id)
-            annotations = [each for each in there.get("annotations") or () if not each.get("was_cancelled")]
-            task = {"id": following.task_id, "data": there.get("data") or {}, "annotations": annotations}
+            data = client.task_data(project, following.task_id)
+            annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
+            task = {"id": following.task_id, "data": data, "annotations": annotations}
             with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
                 seeds = following.moved_on(
                     opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]

@@ -75,13 +75,10 @@ def current(intent: Intent, client: LabelStudioClient | None) -> Mapping[str, An
     """
     annotations = list(intent.task["annotations"])
     try:
-        task = {} if client is None else client.get_task(intent.task_id)
+        if client is not None:
+            annotations = [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
     except LabelStudioError as error:
         logger.info("Task %d is read as its event told it: %s", intent.task_id, error)
-        task = {}
-    there = task.get("annotations")
-    if isinstance(there, list):
-        annotations = [each for each in there if isinstance(each, Mapping) and not each.get("was_cancelled")]
     newest = intent.task["annotations"][0]
     return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}], "each_annotation": annotations}
 

@@ -101,8 +101,8 @@ class Loop:
         except LabelStudioError as error:
             pause_s = min(_FIRST_PAUSE_S * 2**job.attempts, _LONGEST_PAUSE_S)
             job.attempts += 1
-            job.to("waiting", f"{error} Its masks are kept; the next try is in {pause_s:g} s.")
             self._problems.failed(f"task {job.task_id}", error)
+            job.to("waiting", f"{error} Its masks are kept; the next try is in {pause_s:g} s.")
             self._submit_later(job, pause_s)
         except BusyError:
             job.to("queued")

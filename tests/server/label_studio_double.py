@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ class LabelStudioDouble:
     """Stores predictions and webhooks; `failing` makes every call fail with that status.
 
     Attributes:
-        tasks: id -> what GET /api/tasks/<id> answers.
+        tasks: id -> its data and annotations. A task read by itself would be predicted first, as the real one does.
         predictions: id -> what was stored, newest last.
     """
 
@@ -51,9 +52,16 @@ class LabelStudioDouble:
             self.predictions.pop(number)
             return "", 204
 
-        @app.get("/api/tasks/<int:number>/")
-        def task(number: int) -> tuple[dict[str, Any], int]:
-            return (self.tasks[number], 200) if number in self.tasks else ({"detail": "Not found."}, 404)
+        @app.get("/api/tasks/<int:number>/annotations/")
+        def annotations(number: int) -> tuple[Any, int]:
+            return (self.tasks[number]["annotations"], 200) if number in self.tasks else ({"detail": "Not found."}, 404)
+
+        @app.get("/api/tasks/")
+        def tasks() -> dict[str, Any]:
+            included = json.loads(request.args["query"])["selectedItems"]["included"]
+            return {
+                "tasks": [{"id": each, "data": self.tasks[each]["data"]} for each in included if each in self.tasks]
+            }
 
         @app.get("/api/webhooks/")
         def webhooks() -> Any:
