@@ -164,6 +164,10 @@ class Annotator:
         """Submit regions; return the annotation's id."""
         return int(self.call("POST", f"/api/tasks/{task}/annotations", {"result": list(result)})["id"])
 
+    def update_annotation(self, annotation: int, result: Sequence[Region]) -> None:
+        """Press Update: the annotation has these regions now, and no others."""
+        self.call("PATCH", f"/api/annotations/{annotation}", {"result": list(result), "lead_time": 2})
+
     def save_prediction(self, task: int, result: Sequence[Region], model_version: str, score: float) -> int:
         """Store regions as a prediction, which every annotator who opens the task starts from; return its id."""
         payload = {"task": task, "result": list(result), "model_version": model_version, "score": score}
@@ -172,3 +176,7 @@ class Annotator:
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """Return the predictions of a task."""
         return list(self.call("GET", f"/api/predictions?task={task}"))
+
+    def webhooks(self, project: int) -> list[str]:
+        """Return the addresses that a project's events go to."""
+        return [str(hook["url"]) for hook in self.call("GET", f"/api/webhooks/?project={project}")]
