@@ -89,6 +89,18 @@ class LabelingPage:
         """Return how many regions the open annotation has, on all pages."""
         return int(self._script("return Htx.annotationStore.selected.regionStore.regions.length"))
 
+    def select(self, region: int) -> str:
+        """Select a region (0-based, as listed) and return what the page says then, all of it."""
+        self._script(f"const s = Htx.annotationStore.selected; s.selectArea(s.regionStore.regions[{region}])")
+        self._wait_until_still()
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def submit(self) -> None:
+        """Press Submit."""
+        [button] = [each for each in self.browser.find_elements(By.TAG_NAME, "button") if each.text == "Submit"]
+        button.click()
+        self._wait(lambda: not any(each.text == "Submit" for each in self.browser.find_elements(By.TAG_NAME, "button")))
+
     def picture(self) -> NDArray[np.int16]:
         """Return what is seen of the frame, with what is drawn on it: (h, w, 3), RGB."""
         stage = self.browser.find_element(By.CSS_SELECTOR, ".konvajs-content")
