@@ -112,6 +112,10 @@ class LabelStudioClient:
         """Delete a prediction."""
         self._call("DELETE", f"/api/predictions/{prediction_id}/")
 
+    def get_task(self, task_id: int) -> dict[str, Any]:
+        """Return a task: its data, annotations, predictions. Label Studio asks the backend first if it has none."""
+        return self._object("GET", f"/api/tasks/{task_id}/")
+
     def annotations(self, task_id: int) -> list[dict[str, Any]]:
         """Return a task's annotations.
 
