@@ -25,6 +25,7 @@ from tam_backend.models.protocols import (
 from tam_backend.pipeline.quality import Verdict
 from tam_backend.pipeline.refinement import Question, RefinementRules, Refiner
 from tam_backend.pipeline.scaling import Scaling
+from tam_backend.settings import Settings
 from tam_backend.types import BoolMask, Prompt
 
 RULES = RefinementRules()
@@ -285,3 +286,11 @@ def test_an_object_that_joins_later_is_refined_before_it_joins_too() -> None:
     session.prompt(Prompt(object_id=2, frame=6, mask=two.truth(6, 2)))
     results = {result.frame: result for result in session.propagate()}
     assert [frame for frame in range(6) if results[frame].source[2] == "refined"] == [3]  # 3 back from 6, too
+
+
+def test_compact_refines_only_if_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not TrackAnything.load("compact").models.refines
+    assert TrackAnything.load("compact", refine=True).models.refines
+    assert Settings().refine is None
+    monkeypatch.setenv("TAM_REFINE", "true")
+    assert Settings().refine is True
