@@ -247,7 +247,7 @@ def report(
     with _progress() as progress:
         for number in progress.track(client.task_ids(project), description="reading tasks"):
             try:
-                task = client.get_task(number)
+                task = client.get_task(project, number)
             except LabelStudioRefusedError as error:  # deleted since they were listed
                 unread.append(f"Task {number} is left out: {error.message}")
                 continue

@@ -112,9 +112,18 @@ class LabelStudioClient:
         """Delete a prediction."""
         self._call("DELETE", f"/api/predictions/{prediction_id}/")
 
-    def get_task(self, task_id: int) -> dict[str, Any]:
-        """Return a task: its data, annotations, predictions. Label Studio asks the backend first if it has none."""
-        return self._object("GET", f"/api/tasks/{task_id}/")
+    def get_task(self, project_id: int, task_id: int) -> dict[str, Any]:
+        """Return a task: its id, data, annotations and predictions; in three calls, see `annotations` for why.
+
+        Raises:
+            LabelStudioRefusedError: the project has no such task.
+        """
+        return {
+            "id": task_id,
+            "data": self.task_data(str(project_id), task_id),
+            "annotations": self.annotations(task_id),
+            "predictions": self._objects("GET", f"/api/predictions/?task={task_id}"),
+        }
 
     def annotations(self, task_id: int) -> list[dict[str, Any]]:
         """Return a task's annotations.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ XML = recommended_config(["Dog"])
 
 
 class Studio:
-    """Project 3 and its tasks; `listed` may name tasks that are gone when they are asked for."""
+    """Project 3 and its tasks; `listed` may name tasks that are gone when they are asked for.
+
+    A task cannot be read by itself: the real Label Studio would have the backend predict it first.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[int, dict[str, Any]] = {}
@@ -36,9 +40,16 @@ class Studio:
             return 200, {"id": 3, "title": "Dogs", "label_config": XML}
         if path.startswith("/api/tasks?project=3&"):
             return 200, {"tasks": [{"id": each} for each in self.listed], "total": len(self.listed)}
-        number = path.removeprefix("/api/tasks/").rstrip("/")
-        if number.isdecimal() and int(number) in self.tasks:
-            return 200, self.tasks[int(number)]
+        asked = urlsplit(path)
+        query = dict(parse_qsl(asked.query))
+        if asked.path == "/api/tasks/":
+            included = json.loads(query["query"])["selectedItems"]["included"]
+            return 200, {"tasks": [self.tasks[each] for each in included if each in self.tasks]}
+        parts = {f"/api/tasks/{number}/annotations/": task["annotations"] for number, task in self.tasks.items()}
+        if asked.path == "/api/predictions/":
+            parts[asked.path] = self.tasks[int(query["task"])]["predictions"]
+        if asked.path in parts:
+            return 200, parts[asked.path]
         return 404, {"detail": "Not found."}
 
 
