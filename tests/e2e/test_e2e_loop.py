@@ -203,8 +203,13 @@ def test_a_job_of_a_killed_backend_is_finished_and_stored_after_the_restart(
         assert again.url == backend.url
         _, found = pushed(project)
         assert {page for _, page in found} == set(range(LONGER.frames))
-        assert all(found[place]["value"] == region["value"] for place, region in at_once.items()), "tracked once only"
+        assert all(found[place]["value"] == region["value"] for place, region in at_once.items())
         overlaps = [iou(mask_of(region), LONGER.truth(page, RED)) for (_, page), region in found.items()]
         assert min(overlaps) > 0.6, overlaps
         job = until(lambda: [each for each in jobs_of(again.url, project.task) if each["state"] == "done"])[0]
         assert job["id"] == before["id"]
+        metrics = dict(
+            line.rsplit(" ", 1) for line in requests.get(f"{again.url}/metrics", timeout=10).text.splitlines()
+        )
+        tracked_again = float(metrics["tam_frames_propagated_total"])
+        assert 0 < tracked_again < LONGER.frames, "what the killed process tracked is not tracked again"
