@@ -235,7 +235,7 @@ def report(
     api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
 ) -> None:
     """Tell what labeling a project cost people, and what the model spared them."""
-    from tam_backend.effort.files import COLUMNS, rows, sentences, write_report
+    from tam_backend.effort.files import COLUMNS, DETAILS, WIDE, rows, sentences, write_report
     from tam_backend.effort.summary import summarise
     from tam_backend.labelstudio.config import parse_config
     from tam_backend.labelstudio.history import read_history
@@ -255,14 +255,16 @@ def report(
             records.append(record)
             unread += left_out
     found = summarise(project, str(about.get("title") or ""), records, seconds_per_mask=seconds_per_mask, unread=unread)
-    table = Table(title=escape(found.title), title_justify="left")
-    for place, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
-    for row in rows(found)[:-1]:
-        table.add_row(*map(escape, row))
-    table.add_section()
-    table.add_row(*map(escape, rows(found)[-1]), style="bold")
     console = Console()
+    # The columns would be cut to nothing; all are in the files.
+    shown = [place for place, name in enumerate(COLUMNS) if console.width >= WIDE or name not in DETAILS]
+    table = Table(title=escape(found.title), title_justify="left")
+    for place in shown:
+        table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=place > 0)
+    for row in rows(found)[:-1]:
+        table.add_row(*(escape(row[place]) for place in shown))
+    table.add_section()
+    table.add_row(*(escape(rows(found)[-1][place]) for place in shown), style="bold")
     console.print(table)
     for sentence in sentences(found):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)

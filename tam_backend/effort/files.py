@@ -16,6 +16,9 @@ COLUMNS = ("video", "task", "frames", "touched", "masks", "kept", "clicked", "ed
            "saved")  # fmt: skip
 """Of the table that people see: on the terminal and on the page."""
 
+DETAILS, WIDE = ("kept", "clicked", "edited", "drawn", "erased"), 120
+"""Columns that a terminal of fewer characters than that has no room for."""
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1e24; background: #f6f7f9; max-width: 68rem; margin: 0 auto;
   padding: 1.6rem 1.2rem 3rem; }

@@ -98,7 +98,9 @@ def submitted(number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def report(studio: Studio, *options: str, project: int = 3, key: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def report(
+    studio: Studio, *options: str, project: int = 3, key: str = TOKEN, columns: int = 200
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tam_backend", "report", "--project", str(project), "--url", studio.url]
     return subprocess.run(
         [*command, "--api-key", key, *options],
@@ -106,7 +108,7 @@ def report(studio: Studio, *options: str, project: int = 3, key: str = TOKEN) ->
         text=True,
         timeout=60,
         check=False,
-        env={"COLUMNS": "200", "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        env={"COLUMNS": str(columns), "PATH": "", "PYTHONPATH": ":".join(sys.path)},
     )
 
 
@@ -121,6 +123,17 @@ def test_a_task_that_is_deleted_while_the_report_is_made_is_named_and_leaves_the
     told = json.loads((tmp_path / "report.json").read_text())
     assert [each["task"] for each in told["tasks"]] == [12]
     assert (told["total"]["kept"], told["total"]["agreement"], told["total"]["saved_s"]) == (1, 1.0, 10)
+
+
+def test_a_narrow_terminal_shows_fewer_columns_rather_than_cut_ones(studio: Studio) -> None:
+    studio.listed, studio.tasks = [12], {12: submitted(12)}
+    for columns, has_details in ((80, False), (200, True)):
+        table = report(studio, columns=columns).stdout
+        assert "clip12.mp4" in table
+        assert "touched" in table
+        assert "39 s" in table
+        assert "\N{HORIZONTAL ELLIPSIS}" not in table
+        assert ("erased" in table) == has_details
 
 
 @pytest.mark.parametrize(
