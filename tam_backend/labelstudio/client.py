@@ -122,7 +122,7 @@ class LabelStudioClient:
             "id": task_id,
             "data": self.task_data(str(project_id), task_id),
             "annotations": self.annotations(task_id),
-            "predictions": self._objects("GET", f"/api/predictions/?task={task_id}"),
+            "predictions": self.predictions(task_id),
         }
 
     def annotations(self, task_id: int) -> list[dict[str, Any]]:
@@ -131,6 +131,10 @@ class LabelStudioClient:
         Not with the task itself: whoever reads a task without a prediction makes Label Studio ask us for one first.
         """
         return self._objects("GET", f"/api/tasks/{task_id}/annotations/")
+
+    def predictions(self, task_id: int) -> list[dict[str, Any]]:
+        """Return a task's predictions; see `annotations`."""
+        return self._objects("GET", f"/api/predictions/?task={task_id}")
 
     def task_data(self, project_id: str, task_id: int) -> dict[str, Any]:
         """Return what a task shows, from the project's list of tasks; see `annotations` for why.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError
@@ -84,6 +84,7 @@ class Loop:
     def _run(self, job: Job) -> None:
         if job.ended_at is not None or job.intent is None:
             return
+        tried_before = job.prediction is not None
         try:
             if job.prediction is None:
                 job.to("running")
@@ -95,7 +96,7 @@ class Loop:
             if job.cancel_requested:
                 raise CancelledError("It was cancelled before it was stored in Label Studio.")
             job.to("pushing")
-            self._push(job.intent, job.prediction or {})
+            self._push(job.intent, job.prediction or {}, tried_before=tried_before)
         except LabelStudioRefusedError as error:
             self._fail(job, error)
         except LabelStudioError as error:
@@ -118,25 +119,43 @@ class Loop:
         self._problems.failed(f"task {job.task_id}", error)
         self._jobs.end(job, error)
 
-    def _push(self, intent: Intent, prediction: Mapping[str, Any]) -> None:
-        """Store a prediction, and drop the one it replaces if no annotation was made from that."""
+    def _push(self, intent: Intent, prediction: Mapping[str, Any], *, tried_before: bool) -> None:
+        """Store a prediction, and drop the one it replaces if no annotation was made from that.
+
+        An earlier try may have reached Label Studio though its answer did not reach us.
+        """
         client = self._label_studio.client
         if client is None:
             raise LabelStudioError(
                 "There is no API key to store the masks in Label Studio with.", "Set LABEL_STUDIO_API_KEY."
             )
-        number = client.create_prediction(intent.task_id, prediction)
+        number = _stored_already(client.predictions(intent.task_id), prediction) if tried_before else None
+        if number is None:
+            number = client.create_prediction(intent.task_id, prediction)
         held = held_in(prediction["result"], parse_config(intent.label_config))
         task = str(intent.task_id)
         before = self._memories.get(intent.project, task)
         self._memories.change(
             intent.project, task, lambda memory: memory.with_pushed(number, prediction_digest(prediction), held)
         )
-        if before.pushed is not None and before.pushed not in before.parents:
+        if before.pushed is not None and before.pushed not in (number, *before.parents):
             try:
                 client.delete_prediction(before.pushed)
             except LabelStudioError as error:
                 logger.info("The older prediction %d of task %s stays: %s", before.pushed, task, error)
+
+
+def _stored_already(stored: Sequence[Mapping[str, Any]], prediction: Mapping[str, Any]) -> int | None:
+    """Return the id of the stored prediction that is this one, None where there is none."""
+    wanted = prediction_digest(prediction)
+    return next(
+        (
+            int(each["id"])
+            for each in stored
+            if isinstance(each.get("result"), list) and prediction_digest(each) == wanted
+        ),
+        None,
+    )
 
 
 def prediction_digest(prediction: Mapping[str, Any]) -> str:

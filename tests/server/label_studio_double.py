@@ -25,6 +25,7 @@ class LabelStudioDouble:
         self.predictions: dict[int, dict[str, Any]] = {}
         self.webhooks: list[dict[str, Any]] = []
         self.failing = 0
+        self.answers_lost = 0  # so many predictions are stored, and the caller told that they are not
         self.calls = 0
         self.url = ""
         self._numbers = iter(range(100, 10_000))
@@ -42,10 +43,17 @@ class LabelStudioDouble:
             return Response("{}", status=self.failing) if self.failing else None
 
         @app.post("/api/predictions/")
-        def store() -> dict[str, Any]:
+        def store() -> tuple[dict[str, Any], int]:
             number = next(self._numbers)
             self.predictions[number] = {**request.get_json(), "id": number}
-            return {"id": number}
+            if self.answers_lost:
+                self.answers_lost -= 1
+                return {}, 502
+            return {"id": number}, 201
+
+        @app.get("/api/predictions/")
+        def stored() -> Any:
+            return self.stored(int(request.args["task"]))
 
         @app.delete("/api/predictions/<int:number>/")
         def delete(number: int) -> tuple[str, int]:

@@ -304,6 +304,16 @@ def test_masks_wait_for_label_studio_to_come_back(
     assert len(label_studio.stored()) == 1
 
 
+def test_masks_that_arrived_though_the_answer_was_lost_are_not_stored_twice(
+    backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any]
+) -> None:
+    regions = propagated(backend, data)
+    label_studio.answers_lost = 1
+    send(backend, label_studio, event(data, list(regions.values())))
+    assert idle(backend)[0].state == "done"
+    assert len(label_studio.stored()) == 1
+
+
 def test_masks_that_wait_are_stored_after_a_restart(
     make_backend: MakeBackend, label_studio: LabelStudioDouble, tmp_path: Path
 ) -> None:
