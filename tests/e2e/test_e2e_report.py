@@ -111,7 +111,7 @@ def test_tasks_ordered_by_score_begin_with_the_doubtful_and_reviews_asked_for_ar
         project.ml_backend, project.task, [project.page(0).click(project.tags.clicks, DISCS.centre(0, RED), "Red")]
     )
     asks = {**clicked, "meta": {"tam_source": "propagated", "text": "needs review"}}
-    [connected] = project.annotator.call("GET", f"/api/ml?project={project.id}")
+    connected = project.annotator.call("GET", f"/api/ml/{project.ml_backend}")
     project.annotator.save_prediction(good, [clicked], connected["model_version"], 0.9)
     project.annotator.save_prediction(doubtful, [asks], connected["model_version"], 0.2)
     [stored] = project.annotator.predictions(doubtful)
