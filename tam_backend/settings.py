@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104 - compared, not bound
         return self.public_url or f"http://{'localhost' if self.host in everywhere else self.host}:{self.port}"
 
+    @property
+    def webhook_url(self) -> str:
+        """Where Label Studio's events go; the secret is appended as a last part."""
+        return f"{self.own_url}/webhook"
+
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:

@@ -11,9 +11,6 @@ from tam_backend.pipeline.propagation import Keyframes, disjoint
 from tam_backend.pipeline.tracks import Tracks
 from tam_backend.types import FrameResult, Mask
 
-# Keyframes of each object that the tracker is shown before it goes on, the nearest.
-_KEYFRAMES_SHOWN = 4
-
 
 def stretches(frames: Sequence[int]) -> list[range]:
     """Return ascending frames as ranges without a gap.
@@ -62,7 +59,8 @@ def go_on(
                     }
                     if known:
                         tracker.track(sight, known, permanent=False, last=False)
-                    _show_keyframes(tracker, keyframes, start)
+                    for object_id, masks in keyframes.items():
+                        tracker.memorise_nearest(object_id, masks, start)
                     yield None
                     continue
                 given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
@@ -70,12 +68,3 @@ def go_on(
                 result = absences.observed(disjoint(frame, tracked), keyframes)
                 tracks.put(result)
                 yield result
-
-
-def _show_keyframes(tracker: TrackerPass, keyframes: Keyframes, start: int) -> None:
-    """Memorise each object's nearest keyframes but the one on the frame just seen, the nearest last."""
-    for object_id, masks in keyframes.items():
-        seen = [frame for frame in masks if frame != start and masks[frame].array.any()]
-        nearest = sorted(seen, key=lambda frame: abs(frame - start))[:_KEYFRAMES_SHOWN]
-        for frame in reversed(nearest):
-            tracker.memorise(frame, {object_id: masks[frame].array})

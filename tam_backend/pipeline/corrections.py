@@ -24,8 +24,6 @@ from tam_backend.pipeline.spool import MaskSpool
 from tam_backend.pipeline.tracks import Tracks
 from tam_backend.types import FrameResult, Mask, Source
 
-# Keyframes of the object besides the one a pass starts from that its tracker is shown, the nearest.
-_KEYFRAMES_SHOWN = 4
 # Other objects that take part, the nearest: each costs as much as the one that was corrected.
 _COMPETITORS = 4
 
@@ -168,11 +166,7 @@ def _led(
                 tracker.track(
                     sight, {**_competitors(tracks, start, object_id, own[start]), object_id: own[start]}, last=last
                 )
-                shown = [each for each in own if each != start and own[each].array.any()]
-                for each in sorted(
-                    sorted(shown, key=lambda at: abs(at - start))[:_KEYFRAMES_SHOWN], key=lambda at: -abs(at - start)
-                ):
-                    tracker.memorise(each, {object_id: own[each].array})
+                tracker.memorise_nearest(object_id, own, start)
                 continue
             given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
             found = tracker.track(sight, given, last=last)

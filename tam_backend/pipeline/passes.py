@@ -17,6 +17,9 @@ from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
 
+# Keyframes of an object, besides the frame that a pass starts from, that its tracker is shown: the nearest.
+_KEYFRAMES_SHOWN = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
@@ -117,6 +120,13 @@ class TrackerPass:
         refined = {} if review is None else review.refined
         tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in refined.items()}
         return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+
+    def memorise_nearest(self, object_id: int, keyframes: Mapping[int, Mask], start: int) -> None:
+        """Memorise the object's keyframes nearest to frame `start`, which itself is left out; the nearest last."""
+        shown = [frame for frame, mask in keyframes.items() if frame != start and mask.array.any()]
+        nearest = sorted(shown, key=lambda frame: abs(frame - start))[:_KEYFRAMES_SHOWN]
+        for frame in sorted(nearest, key=lambda frame: -abs(frame - start)):
+            self.memorise(frame, {object_id: keyframes[frame].array})
 
     def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
         """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`."""

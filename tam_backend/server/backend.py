@@ -161,7 +161,7 @@ class Backend:
         if url := payload.get("hostname"):
             self._label_studio.learn(url, payload.get("access_token") or "")
             self._fetcher.learn_label_studio_url(url)
-        project = str(payload.get("project", "")).split(".")[0]
+        project = _project_of(payload)
         if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
@@ -173,7 +173,7 @@ class Backend:
         if client is None:
             return
         try:
-            client.install_webhook(int(project), f"{self.settings.own_url}/webhook", self.webhook_secret)
+            client.install_webhook(int(project), self.settings.webhook_url, self.webhook_secret)
             self._listened_to.add(project)
         except LabelStudioError as error:
             self.problems.failed(f"project {project}, to hear of its annotations", error)
@@ -202,7 +202,7 @@ class Backend:
     @property
     def webhook_secret(self) -> str:
         """The last part of the address that Label Studio's events count at."""
-        return self.library.derived_secret("webhook")
+        return self.library.webhook_secret
 
     def predict(self, payload: Mapping[str, Any], *, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
         """Answer a /predict: one prediction per task, in their order.
@@ -224,7 +224,7 @@ class Backend:
             config=parse_config(payload["label_config"]),
             label_config=payload["label_config"],
             context=context,
-            project=str(payload.get("project", "")).split(".")[0],
+            project=_project_of(payload),
             deadline_s=time.monotonic() + budget_s,
             cancelled=cancelled,
         )
@@ -388,8 +388,9 @@ class Backend:
         """Do what a job is to do; see `loop.CarryOut`."""
         task, config = intent.task, parse_config(intent.label_config)
         if events.is_event(intent):
-            task = events.current(intent, self._label_studio.client)
-            events.take_note(task, config, intent, self._memories, self.store)
+            annotations = events.current_annotations(intent, self._label_studio.client)
+            events.take_note(annotations, config, intent, self._memories, self.store)
+            task = events.as_one_annotation(intent, annotations)
         known = self._read(task, intent.context, config, intent.project, intent.unsaved)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return None
@@ -511,6 +512,11 @@ class Backend:
             result = pursuit.advance()
             if result is not None:
                 job.advance(result.frame)
+
+
+def _project_of(payload: Mapping[str, Any]) -> str:
+    """Return a project's id: Label Studio writes "<id>.<time of creation>"."""
+    return str(payload.get("project", "")).split(".")[0]
 
 
 def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
@@ -68,28 +68,36 @@ def is_event(intent: Intent) -> bool:
     return intent.context is None and bool(intent.task.get("annotations"))
 
 
-def current(intent: Intent, client: LabelStudioClient | None) -> Mapping[str, Any]:
-    """Return the task as it is now, what all its annotators did read as one annotation.
+def current_annotations(intent: Intent, client: LabelStudioClient | None) -> Sequence[Mapping[str, Any]]:
+    """Return the task's annotations as they are now.
 
     Where Label Studio cannot be asked, what the event brought has to do.
     """
-    annotations = list(intent.task["annotations"])
     try:
         if client is not None:
-            annotations = [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
+            return [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
     except LabelStudioError as error:
         logger.info("Task %d is read as its event told it: %s", intent.task_id, error)
+    return list(intent.task["annotations"])
+
+
+def as_one_annotation(intent: Intent, annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the intent's task with what all its annotators did as one annotation."""
     newest = intent.task["annotations"][0]
-    return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}], "each_annotation": annotations}
+    return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}]}
 
 
 def take_note(
-    task: Mapping[str, Any], config: LabelingConfig, intent: Intent, memories: TaskMemories, store: SessionStore
+    annotations: Sequence[Mapping[str, Any]],
+    config: LabelingConfig,
+    intent: Intent,
+    memories: TaskMemories,
+    store: SessionStore,
 ) -> None:
     """Remember what each annotation holds, and with it what an annotator erased since.
 
     Args:
-        task: of `current`.
+        annotations: of `current_annotations`.
         config: the project's.
         intent: where it comes from.
         memories: changed.
@@ -97,7 +105,7 @@ def take_note(
     """
     number = str(intent.task_id)
     view = store.find(intent.project, number)
-    for annotation in task["each_annotation"]:
+    for annotation in annotations:
         held = held_in(annotation.get("result") or [], config)
         parent = annotation.get("parent_prediction")
 

@@ -171,6 +171,10 @@ def _version(view: SessionView, frame: int) -> str:
     return hashlib.blake2b(repr(state).encode(), digest_size=6).hexdigest()
 
 
+def _name(view: SessionView, object_id: int) -> str:
+    return view.summary.labels.get(object_id) or f"object {object_id}"
+
+
 def _level(quality: float | None) -> str:
     if quality is None:
         return ""
@@ -178,7 +182,7 @@ def _level(quality: float | None) -> str:
 
 
 def _why(suggestion: Suggestion, view: SessionView) -> str:
-    label = view.summary.labels.get(suggestion.object_id) or f"object {suggestion.object_id}"
+    label = _name(view, suggestion.object_id)
     keyframes = view.keyframes.get(suggestion.object_id, ())
     if not keyframes:
         return label
@@ -224,7 +228,7 @@ def _curve(
     lowest_frame = min(judged, key=lambda frame: judged[frame], default=None)
     return Curve(
         object_id=object_id,
-        label=view.summary.labels.get(object_id) or f"object {object_id}",
+        label=_name(view, object_id),
         colour=object_colour(object_id),
         # A line of one point would not be seen.
         lines=tuple(" ".join(points if len(points) > 1 else points * 2) for points in lines if points),
@@ -274,8 +278,8 @@ def _told(view: SessionView, frame: int) -> str:
     parts = []
     for object_id, track in sorted(view.quality.items()):
         if frame in track:
-            label = view.summary.labels.get(object_id) or f"object {object_id}"
             is_absent = frame in view.absent.get(object_id, ())
             is_settled = view.source[object_id][frame] == "prompt"
-            parts.append(f"{label} {'absent' if is_absent else 'settled' if is_settled else f'{track[frame]:.2f}'}")
+            told = "absent" if is_absent else "settled" if is_settled else f"{track[frame]:.2f}"
+            parts.append(f"{_name(view, object_id)} {told}")
     return f"Frame {frame}: {', '.join(parts)}"

@@ -205,9 +205,10 @@ class VideoLibrary:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
         return hmac.new(self._key(), f"{video_id} {what}".encode(), hashlib.sha256).hexdigest()[:32]
 
-    def derived_secret(self, purpose: str) -> str:
-        """Return 32 hex digits for another purpose; the same as long as the folder's secret is."""
-        return hmac.new(self._key(), f"secret for {purpose}".encode(), hashlib.sha256).hexdigest()[:32]
+    @property
+    def webhook_secret(self) -> str:
+        """The last part of the address that Label Studio's events count at; stays while the folder's secret does."""
+        return hmac.new(self._key(), b"secret for webhook", hashlib.sha256).hexdigest()[:32]
 
     def _key(self) -> bytes:
         if self._secret is None:
