@@ -40,7 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> XMemNetwork:
 @pytest.fixture(scope="session")
 def xmem(published: XMemNetwork) -> XMemNetwork:
     """The same as `load_xmem` gives it; not to be changed."""
-    return quicken(copy.deepcopy(published), torch.float32)
+    return quicken(copy.deepcopy(published), torch.float32, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.lively_weights import textured
+from tam_backend.models.winograd import WinogradConvolution
 from tam_backend.models.xmem import XMemTracker
 from tam_backend.models.xmem.network import XMemNetwork
 from tam_backend.models.xmem.quick import quicken
 from tam_backend.types import BoolMask, RgbFrame
 
+CPU = torch.device("cpu")
 Scene = Callable[[int], tuple[RgbFrame, BoolMask]]
 
 
 @pytest.fixture(scope="module")
 def half(published: XMemNetwork) -> XMemNetwork:
-    return quicken(copy.deepcopy(published), torch.bfloat16)
+    return quicken(copy.deepcopy(published), torch.bfloat16, CPU)
 
 
 def _dtypes(module: nn.Module) -> set[torch.dtype]:
@@ -37,7 +39,7 @@ def test_norms_that_do_something_are_folded_in(published: XMemNetwork) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data = 0.5 + torch.rand(module.weight.shape, generator=generator)
             module.bias.data = 0.2 * torch.randn(module.bias.shape, generator=generator)
-    quick = quicken(copy.deepcopy(plain), torch.float32)
+    quick = quicken(copy.deepcopy(plain), torch.float32, CPU)
     image = plain.normalise(textured(3))[None]
     expected, got = plain.encode_key(image), quick.encode_key(image)
     torch.testing.assert_close(got.stride16, expected.stride16, atol=1e-3, rtol=1e-3)
@@ -52,6 +54,28 @@ def test_what_depends_on_the_image_alone_is_convolved_once_for_all_objects(xmem:
     xmem.decode(frame, torch.zeros(3, 512, 3, 4), torch.zeros(3, 64, 3, 4), False)
     handle.remove()
     assert batches == [1]
+
+
+def test_the_decoder_multiplies_less_on_a_cpu_in_float32_only(published: XMemNetwork, half: XMemNetwork) -> None:
+    def winograds(network: nn.Module) -> int:
+        return sum(isinstance(module, WinogradConvolution) for module in network.modules())
+
+    exact = quicken(copy.deepcopy(published), torch.float32, CPU)
+    assert winograds(exact.decoder) == winograds(exact) > 0
+    assert winograds(half) == 0
+    assert winograds(quicken(copy.deepcopy(published), torch.float32, torch.device("cuda"))) == 0
+
+
+def test_masks_and_memory_of_the_decoder_stay_the_same(published: XMemNetwork) -> None:
+    quick = quicken(copy.deepcopy(published), torch.float32, CPU)
+    image = published.normalise(textured(7))[None]
+    readout, sensory = torch.randn(2, 512, 3, 4), torch.randn(2, 64, 3, 4)
+    expected = published.decode(published.encode_key(image), readout, sensory, True)
+    got = quick.decode(quick.encode_key(image), readout, sensory, True)
+    scale = float(expected[0].abs().max())
+    torch.testing.assert_close(got[0] / scale, expected[0] / scale, atol=1e-5, rtol=0)
+    # Its gates are steep with these weights: folding the norms alone moves it as far.
+    torch.testing.assert_close(got[1], expected[1], atol=2e-3, rtol=0)
 
 
 def test_half_precision_is_for_convolutions_only(half: XMemNetwork) -> None:

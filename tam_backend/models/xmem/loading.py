@@ -39,7 +39,7 @@ def load_xmem(path: str | Path, device: torch.device | str = "cpu", precision: P
     """
     device = torch.device(device)
     dtype: torch.dtype = fast_dtype(device) if precision == "fast" else getattr(torch, precision)
-    return quicken(published_xmem(path), dtype).to(device)
+    return quicken(published_xmem(path), dtype, device).to(device)
 
 
 def published_xmem(path: str | Path) -> XMemNetwork:

@@ -205,12 +205,20 @@ class _Decoder(nn.Module):
         """See `XMemNetwork.decode`."""
         g16 = self.fuser(frame.stride16, torch.cat([readout, sensory], 1).to(frame.stride16.dtype))
         g8 = self.up_16_8(frame.stride8, g16)
-        g4 = self.up_8_4(frame.stride4, g8)
-        logits = self.pred(functional.relu(g4))
+        skip4 = self.up_8_4.skip_conv(frame.stride4)
+        # On a CPU object by object: the features at stride 4 are the largest of all, and no quicker side by side.
+        parts = [self._finest(skip4, some) for some in g8.split(1 if g8.device.type == "cpu" else len(g8))]
+        pooled, logits = (torch.cat(each) for each in zip(*parts, strict=True))
         if update_sensory and self.hidden_update is not None:
-            sensory = self.hidden_update(g16, g8, torch.cat([g4, logits], 1), sensory)
+            sensory = self.hidden_update(g16, g8, pooled, sensory)
         full = functional.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
         return full[:, 0], sensory
+
+    def _finest(self, skip4: Tensor, g8: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (O, 256 + 1, h, w) for the sensory update, and (O, 1, 4 h, 4 w) logits."""
+        g4 = self.up_8_4.join(skip4, g8)
+        logits = self.pred(functional.relu(g4))
+        return torch.cat([functional.avg_pool2d(g4, 4), functional.avg_pool2d(logits, 4)], 1), logits
 
 
 class _ResidualGroupBlock(nn.Module):
@@ -281,8 +289,12 @@ class _UpBlock(nn.Module):
 
     def forward(self, skip: Tensor, x: Tensor) -> Tensor:
         """(1, skip_channels, 2 h, 2 w) and (O, in_channels, h, w) -> (O, out_channels, 2 h, 2 w)."""
+        return self.join(self.skip_conv(skip), x)
+
+    def join(self, convolved_skip: Tensor, x: Tensor) -> Tensor:
+        """Do what comes after the image's features were convolved."""
         up = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        out: Tensor = self.out_conv(up.add_(self.skip_conv(skip)))
+        out: Tensor = self.out_conv(up.add_(convolved_skip))
         return out
 
 
@@ -347,8 +359,8 @@ class _DecoderSensoryUpdate(_SensoryUpdate):
         self.g4_conv = nn.Conv2d(_DECODER8 + 1, _DECODER8, 1)
 
     def forward(self, g16: Tensor, g8: Tensor, g4: Tensor, hidden: Tensor) -> Tensor:  # type: ignore[override]
-        """Take (O, 512, h, w), (O, 256, 2 h, 2 w) and (O, 256 + 1, 4 h, 4 w)."""
-        g8, g4 = functional.avg_pool2d(g8, 2), functional.avg_pool2d(g4, 4)
+        """Take (O, 512, h, w), (O, 256, 2 h, 2 w) and, averaged to stride 16 already, (O, 256 + 1, h, w)."""
+        g8 = functional.avg_pool2d(g8, 2)
         return super().forward(self.g16_conv(g16) + self.g8_conv(g8) + self.g4_conv(g4), hidden)
 
 
