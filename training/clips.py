@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ EXITS = 0.12
 _WARPED_SHARE = 0.4
 _LIFTED_SHARE = 0.5
 _THIN_SHARE = 0.12
+_CUTOUT_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +37,30 @@ class Clip:
 
 
 class ClipMaker:
-    """Composes clips. The same seed gives the same clips; `exits` is how often a cut-out leaves and comes back."""
+    """Composes clips. The same seed gives the same clips.
+
+    Args:
+        images: photographs.
+        side: of the frames, pixels.
+        length: frames per clip.
+        seed: of everything.
+        exits: how often a cut-out leaves and comes back.
+        cutouts: things on nothing (`training.things`); half of what is pasted, if there are any.
+    """
 
     def __init__(
-        self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int, exits: float = EXITS
+        self,
+        images: Sequence[AnnotatedImage],
+        side: int,
+        length: int,
+        seed: int,
+        exits: float = EXITS,
+        cutouts: Sequence[AnnotatedImage] = (),
     ) -> None:
         self.images, self.side, self.length, self.exits = images, side, length, exits
         self._things = SegmentPicker(images, max_border=0.15, area_range=(0.006, 0.45), wholeness=0.5)
         self._parts = SegmentPicker(images, max_border=0.35, area_range=(0.008, 0.5), wholeness=0.5)
+        self._cutouts = SegmentPicker(cutouts, max_border=1.0, area_range=(0.0, 1.0))
         self._rng = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[Clip]:
@@ -145,8 +163,10 @@ class ClipMaker:
             elif rng.random() < _THIN_SHARE:
                 layer = thin_shape(self.images[int(rng.integers(len(self.images)))].image, rng)
             else:
-                index = self._things.image(rng)
-                layer = cut_out(self.images[index], self._things.segment(rng, index), rng)
+                ready = bool(self._cutouts.usable) and rng.random() < _CUTOUT_SHARE
+                picker = self._cutouts if ready else self._things
+                index = picker.image(rng)
+                layer = cut_out(picker.images[index], picker.segment(rng, index), rng)
             cast.append((label, layer))
         return cast
 
@@ -245,12 +265,19 @@ class ClipStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tens
     """Endless clips for a DataLoader: (T, 3, S, S) uint8 frames and (T, S, S) uint8 labels."""
 
     def __init__(
-        self, images: Sequence[AnnotatedImage], side: int, length: int, seed: int, exits: float = EXITS
+        self,
+        images: Sequence[AnnotatedImage],
+        side: int,
+        length: int,
+        seed: int,
+        exits: float = EXITS,
+        cutouts: Sequence[AnnotatedImage] = (),
     ) -> None:
-        self._images, self._side, self._length, self._seed, self._exits = images, side, length, seed, exits
+        self._seed = seed
+        self._make = partial(ClipMaker, images, side, length, exits=exits, cutouts=cutouts)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
         seed = self._seed + 1000 * (worker.id if worker else 0)
-        for clip in ClipMaker(self._images, self._side, self._length, seed, self._exits):
+        for clip in self._make(seed=seed):
             yield torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(clip.labels)

@@ -27,6 +27,8 @@ class TrainingConfig:
         output: folder for checkpoints and curves.
         data: the root of BSDS500.
         cache: folder for what is computed of the data once.
+        foregrounds: folder of what a teacher found in the photographs (`training.teacher`); "" does without.
+        cutouts: folder of pictures of things on a transparent ground; "" does without.
         splits: of BSDS500 to train on; "test" is kept for validation.
         start: safetensors to start from; "" starts from the random numbers of `seed`.
         seed: of everything.
@@ -45,6 +47,8 @@ class TrainingConfig:
     data: str
     cache: str
     start: str = ""
+    foregrounds: str = ""
+    cutouts: str = ""
     splits: list[str] = field(default_factory=lambda: ["train", "val"])
     seed: int = 0
     side: int = 256

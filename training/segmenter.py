@@ -15,8 +15,8 @@ from benchmarks.clicking import next_click
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from training.clicks import draw_click
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
-from training.segments import load_segments
 from training.stills import StillStream
+from training.things import load_pictures
 from training.validation import segmenter_validation
 
 
@@ -103,13 +103,13 @@ def main() -> None:
     torch.manual_seed(config.seed)
     network = ClickNetwork()
     load_start(network, config.start)
-    images = load_segments(Path(config.data), config.splits, Path(config.cache))
+    images, cutouts = load_pictures(config)
     Trainer(
         network,
         config,
         ClickLesson(config.rounds, config.click_radius, config.seed, config.first_weight),
         lambda seed: torch.utils.data.DataLoader(
-            StillStream(images, config.side, seed, config.wholeness),
+            StillStream(images, config.side, seed, config.wholeness, cutouts),
             batch_size=config.batch,
             num_workers=1,
             prefetch_factor=3,

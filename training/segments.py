@@ -33,6 +33,7 @@ class Segment:
         agreement: 0..1; mean IoU with the best union of regions of each other annotator: is it a thing to others too?
         regions_of_annotator: into how many regions the annotator cut the image; few means whole objects.
         box_xyxy: pixels, right and bottom exclusive.
+        taught: a whole thing that did not come from the people who cut the image (`training.things`).
     """
 
     annotator: int
@@ -42,6 +43,7 @@ class Segment:
     agreement: float
     regions_of_annotator: int
     box_xyxy: tuple[int, int, int, int]
+    taught: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ def annotate(name: str, image: NDArray[np.uint8], regions: Sequence[NDArray[np.u
     """Find the candidate segments of an image. Deterministic: the random unions are seeded by the name."""
     rng = np.random.default_rng(list(name.encode()))
     segments = [
-        _describe(regions, annotator, ids)
+        describe(regions, annotator, ids)
         for annotator, own in enumerate(regions)
         for ids in _candidates(own, rng)
         if _AREA_RANGE[0] <= np.isin(own, ids).mean() <= _AREA_RANGE[1]
@@ -144,7 +146,8 @@ def _border(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
 
 
-def _describe(regions: Sequence[NDArray[np.uint8]], annotator: int, ids: tuple[int, ...]) -> Segment:
+def describe(regions: Sequence[NDArray[np.uint8]], annotator: int, ids: tuple[int, ...]) -> Segment:
+    """Measure one union of regions of one annotator, against the others' regions too."""
     own = regions[annotator]
     mask = np.isin(own, ids)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,23 +14,31 @@ from training.clips import ClipMaker
 from training.layers import SegmentPicker
 from training.segments import AnnotatedImage
 
-_PASTED_SHARE = 0.25
+_PASTED_SHARE, _PASTED_SHARE_OF_CUTOUTS = 0.25, 0.4
 
 
 class StillMaker:
     """Draws stills. The same seed gives the same stills; `wholeness` is how much things are preferred to parts."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int, wholeness: float = 1.0) -> None:
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        side: int,
+        seed: int,
+        wholeness: float = 1.0,
+        cutouts: Sequence[AnnotatedImage] = (),
+    ) -> None:
         self.images, self.side = images, side
+        self._pasted_share = _PASTED_SHARE_OF_CUTOUTS if cutouts else _PASTED_SHARE
         self._picker = SegmentPicker(images, max_border=0.7, area_range=(0.005, 0.6), wholeness=wholeness)
         self._rng = np.random.default_rng(seed)
-        self._clips = iter(ClipMaker(images, side, 1, seed + 1))
+        self._clips = iter(ClipMaker(images, side, 1, seed + 1, cutouts=cutouts))
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """Yield ((S, S, 3) uint8 RGB, (S, S) uint8 0 or 1)."""
         cv2.setNumThreads(0)
         while True:
-            if self._rng.random() < _PASTED_SHARE:
+            if self._rng.random() < self._pasted_share:
                 clip = next(self._clips)
                 yield clip.frames[0], (clip.labels[0] == 1).astype(np.uint8)
                 continue
@@ -82,11 +91,19 @@ class StillMaker:
 class StillStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless stills for a DataLoader: (3, S, S) uint8 and (S, S) uint8."""
 
-    def __init__(self, images: Sequence[AnnotatedImage], side: int, seed: int, wholeness: float = 1.0) -> None:
-        self._images, self._side, self._seed, self._wholeness = images, side, seed, wholeness
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        side: int,
+        seed: int,
+        wholeness: float = 1.0,
+        cutouts: Sequence[AnnotatedImage] = (),
+    ) -> None:
+        self._seed = seed
+        self._make = partial(StillMaker, images, side, wholeness=wholeness, cutouts=cutouts)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
         seed = self._seed + 1000 * (worker.id if worker else 0)
-        for image, mask in StillMaker(self._images, self._side, seed, self._wholeness):
+        for image, mask in self._make(seed=seed):
             yield torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

@@ -14,7 +14,7 @@ from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, 
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
 from training.clips import EXITS, ClipStream
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
-from training.segments import load_segments
+from training.things import load_pictures
 from training.validation import tracker_validation
 
 _OBJECTS = 2
@@ -165,13 +165,13 @@ def main() -> None:
     torch.manual_seed(config.seed)
     network = CompactNetwork()
     load_start(network, config.start)
-    images = load_segments(Path(config.data), config.splits, Path(config.cache))
+    images, cutouts = load_pictures(config)
     Trainer(
         network,
         config,
         TrackLesson(config),
         lambda seed: torch.utils.data.DataLoader(
-            ClipStream(images, config.side, config.length, seed, config.exits),
+            ClipStream(images, config.side, config.length, seed, config.exits, cutouts),
             batch_size=config.batch,
             num_workers=1,
             prefetch_factor=3,
