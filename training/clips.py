@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from training.layers import Layer, SegmentPicker, cut_out, thin_shape, without
@@ -23,8 +21,7 @@ _THIN_SHARE = 0.12
 _CUTOUT_SHARE = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class Clip:
+class Clip(NamedTuple):
     """A clip and its truth.
 
     Args:
@@ -259,25 +256,3 @@ def _motion_kernel(rng: np.random.Generator) -> NDArray[np.float32]:
         kernel = kernel.T.copy()
     kernel /= kernel.sum()
     return kernel
-
-
-class ClipStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Endless clips for a DataLoader: (T, 3, S, S) uint8 frames and (T, S, S) uint8 labels."""
-
-    def __init__(
-        self,
-        images: Sequence[AnnotatedImage],
-        side: int,
-        length: int,
-        seed: int,
-        exits: float = EXITS,
-        cutouts: Sequence[AnnotatedImage] = (),
-    ) -> None:
-        self._seed = seed
-        self._make = partial(ClipMaker, images, side, length, exits=exits, cutouts=cutouts)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        seed = self._seed + 1000 * (worker.id if worker else 0)
-        for clip in self._make(seed=seed):
-            yield torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(clip.labels)

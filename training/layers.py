@@ -45,7 +45,7 @@ class Layer:
 class SegmentPicker:
     """Draws segments: of any image, or of one; the more a thing they look, the more often.
 
-    Taught segments, where an image has any, are drawn `taught_share` of the time.
+    Taught segments are drawn half of the time where an image has any.
     """
 
     def __init__(
@@ -54,14 +54,13 @@ class SegmentPicker:
         max_border: float,
         area_range: tuple[float, float],
         wholeness: float = 1.0,
-        taught_share: float = 0.5,
     ) -> None:
         self.images = images
         self._kept: list[tuple[list[Segment], NDArray[np.float64]]] = []
         for image in images:
             kept = [s for s in image.segments if s.border < max_border and area_range[0] < s.area < area_range[1]]
             weight = np.array([_thingness(s) for s in kept]) ** wholeness
-            self._kept.append((kept, _shares(weight, np.array([s.taught for s in kept], bool), taught_share)))
+            self._kept.append((kept, _shares(weight, np.array([s.taught for s in kept], bool))))
         self.usable = [index for index, (kept, _) in enumerate(self._kept) if kept]
 
     def image(self, rng: np.random.Generator) -> int:
@@ -74,12 +73,10 @@ class SegmentPicker:
         return kept[int(rng.choice(len(kept), p=weight))]
 
 
-def _shares(weight: NDArray[np.float64], taught: NDArray[np.bool_], taught_share: float) -> NDArray[np.float64]:
-    """Return weights that add up to 1, those of the taught to `taught_share` if there are others too."""
+def _shares(weight: NDArray[np.float64], taught: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return weights that add up to 1, those of the taught to a half if there are others too."""
     if taught.any() and not taught.all():
-        weight = np.where(
-            taught, weight * taught_share / weight[taught].sum(), weight * (1 - taught_share) / weight[~taught].sum()
-        )
+        weight = weight / np.where(taught, weight[taught].sum(), weight[~taught].sum())
     return weight / weight.sum() if len(weight) else weight
 
 

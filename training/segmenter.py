@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from benchmarks.clicking import next_click
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from training.clicks import draw_click
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
-from training.stills import StillStream
+from training.stills import StillMaker
+from training.streams import SampleStream
 from training.things import load_pictures
 from training.validation import segmenter_validation
 
@@ -104,12 +106,13 @@ def main() -> None:
     network = ClickNetwork()
     load_start(network, config.start)
     images, cutouts = load_pictures(config)
+    make = partial(StillMaker, images, config.side, wholeness=config.wholeness, cutouts=cutouts)
     Trainer(
         network,
         config,
         ClickLesson(config.rounds, config.click_radius, config.seed, config.first_weight),
         lambda seed: torch.utils.data.DataLoader(
-            StillStream(images, config.side, seed, config.wholeness, cutouts),
+            SampleStream(make, seed),
             batch_size=config.batch,
             num_workers=1,
             prefetch_factor=3,

@@ -88,14 +88,20 @@ def load_segments(root: Path, splits: Sequence[str], cache: Path) -> list[Annota
     return loaded
 
 
-def _annotated(file: Path, root: Path) -> AnnotatedImage:
+def read_photograph(file: Path) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8 RGB. Raises ValueError if the file is no image."""
     bgr = cv2.imread(str(file))
     if bgr is None:
         raise ValueError(f"{file} is not an image.")
+    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+
+
+def _annotated(file: Path, root: Path) -> AnnotatedImage:
+    image = read_photograph(file)
     truth = loadmat(str(root / "groundTruth" / file.parent.name / f"{file.stem}.mat"))["groundTruth"]
     raw = [truth[0, i]["Segmentation"][0, 0].astype(np.int32) for i in range(truth.shape[1])]
     regions = [np.where(r > _MAX_REGIONS, 0, r).astype(np.uint8) for r in raw]
-    return annotate(file.stem, np.ascontiguousarray(bgr[..., ::-1], np.uint8), regions)
+    return annotate(file.stem, image, regions)
 
 
 def annotate(name: str, image: NDArray[np.uint8], regions: Sequence[NDArray[np.uint8]]) -> AnnotatedImage:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from training.clips import ClipMaker
@@ -86,24 +84,3 @@ class StillMaker:
             _, packed = cv2.imencode(".jpg", taken, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
             taken = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
         return taken
-
-
-class StillStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Endless stills for a DataLoader: (3, S, S) uint8 and (S, S) uint8."""
-
-    def __init__(
-        self,
-        images: Sequence[AnnotatedImage],
-        side: int,
-        seed: int,
-        wholeness: float = 1.0,
-        cutouts: Sequence[AnnotatedImage] = (),
-    ) -> None:
-        self._seed = seed
-        self._make = partial(StillMaker, images, side, wholeness=wholeness, cutouts=cutouts)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        seed = self._seed + 1000 * (worker.id if worker else 0)
-        for image, mask in self._make(seed=seed):
-            yield torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

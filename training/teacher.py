@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.segments import read_photograph
+
 _SIDE = 1024
 _MEAN, _SCALE = 128.0, 256.0
 _PIECES = "/models/medium"
@@ -47,13 +49,11 @@ def model_bytes(model: Path) -> bytes:
     return joined
 
 
-def load(model: Path, threads: int = 2) -> Network:
+def load(model: Path) -> Network:
     """Load the network."""
     import onnxruntime  # noqa: PLC0415 - only who makes training data needs it
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model_bytes(model), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model_bytes(model), providers=["CPUExecutionProvider"])
     # The first output is the answer; the others are side outputs of its training.
     answer, question = session.get_outputs()[0].name, session.get_inputs()[0].name
     return lambda picture: np.asarray(session.run([answer], {question: picture})[0], np.float32)
@@ -70,12 +70,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for file in (file for folder in arguments.images for file in sorted(folder.glob("*.jpg"))):
         target = arguments.out / f"{file.stem}.png"
-        if target.exists():
-            continue
-        bgr = cv2.imread(str(file))
-        if bgr is None:
-            raise ValueError(f"{file} is not an image.")
-        cv2.imwrite(str(target), foreground(np.ascontiguousarray(bgr[..., ::-1], np.uint8), network))
+        if not target.exists():
+            cv2.imwrite(str(target), foreground(read_photograph(file), network))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _AGREED = 0.6
 _SMALLEST_SHARE = 0.004
 _SMALLEST_SIDE, _LARGEST_SIDE = 100, 480
 _MARGIN = 0.1
+_MOST_FILLED = 0.97
 _SHADOW = 160
 
 
@@ -85,14 +86,12 @@ def _cutout(file: Path) -> AnnotatedImage | None:
         return None
     shrink = min(1.0, _LARGEST_SIDE / max(picture.shape[:2]))
     picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    margin = int(_MARGIN * max(picture.shape[:2]))
+    height, width = picture.shape[:2]
+    margin = int(_MARGIN * max(height, width))
     picture = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
     # What is half transparent is mostly a shadow or a halo.
     thing = (picture[..., 3] > _SHADOW).astype(np.uint8)
-    outline = int(thing.sum())
-    if outline < _SMALLEST_SHARE * thing.size or outline > 0.97 * (thing.shape[0] - 2 * margin) * (
-        thing.shape[1] - 2 * margin
-    ):
+    if not _SMALLEST_SHARE * thing.size <= thing.sum() <= _MOST_FILLED * height * width:
         return None
     segment = replace(describe((thing,), 0, (1,)), taught=True)
     image = np.ascontiguousarray(picture[..., 2::-1], np.uint8)

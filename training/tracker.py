@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,8 +13,9 @@ from torch.nn import functional
 
 from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
-from training.clips import EXITS, ClipStream
+from training.clips import EXITS, ClipMaker
 from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
+from training.streams import SampleStream
 from training.things import load_pictures
 from training.validation import tracker_validation
 
@@ -166,12 +168,13 @@ def main() -> None:
     network = CompactNetwork()
     load_start(network, config.start)
     images, cutouts = load_pictures(config)
+    make = partial(ClipMaker, images, config.side, config.length, exits=config.exits, cutouts=cutouts)
     Trainer(
         network,
         config,
         TrackLesson(config),
         lambda seed: torch.utils.data.DataLoader(
-            ClipStream(images, config.side, config.length, seed, config.exits, cutouts),
+            SampleStream(make, seed),
             batch_size=config.batch,
             num_workers=1,
             prefetch_factor=3,

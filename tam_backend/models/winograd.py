@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,7 @@ class WinogradConvolution(nn.Module):
         return (tiles + self.bias).permute(2, 0, 3, 1, 4).reshape(rows * tile, columns * tile, outputs)
 
 
-def is_suitable(module: nn.Module) -> bool:
+def is_suitable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that `WinogradConvolution` can take over."""
     return (
         isinstance(module, nn.Conv2d)
@@ -112,11 +112,7 @@ def use_winograd(module: nn.Module, tile: Tile, least_channels: int = 128) -> No
     """Replace the suitable convolutions within a module that have so many channels before and after them."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if (
-                isinstance(child, nn.Conv2d)
-                and is_suitable(child)
-                and min(child.in_channels, child.out_channels) >= least_channels
-            ):
+            if is_suitable(child) and min(child.in_channels, child.out_channels) >= least_channels:
                 setattr(parent, name, WinogradConvolution(child, tile))
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 
 import cv2
 import numpy as np
 import pytest
 
-from training.clips import Clip, ClipMaker, ClipStream
+from training.clips import Clip, ClipMaker
 from training.layers import SegmentPicker, cut_out, thin_shape, without
 from training.motion import MotionStyle, exit_path, sampling_maps, smooth_path
 from training.segments import AnnotatedImage, annotate
 from training.stills import StillMaker
+from training.streams import SampleStream
 
 SIDE, LENGTH = 64, 5
 
@@ -70,7 +72,7 @@ def test_labels_follow_the_picture(images: list[AnnotatedImage]) -> None:
 
 
 def test_stream_gives_tensors_with_channels_first(images: list[AnnotatedImage]) -> None:
-    frames, labels = next(iter(ClipStream(images, SIDE, LENGTH, 0)))
+    frames, labels = next(iter(SampleStream(partial(ClipMaker, images, SIDE, LENGTH), 0)))
     assert tuple(frames.shape) == (LENGTH, 3, SIDE, SIDE)
     assert tuple(labels.shape) == (LENGTH, SIDE, SIDE)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training.clips import ClipMaker
 from training.layers import SegmentPicker
@@ -30,14 +31,18 @@ def photograph() -> AnnotatedImage:
     return annotate("disc", image, [halves, halves])
 
 
-def _write_foreground(folder: Path, opacity: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> None:
+def _write_foreground(
+    folder: Path, centre: tuple[int, int] = (60, 60), radius: int = 30, value: int = 250
+) -> NDArray[np.uint8]:
+    """Say that the teacher found a disc in the photograph, by default the one that is there."""
+    opacity = np.zeros((120, 160), np.uint8)
+    cv2.circle(opacity, centre, radius, value, -1)
     cv2.imwrite(str(folder / "disc.png"), opacity)
+    return opacity
 
 
 def test_what_the_teacher_found_whole_is_a_thing(photograph: AnnotatedImage, tmp_path: Path) -> None:
-    opacity = np.zeros((120, 160), np.uint8)
-    cv2.circle(opacity, (60, 60), 30, 250, -1)
-    _write_foreground(tmp_path, opacity)
+    opacity = _write_foreground(tmp_path)
     (image,) = taught([photograph], tmp_path)
     (thing,) = [segment for segment in image.segments if segment.taught]
     assert thing.agreement > 0.95
@@ -53,9 +58,7 @@ def test_what_the_teacher_found_whole_is_a_thing(photograph: AnnotatedImage, tmp
 def test_what_nobody_agrees_with_is_left_out(
     photograph: AnnotatedImage, tmp_path: Path, centre: tuple[int, int], radius: int, value: int
 ) -> None:
-    opacity = np.zeros((120, 160), np.uint8)
-    cv2.circle(opacity, centre, radius, value, -1)
-    _write_foreground(tmp_path, opacity)
+    _write_foreground(tmp_path, centre, radius, value)
     (image,) = taught([photograph], tmp_path)
     assert not any(segment.taught for segment in image.segments)
 
@@ -66,9 +69,7 @@ def test_a_photograph_that_the_teacher_never_saw_is_named(photograph: AnnotatedI
 
 
 def test_taught_things_are_drawn_half_of_the_time(photograph: AnnotatedImage, tmp_path: Path) -> None:
-    opacity = np.zeros((120, 160), np.uint8)
-    cv2.circle(opacity, (60, 60), 30, 255, -1)
-    _write_foreground(tmp_path, opacity)
+    _write_foreground(tmp_path, value=255)
     picker = SegmentPicker(taught([photograph], tmp_path), max_border=1.0, area_range=(0.0, 1.0))
     rng = np.random.default_rng(1)
     drawn = [picker.segment(rng, 0).taught for _ in range(400)]
@@ -113,11 +114,9 @@ def test_cutouts_are_pasted_into_clips_and_stills(photograph: AnnotatedImage, st
 
 
 def test_the_teacher_sees_a_normalised_square_and_answers_in_the_photographs_size() -> None:
-    seen: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+    seen: list[NDArray[np.float32]] = []
 
-    def network(
-        picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def network(picture: NDArray[np.float32]) -> NDArray[np.float32]:
         seen.append(picture)
         return (picture[:, :1] > 0).astype(np.float32)
 

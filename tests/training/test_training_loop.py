@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tam_backend.models.segmenters.compact_network import ClickNetwork
 from tam_backend.models.weights import load_verified
 from tam_backend.models.xmem.compact import CompactNetwork
 from training.clicks import draw_click
-from training.clips import ClipStream
+from training.clips import ClipMaker
 from training.export import blend, export
 from training.loop import (
     BEST,
@@ -31,7 +32,8 @@ from training.loop import (
 )
 from training.segmenter import ClickLesson
 from training.segments import AnnotatedImage, annotate
-from training.stills import StillStream
+from training.stills import StillMaker
+from training.streams import SampleStream
 from training.tracker import TrackerConfig, TrackLesson
 
 SIDE = 64
@@ -96,7 +98,9 @@ def test_tracker_lesson_teaches_everything_that_is_not_frozen(images: list[Annot
     torch.manual_seed(0)
     network = CompactNetwork()
     freeze(network, 6)
-    frames, labels = map(torch.stack, zip(*islice(ClipStream(images, SIDE, 3, 0), 2), strict=True))
+    frames, labels = map(
+        torch.stack, zip(*islice(SampleStream(partial(ClipMaker, images, SIDE, 3), 0), 2), strict=True)
+    )
     loss, figures = TrackLesson(config(tmp_path))(network, frames, labels, 0.5)
     loss.backward()
     backbone, heads = split_parameters(network)
@@ -109,7 +113,7 @@ def test_click_lesson_teaches_everything_that_is_not_frozen(images: list[Annotat
     torch.manual_seed(0)
     network = ClickNetwork()
     freeze(network, 6)
-    pictures, masks = map(torch.stack, zip(*islice(StillStream(images, SIDE, 0), 2), strict=True))
+    pictures, masks = map(torch.stack, zip(*islice(SampleStream(partial(StillMaker, images, SIDE), 0), 2), strict=True))
     loss, figures = ClickLesson(2, 4.3, 0)(network, pictures, masks, 0.0)
     loss.backward()
     assert all(p.grad is not None for part in split_parameters(network) for p in part)
@@ -118,7 +122,7 @@ def test_click_lesson_teaches_everything_that_is_not_frozen(images: list[Annotat
 
 def test_first_click_can_count_more_in_the_loss_than_later_ones(images: list[AnnotatedImage]) -> None:
     network = ClickNetwork()
-    pictures, masks = map(torch.stack, zip(*islice(StillStream(images, SIDE, 0), 2), strict=True))
+    pictures, masks = map(torch.stack, zip(*islice(SampleStream(partial(StillMaker, images, SIDE), 0), 2), strict=True))
     losses = []
     for first_weight in (0.0, 1.0, 3.0):
         torch.manual_seed(0)
@@ -135,7 +139,7 @@ def trainer(folder: Path, images: list[AnnotatedImage], minutes: float) -> Train
         CompactNetwork(),
         settings,
         TrackLesson(TrackerConfig(output="", data="", cache="")),
-        lambda seed: torch.utils.data.DataLoader(ClipStream(images, SIDE, 2, seed), batch_size=1),
+        lambda seed: torch.utils.data.DataLoader(SampleStream(partial(ClipMaker, images, SIDE, 2), seed), batch_size=1),
         lambda network: {"score": float(sum(p.detach().sum() for p in network.parameters()))},
     )
 

@@ -27,7 +27,7 @@ def quicken(network: XMemNetwork, dtype: torch.dtype, device: torch.device) -> X
       the key encoder: what is rounded there goes through all that follows. It is a twentieth of the work; in bfloat16
       it made half of all the pixels that differed (measured).
     - On a CPU in float32 most of the decoder's convolutions are computed with fewer multiplications (`winograd.py`), at
-      170 MB more of memory.
+      150 MB more of weights.
 
     Args:
         network: as loaded.
