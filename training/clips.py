@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.camera import photograph
 from training.layers import Layer, SegmentPicker, cut_out, thin_shape, without
-from training.motion import MotionStyle, sampling_maps, smooth_path
+from training.motion import MotionStyle, Placement, Sampling, sampling_maps, smooth_path
 from training.segments import AnnotatedImage
 
 _SPEEDS, _SPEED_SHARES = (0.3, 1.0, 2.0), (0.3, 0.45, 0.25)
@@ -19,6 +20,10 @@ _WARPED_SHARE = 0.4
 _LIFTED_SHARE = 0.5
 _THIN_SHARE = 0.12
 _CUTOUT_SHARE = 0.5
+# Of what counts as small, in pixels of the frame: things of one to three cells of the tracker's memory.
+_SMALL_EXTENT = (10.0, 56.0)
+_SMALL_PACE = 0.6
+_SMALLEST_AREA = 40
 
 
 class Clip(NamedTuple):
@@ -43,6 +48,8 @@ class ClipMaker:
         seed: of everything.
         exits: how often a cut-out leaves and comes back.
         cutouts: things on nothing (`training.things`); half of what is pasted, if there are any.
+        small: in how many clips the things that are pasted are only 10 to 56 pixels long.
+        weights: how often each photograph is drawn, one number each; None = all alike.
     """
 
     def __init__(
@@ -53,10 +60,12 @@ class ClipMaker:
         seed: int,
         exits: float = EXITS,
         cutouts: Sequence[AnnotatedImage] = (),
+        small: float = 0.0,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
-        self.images, self.side, self.length, self.exits = images, side, length, exits
-        self._things = SegmentPicker(images, max_border=0.15, area_range=(0.006, 0.45), wholeness=0.5)
-        self._parts = SegmentPicker(images, max_border=0.35, area_range=(0.008, 0.5), wholeness=0.5)
+        self.images, self.side, self.length, self.exits, self.small = images, side, length, exits, small
+        self._things = SegmentPicker(images, 0.15, (0.006, 0.45), 0.5, weights)
+        self._parts = SegmentPicker(images, 0.35, (0.008, 0.5), 0.5, weights)
         self._cutouts = SegmentPicker(cutouts, max_border=1.0, area_range=(0.0, 1.0))
         self._rng = np.random.default_rng(seed)
 
@@ -73,15 +82,17 @@ class ClipMaker:
         shake = 0.0 if rng.random() < 0.5 else rng.uniform(0, 0.02) * side
         camera = np.cumsum(rng.normal(0, shake, (self.length, 2)), 0).astype(np.float32) * 0.5
         camera -= camera[0]
-        warped = rng.random() < _WARPED_SHARE
+        small = rng.random() < self.small
+        warped = not small and rng.random() < _WARPED_SHARE
         frames, labels = self._background(camera, warped)
         for label, layer in self._cast(warped):
-            self._paint(frames, labels, label, layer, camera)
-        if not (labels[0] == 1).any() or not 0.002 < (labels[0] == 1).mean() < 0.7:
+            self._paint(frames, labels, label, layer, camera, small and label > 0)
+        least = _SMALLEST_AREA if small else 0.002 * side * side
+        if not least < (labels[0] == 1).sum() < 0.7 * side * side:
             return None
-        if (labels[0] == 2).sum() < 0.001 * side * side:
+        if (labels[0] == 2).sum() < least / 2:
             labels[labels == 2] = 0
-        return Clip(self._photograph(frames), labels)
+        return Clip(photograph(frames, rng), labels)
 
     def _background(self, camera: NDArray[np.float32], warped: bool) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return (T, S, S, 3) float RGB and labels; where `warped`, one of the image's own segments is object 1."""
@@ -118,8 +129,9 @@ class ClipMaker:
         frames = np.empty((self.length, side, side, 3), np.float32)
         labels = np.zeros((self.length, side, side), np.uint8)
         state = rng.bit_generator.state
-        maps = sampling_maps(rng, style, side, centre, side / cover, (side / 2, side / 2), camera, 0.08)
-        for t, (map_x, map_y) in enumerate(maps):
+        middle = (side / 2, side / 2)
+        maps = sampling_maps(rng, style, side, Placement(centre, middle, side / cover), camera, 0.08)
+        for t, (map_x, map_y, _) in enumerate(maps):
             frames[t] = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
             if layer is not None and not lifted:
                 alpha = cv2.remap(layer.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -138,9 +150,10 @@ class ClipMaker:
                     0.008 * side,
                 )
             )
-            own_maps = sampling_maps(rng, style, side, centre, side / cover, (side / 2, side / 2), own, 0.08)
-            for t, (map_x, map_y) in enumerate(own_maps):
-                self._blend(frames[t], labels[t], 1, source.image, layer.alpha, map_x, map_y, 0.7)
+            place = Placement(centre, middle, side / cover, layer.box_xyxy)
+            own_maps = sampling_maps(rng, style, side, place, own, 0.08)
+            for t, sampling in enumerate(own_maps):
+                self._blend(frames[t], labels[t], 1, source.image, layer.alpha, sampling, 0.7)
             rng.bit_generator.state = after
         return frames, labels
 
@@ -174,17 +187,23 @@ class ClipMaker:
         label: int,
         layer: Layer,
         camera: NDArray[np.float32],
+        small: bool,
     ) -> None:
         rng, side = self._rng, self.side
-        size = np.exp(rng.uniform(np.log(0.2), np.log(0.95))) * side * (1.0 if label == 1 else 0.8)
+        if small:
+            size = np.exp(rng.uniform(*np.log(_SMALL_EXTENT)))
+        else:
+            size = np.exp(rng.uniform(np.log(0.2), np.log(0.95))) * side * (1.0 if label == 1 else 0.8)
         scale = size / layer.extent
-        style = MotionStyle(self._speed(), 0.05 * size, exit_and_return=self.length > 4 and rng.random() < self.exits)
+        speed = self._speed() * (_SMALL_PACE if small else 1.0)
+        style = MotionStyle(speed, 0.05 * size, exit_and_return=self.length > 4 and rng.random() < self.exits)
         start = (rng.uniform(0.2, 0.8) * side, rng.uniform(0.2, 0.8) * side)
         smooth = layer.image if scale >= 0.5 else cv2.GaussianBlur(layer.image, (0, 0), 0.35 / scale)
         image = self._harmonised(np.asarray(smooth, np.uint8), layer, frames[0])
         feather = rng.uniform(0.4, 1.2)
-        for t, (map_x, map_y) in enumerate(sampling_maps(rng, style, side, layer.centre, scale, start, camera, 0.25)):
-            self._blend(frames[t], labels[t], label, image, layer.alpha, map_x, map_y, feather)
+        maps = sampling_maps(rng, style, side, Placement(layer.centre, start, scale, layer.box_xyxy), camera, 0.25)
+        for t, sampling in enumerate(maps):
+            self._blend(frames[t], labels[t], label, image, layer.alpha, sampling, feather)
 
     @staticmethod
     def _blend(
@@ -193,17 +212,17 @@ class ClipMaker:
         label: int,
         image: NDArray[np.uint8],
         alpha: NDArray[np.uint8],
-        map_x: NDArray[np.float32],
-        map_y: NDArray[np.float32],
+        sampling: Sampling,
         feather: float,
     ) -> None:
-        opacity = (
-            cv2.remap(alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT).astype(np.float32) / 255
-        )
-        colour = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        opacity = np.asarray(cv2.GaussianBlur(opacity, (0, 0), feather), np.float32)
-        frame += (colour - frame) * opacity[..., None]
-        labels[opacity > 0.5] = label
+        map_x, map_y, place = sampling
+        if not map_x.size:
+            return
+        opacity = cv2.remap(alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        soft = cv2.GaussianBlur(opacity.astype(np.float32) * np.float32(1 / 255), (0, 0), feather)
+        colour = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        frame[place] += (np.asarray(colour, np.float32) - frame[place]) * np.asarray(soft, np.float32)[..., None]
+        labels[place][soft > 0.5] = label
 
     def _harmonised(self, image: NDArray[np.uint8], layer: Layer, scene: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Change the light on a cut-out; in a third of cases towards the scene's, so that colour betrays nothing."""
@@ -216,43 +235,5 @@ class ClipMaker:
                 offset = offset + (scene.mean((0, 1)) - own.mean(0)) * pull
         return np.clip(image * np.float32(gain) + offset.astype(np.float32), 0, 255).astype(np.uint8)
 
-    def _photograph(self, frames: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Add the camera's share: exposure, colour, motion blur, softness, noise, compression."""
-        rng = self._rng
-        exposure, offset = np.exp(rng.normal(0, 0.15)), rng.normal(0, 12)
-        colour = np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
-        grey, blurred, noisy = rng.random() < 0.05, rng.random() < 0.2, rng.random() < 0.3
-        soft = rng.uniform(0.5, 1.5) if rng.random() < 0.25 else 0.0
-        jpeg_quality = int(rng.integers(25, 90)) if rng.random() < 0.4 else 0
-        shot = np.empty(frames.shape, np.uint8)
-        for t, frame in enumerate(frames):
-            f = frame
-            if blurred and t > 0:
-                f = cv2.filter2D(f, -1, _motion_kernel(rng))
-            if soft:
-                f = cv2.GaussianBlur(f, (0, 0), soft)
-            f = f * (colour * np.float32(exposure * np.exp(rng.normal(0, 0.04)))) + np.float32(
-                offset + rng.normal(0, 3)
-            )
-            if grey:
-                f = np.repeat(f.mean(2, keepdims=True), 3, 2)
-            if noisy:
-                f = f + rng.normal(0, 4, f.shape).astype(np.float32)
-            shot[t] = np.clip(f, 0, 255)
-            if jpeg_quality:
-                _, packed = cv2.imencode(".jpg", shot[t], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-                shot[t] = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
-        return shot
-
     def _speed(self) -> float:
         return float(self._rng.choice(_SPEEDS, p=_SPEED_SHARES))
-
-
-def _motion_kernel(rng: np.random.Generator) -> NDArray[np.float32]:
-    length = int(rng.integers(2, 4)) * 2 + 1
-    kernel = np.zeros((length, length), np.float32)
-    cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1)
-    if rng.random() < 0.5:
-        kernel = kernel.T.copy()
-    kernel /= kernel.sum()
-    return kernel

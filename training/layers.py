@@ -46,6 +46,12 @@ class SegmentPicker:
     """Draws segments: of any image, or of one; the more a thing they look, the more often.
 
     Taught segments are drawn half of the time where an image has any.
+
+    Args:
+        images: photographs.
+        max_border, area_range: which segments are drawn at all.
+        wholeness: how much things are preferred to parts; 0 = not.
+        weights: how often each image is drawn, one number each; None = all alike.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class SegmentPicker:
         max_border: float,
         area_range: tuple[float, float],
         wholeness: float = 1.0,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.images = images
         self._kept: list[tuple[list[Segment], NDArray[np.float64]]] = []
@@ -62,10 +69,14 @@ class SegmentPicker:
             weight = np.array([_thingness(s) for s in kept]) ** wholeness
             self._kept.append((kept, _shares(weight, np.array([s.taught for s in kept], bool))))
         self.usable = [index for index, (kept, _) in enumerate(self._kept) if kept]
+        own = np.ones(len(images)) if weights is None else weights
+        # Summed up once: a draw is a search then.
+        self._cumulative = np.cumsum(own[self.usable])
 
     def image(self, rng: np.random.Generator) -> int:
         """Return the index of an image with at least one segment."""
-        return self.usable[int(rng.integers(len(self.usable)))]
+        at = np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], side="right")
+        return self.usable[min(int(at), len(self.usable) - 1)]
 
     def segment(self, rng: np.random.Generator, image: int) -> Segment:
         """Return one of the image's segments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import dataclasses
 import math
@@ -16,6 +17,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tam_backend.models.devices import resolve_device
+from training.streams import Make, SampleStream
+
 CHECKPOINT, BEST, CURVES = "checkpoint.pt", "best.pt", "curves.csv"
 
 
@@ -27,8 +31,14 @@ class TrainingConfig:
         output: folder for checkpoints and curves.
         data: the root of BSDS500.
         cache: folder for what is computed of the data once.
-        foregrounds: folder of what a teacher found in the photographs (`training.teacher`); "" does without.
+        foregrounds: folder of the whole things in BSDS500's photographs, which a teacher found (`training.teacher`) or
+            people marked; "" does without.
+        agreed: how far the regions that people cut must agree with such a thing, 0..1.
+        photos: folder of sets of photographs with masks (`training.photographs`); "" does without.
+        videos: folder of real videos with masks; "" does without.
+        shares: how often a photograph is drawn from "bsds500", "photos" and "videos"; {} = every picture alike.
         cutouts: folder of pictures of things on a transparent ground; "" does without.
+        packed: folder of what `training.packing` made of all these, which then are not looked for.
         splits: of BSDS500 to train on; "test" is kept for validation.
         start: safetensors to start from; "" starts from the random numbers of `seed`.
         seed: of everything.
@@ -39,7 +49,9 @@ class TrainingConfig:
         frozen_blocks: how many of the backbone's blocks are left as they are, besides the stem.
         warmup: iterations.
         average: decay of the running average of the weights, per iteration.
+        device: where the network is trained: "auto", "cpu", "cuda", ...
         threads: of PyTorch.
+        workers: processes that make samples.
         checkpoint_every, validate_every: minutes; validation 0 = never.
     """
 
@@ -48,7 +60,12 @@ class TrainingConfig:
     cache: str
     start: str = ""
     foregrounds: str = ""
+    agreed: float = 0.6
+    photos: str = ""
+    videos: str = ""
+    shares: dict[str, float] = field(default_factory=dict)
     cutouts: str = ""
+    packed: str = ""
     splits: list[str] = field(default_factory=lambda: ["train", "val"])
     seed: int = 0
     side: int = 256
@@ -61,7 +78,9 @@ class TrainingConfig:
     frozen_blocks: int = 6
     warmup: int = 50
     average: float = 0.998
+    device: str = "cpu"
     threads: int = 1
+    workers: int = 1
     checkpoint_every: float = 4.0
     validate_every: float = 15.0
     validation: str = ""
@@ -79,6 +98,19 @@ def read_config(kind: type[Config], path: Path) -> Config:
     return kind(**values)
 
 
+def config_of_command_line(kind: type[Config], purpose: str | None) -> Config:
+    """Read the config that `--config` names; `--seconds` and `--device` overrule it."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, help="of training in all, instead of the config's minutes")
+    parser.add_argument("--device", help="instead of the config's")
+    options = parser.parse_args()
+    config = read_config(kind, options.config)
+    if options.seconds is not None:
+        config = dataclasses.replace(config, minutes=options.seconds / 60)
+    return dataclasses.replace(config, device=options.device or config.device)
+
+
 def rate_factor(iteration: int, progress: float, warmup: int, decay: float) -> float:
     """Return what the rates are multiplied by: up linearly, flat, and down along a cosine over the last `decay`."""
     up = min(1.0, (iteration + 1) / warmup)
@@ -86,14 +118,18 @@ def rate_factor(iteration: int, progress: float, warmup: int, decay: float) -> f
     return up * (0.5 * (1 + math.cos(math.pi * min(down, 1.0))) * 0.98 + 0.02)
 
 
+Figures = Mapping[str, Tensor]
+
+
 class Trainer:
     """Runs iterations until the minutes are spent; may be killed at any time and started again.
 
     Args:
-        network: with a `backbone` of blocks.
+        network: with a `backbone` of blocks; brought to the config's device.
         config: the settings.
-        losses: makes the endless stream of (loss, figures) of one batch each; given a seed that moves on with every
-            resumption, so that no clip is seen twice.
+        loss: of the network and one batch, whose tensors are on the network's device, at a progress of 0..1; and
+            figures to be logged.
+        samples: given a seed that moves on with every resumption, so that no sample is seen twice, an endless stream.
         validate: figures of the averaged network on real video, and under "score" the one that decides; or None.
     """
 
@@ -101,12 +137,14 @@ class Trainer:
         self,
         network: nn.Module,
         config: TrainingConfig,
-        loss: Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Mapping[str, float]]],
-        batches: Callable[[int], torch.utils.data.DataLoader[tuple[Tensor, Tensor]]],
+        loss: Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Figures]],
+        samples: Make,
         validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     ) -> None:
-        self.network = network.to(memory_format=torch.channels_last)
-        self.config, self._loss, self._batches, self._validate = config, loss, batches, validate
+        self.device = resolve_device(config.device)
+        torch.set_num_threads(config.threads)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.config, self._loss, self._samples, self._validate = config, loss, samples, validate
         self.folder = Path(config.output)
         self.folder.mkdir(parents=True, exist_ok=True)
         freeze(network, config.frozen_blocks)
@@ -115,9 +153,10 @@ class Trainer:
             [{"params": backbone, "base": config.backbone_rate}, {"params": heads, "base": config.head_rate}],
             lr=config.head_rate,
             weight_decay=config.weight_decay,
+            fused=self.device.type == "cuda",
         )
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
-        self.iteration, self.seconds, self.best = 0, 0.0, -math.inf
+        self.iteration, self.seconds, self.waited, self.best = 0, 0.0, 0.0, -math.inf
         self._resume()
 
     def run(self) -> None:
@@ -125,18 +164,19 @@ class Trainer:
         config = self.config
         stream = iter(self._batches(config.seed + 7919 * self.iteration))
         last_saved = last_validated = self.seconds
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         counted = 0
         while self.seconds < config.minutes * 60:
             started = time.monotonic()
             frames, labels = next(stream)
-            figures = self._step(frames, labels)
+            self.waited += time.monotonic() - started
+            figures = self._step(frames.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True))
             self.seconds += time.monotonic() - started
             counted += 1
             for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value
             if self.iteration % 25 == 0:
-                self._log("train", {name: value / counted for name, value in sums.items()})
+                self._log("train", {name: float(value) / counted for name, value in sums.items()})
                 sums, counted = {}, 0
             if self.seconds - last_saved > config.checkpoint_every * 60:
                 self._save()
@@ -145,7 +185,17 @@ class Trainer:
                 self.validate()
                 last_validated = self.seconds
         self._save()
+        print(f"{self.iteration} iterations in {self.seconds:.0f} s; {self.waited:.0f} s of them waited for samples.")
         self.validate()
+
+    def _batches(self, seed: int) -> torch.utils.data.DataLoader[tuple[Tensor, Tensor]]:
+        return torch.utils.data.DataLoader(
+            SampleStream(self._samples, seed),
+            batch_size=self.config.batch,
+            num_workers=self.config.workers,
+            prefetch_factor=3 if self.config.workers else None,
+            pin_memory=self.device.type == "cuda",
+        )
 
     def validate(self) -> None:
         """Measure the averaged network on real video and keep it if it is the best so far."""
@@ -170,7 +220,7 @@ class Trainer:
         # At once: a kill must not make the trainer forget what was best.
         self._save()
 
-    def _step(self, frames: Tensor, labels: Tensor) -> dict[str, float]:
+    def _step(self, frames: Tensor, labels: Tensor) -> Figures:
         config = self.config
         progress = self.seconds / (config.minutes * 60)
         factor = rate_factor(self.iteration, progress, config.warmup, config.decay)
@@ -187,7 +237,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
-        return {"loss": float(loss.detach()), "rate": factor, "norm": float(norm), **figures}
+        return {"loss": loss.detach(), "rate": torch.tensor(factor, device=self.device), "norm": norm, **figures}
 
     def _save(self) -> None:
         """Write the checkpoint next to its place and move it there, so that a kill in between loses nothing."""
@@ -197,6 +247,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "waited": self.waited,
             "best": self.best,
         }
         partial = self.folder / (CHECKPOINT + ".part")
@@ -207,11 +258,12 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
         self.iteration, self.seconds, self.best = state["iteration"], state["seconds"], state["best"]
+        self.waited = state["waited"]
 
     def _log(self, kind: str, figures: Mapping[str, float]) -> None:
         line = {name: f"{value:.4f}" for name, value in figures.items()}

@@ -4,12 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+# A layer's place in the frame is looked for on a grid of every so many pixels; maps are smooth over such distances.
+_COARSE = 8
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a layer begins.
+
+    Args:
+        source_centre: the source's pixel (x, y) that is put at `start`.
+        start: (x, y) in output pixels at frame 0.
+        scale: output pixels per source pixel at frame 0.
+        source_box: only the part of the output that shows this part of the source, (x0, y0, x1, y1) pixels, is wanted;
+            None = all.
+    """
+
+    source_centre: tuple[float, float]
+    start: tuple[float, float]
+    scale: float
+    source_box: tuple[int, int, int, int] | None = None
+
+
+class Sampling(NamedTuple):
+    """Where the pixels of a part of the output come from in the source.
+
+    Args:
+        map_x, map_y: (h, w) float32 source pixels, for `cv2.remap`.
+        place: the part, as the (rows, columns) of the output.
+    """
+
+    map_x: Floats
+    map_y: Floats
+    place: tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -56,21 +91,19 @@ def sampling_maps(
     rng: np.random.Generator,
     style: MotionStyle,
     side: int,
-    source_centre: tuple[float, float],
-    scale: float,
-    start: tuple[float, float],
+    placement: Placement,
     camera: Floats,
     tilt: float,
-) -> Iterator[tuple[Floats, Floats]]:
-    """Yield one (map_x, map_y) per frame: where in the source each output pixel comes from.
+) -> Iterator[Sampling]:
+    """Yield for every frame where in the source each output pixel comes from.
+
+    Of a placement with a box, a little more than what shows the box is sampled, or nothing if nothing shows it.
 
     Args:
         rng: the clip's.
         style: how lively.
         side: the output's side in pixels.
-        source_centre: the source's pixel (x, y) that is put at `start`.
-        scale: output pixels per source pixel at frame 0.
-        start: (x, y) in output pixels at frame 0.
+        placement: where the source begins.
         camera: (frames, 2) pixels that the whole scene is shaken by.
         tilt: standard deviation of the first frame's rotation, radians.
     """
@@ -78,7 +111,9 @@ def sampling_maps(
     # Long clips must not turn every path into an exit: speed is shared out over the clip.
     pace = k * min(1.0, 5 / frames)
     position = (
-        smooth_path(rng, frames, 2, 0.05 * side * pace, 0.012 * side * pace) + camera + np.array(start, np.float32)
+        smooth_path(rng, frames, 2, 0.05 * side * pace, 0.012 * side * pace)
+        + camera
+        + np.array(placement.start, np.float32)
     )
     if style.exit_and_return:
         position += exit_path(rng, frames, side * rng.uniform(0.7, 1.1))
@@ -90,15 +125,41 @@ def sampling_maps(
     first_turn, stretch = rng.normal(0, tilt), np.exp(rng.normal(0, 0.1))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-    for t in range(frames):
-        bend = rest + drift * (t * min(k, 1.0) * min(1.0, 5 / frames)) + swing * np.float32(np.sin(swing_rate * t))
-        dx, dy = x - position[t, 0] + bend[..., 0], y - position[t, 1] + bend[..., 1]
+
+    def maps(t: int, rows: slice, columns: slice) -> tuple[Floats, Floats]:
+        part = (rows, columns)
+        bend = rest[part] + drift[part] * np.float32(t * min(k, 1.0) * min(1.0, 5 / frames))
+        bend += swing[part] * np.float32(np.sin(swing_rate * t))
+        dx, dy = x[part] - position[t, 0] + bend[..., 0], y[part] - position[t, 1] + bend[..., 1]
         angle, shear = first_turn + turn[t, 0], turn[t, 1] * 0.5
-        zoom = 1 / (scale * np.exp(log_scale[t, 0]))
+        zoom = 1 / (placement.scale * np.exp(log_scale[t, 0]))
         cos, sin = np.cos(angle), np.sin(angle)
-        from_x = zoom * (cos * dx + (sin + shear) * dy) * flip
-        from_y = zoom * (-sin * dx + cos * dy) * stretch * np.exp(0.4 * log_scale[t, 1])
-        yield (
-            np.ascontiguousarray(source_centre[0] + from_x, dtype=np.float32),
-            np.ascontiguousarray(source_centre[1] + from_y, dtype=np.float32),
+        from_x = dx * np.float32(zoom * cos * flip) + dy * np.float32(zoom * (sin + shear) * flip)
+        tall = zoom * stretch * np.exp(0.4 * log_scale[t, 1])
+        from_y = dx * np.float32(-sin * tall) + dy * np.float32(cos * tall)
+        return (
+            np.ascontiguousarray(placement.source_centre[0] + from_x, dtype=np.float32),
+            np.ascontiguousarray(placement.source_centre[1] + from_y, dtype=np.float32),
         )
+
+    every = slice(0, side)
+    for t in range(frames):
+        rows, columns = every, every
+        if placement.source_box is not None:
+            margin = 2 * _COARSE / (placement.scale * np.exp(log_scale[t, 0]))
+            coarse = slice(0, side, _COARSE)
+            rows, columns = _place(*maps(t, coarse, coarse), placement.source_box, float(margin), side)
+        yield Sampling(*maps(t, rows, columns), (rows, columns))
+
+
+def _place(
+    map_x: Floats, map_y: Floats, box_xyxy: tuple[int, int, int, int], margin: float, side: int
+) -> tuple[slice, slice]:
+    """Return the (rows, columns) of the output that hold all coarse samples within the box, and one step more."""
+    x0, y0, x1, y1 = box_xyxy
+    inside = (map_x > x0 - margin) & (map_x < x1 + margin) & (map_y > y0 - margin) & (map_y < y1 + margin)
+    found = [np.flatnonzero(inside.any(axis)) * _COARSE for axis in (1, 0)]
+    if not len(found[0]):
+        return slice(0, 0), slice(0, 0)
+    rows, columns = (slice(max(0, int(at[0]) - _COARSE), min(side, int(at[-1]) + 2 * _COARSE)) for at in found)
+    return rows, columns

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.clicking import next_click
+from tam_backend.models.devices import fast_precision
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from training.clicks import draw_click
-from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
+from training.loop import (
+    Figures,
+    Trainer,
+    TrainingConfig,
+    batch_iou,
+    config_of_command_line,
+    load_start,
+    mask_loss,
+)
+from training.pictures import Pictures, load_pictures
 from training.stills import StillMaker
-from training.streams import SampleStream
-from training.things import load_pictures
-from training.validation import segmenter_validation
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class SegmenterConfig(TrainingConfig):
 class ClickLesson:
     """The loss of one batch: a simulated annotator clicks into the largest error, round after round."""
 
-    def __init__(self, rounds: int, click_radius: float, seed: int, first_weight: float = 1.0) -> None:
-        self._rounds, self._radius = rounds, click_radius
-        self._weights = torch.tensor([first_weight] + [1.0] * (rounds - 1))
-        self._rng = np.random.default_rng(seed)
+    def __init__(self, config: SegmenterConfig) -> None:
+        self._rounds, self._radius = config.rounds, config.click_radius
+        self._weights = torch.tensor([config.first_weight] + [1.0] * (config.rounds - 1))
+        self._rng = np.random.default_rng(config.seed)
+        # OpenCV's distance transform, most of the work of a click, lets other threads run.
+        self._threads = ThreadPoolExecutor(max(1, config.workers))
 
-    def __call__(
-        self, network: nn.Module, images: Tensor, masks: Tensor, progress: float
-    ) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, network: nn.Module, images: Tensor, masks: Tensor, progress: float) -> tuple[Tensor, Figures]:
         """Return the loss and the IoU after each round.
 
         Args:
@@ -60,24 +67,27 @@ class ClickLesson:
         """
         del progress
         assert isinstance(network, ClickNetwork)
-        truth_np, truth = masks.numpy() > 0, masks[:, None].float()
+        device = images.device
+        truth_np, truth = masks.cpu().numpy() > 0, masks[:, None].float()
         positive = np.zeros((len(masks), 1, *masks.shape[1:]), np.float32)
-        negative, earlier = positive.copy(), torch.zeros(len(masks), 1, *masks.shape[1:])
-        figures: dict[str, float] = {}
+        negative, earlier = positive.copy(), torch.zeros(len(masks), 1, *masks.shape[1:], device=device)
+        figures: dict[str, Tensor] = {}
         losses = []
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision(device):
             encoded = network.encode(network.backbone.normalise(images.float() / 255))
             for number in range(self._rounds):
-                self._click(truth_np, earlier[:, 0].numpy() > 0.5, positive, negative, number)
-                logits = network.decode(encoded, torch.from_numpy(positive), torch.from_numpy(negative), earlier)
+                self._click(truth_np, earlier[:, 0].cpu().numpy() > 0.5, positive, negative, number)
+                inside, outside = (torch.from_numpy(plane).to(device) for plane in (positive, negative))
+                logits = network.decode(encoded, inside, outside, earlier)
                 logits = nn.functional.interpolate(logits, masks.shape[1:], mode="bilinear", align_corners=False)
                 losses.append(mask_loss(logits[:, 0], truth[:, 0]).mean())
-                figures[f"iou{number + 1}"] = float(batch_iou(logits[:, 0].detach(), truth[:, 0]).mean())
+                figures[f"iou{number + 1}"] = batch_iou(logits[:, 0].detach(), truth[:, 0]).mean()
                 earlier = torch.sigmoid(logits).detach().float()
                 if self._rng.random() < 0.2:
                     # Clicks alone must do too: sometimes nobody hands over the earlier mask.
-                    earlier = earlier * (torch.rand(len(masks), 1, 1, 1) > 0.5)
-        return (torch.stack(losses) * self._weights).sum() / self._weights.sum(), figures
+                    earlier = earlier * (torch.rand(len(masks), 1, 1, 1, device=device) > 0.5)
+        weights = self._weights.to(device)
+        return (torch.stack(losses) * weights).sum() / weights.sum(), figures
 
     def _click(
         self,
@@ -87,38 +97,44 @@ class ClickLesson:
         negative: NDArray[np.float32],
         number: int,
     ) -> None:
-        for b in range(len(truth)):
+        seeds: Sequence[int] = self._rng.integers(2**32, size=len(truth)).tolist()
+
+        def click_one(b: int) -> None:
+            rng = np.random.default_rng(seeds[b])
             seen = answer[b] if number else np.zeros_like(truth[b])
-            clicks = 1 if number == 0 or self._rng.random() < 0.7 else 2
-            for _ in range(clicks):
-                click = next_click(truth[b], seen, self._rng)
+            for _ in range(1 if number == 0 or rng.random() < 0.7 else 2):
+                click = next_click(truth[b], seen, rng)
                 if click is not None:
                     draw_click((positive if click.positive else negative)[b, 0], click, self._radius)
+
+        list(self._threads.map(click_one, range(len(truth))))
+
+
+def segmenter_samples(pictures: Pictures, config: SegmenterConfig, seed: int) -> StillMaker:
+    """Return the endless stream of stills that a config describes."""
+    return StillMaker(
+        pictures.photographs,
+        config.side,
+        seed,
+        wholeness=config.wholeness,
+        cutouts=pictures.cutouts,
+        weights=pictures.weights,
+    )
 
 
 def main() -> None:
     """Read the config, train, resume where an earlier run stopped."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    config = read_config(SegmenterConfig, parser.parse_args().config)
-    torch.set_num_threads(config.threads)
+    config = config_of_command_line(SegmenterConfig, __doc__)
     torch.manual_seed(config.seed)
     network = ClickNetwork()
     load_start(network, config.start)
-    images, cutouts = load_pictures(config)
-    make = partial(StillMaker, images, config.side, wholeness=config.wholeness, cutouts=cutouts)
-    Trainer(
-        network,
-        config,
-        ClickLesson(config.rounds, config.click_radius, config.seed, config.first_weight),
-        lambda seed: torch.utils.data.DataLoader(
-            SampleStream(make, seed),
-            batch_size=config.batch,
-            num_workers=1,
-            prefetch_factor=3,
-        ),
-        segmenter_validation(config.validation) if config.validation else None,
-    ).run()
+    samples = partial(segmenter_samples, load_pictures(config), config)
+    validate = None
+    if config.validation:
+        from training.validation import segmenter_validation  # noqa: PLC0415 - brings the whole public API along
+
+        validate = segmenter_validation(config.validation)
+    Trainer(network, config, ClickLesson(config), samples, validate).run()
 
 
 if __name__ == "__main__":

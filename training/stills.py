@@ -16,7 +16,16 @@ _PASTED_SHARE, _PASTED_SHARE_OF_CUTOUTS = 0.25, 0.4
 
 
 class StillMaker:
-    """Draws stills. The same seed gives the same stills; `wholeness` is how much things are preferred to parts."""
+    """Draws stills. The same seed gives the same stills.
+
+    Args:
+        images: photographs.
+        side: of the stills, pixels.
+        seed: of everything.
+        wholeness: how much things are preferred to parts.
+        cutouts: things on nothing (`training.things`).
+        weights: how often each photograph is drawn, one number each; None = all alike.
+    """
 
     def __init__(
         self,
@@ -25,12 +34,13 @@ class StillMaker:
         seed: int,
         wholeness: float = 1.0,
         cutouts: Sequence[AnnotatedImage] = (),
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.images, self.side = images, side
         self._pasted_share = _PASTED_SHARE_OF_CUTOUTS if cutouts else _PASTED_SHARE
-        self._picker = SegmentPicker(images, max_border=0.7, area_range=(0.005, 0.6), wholeness=wholeness)
+        self._picker = SegmentPicker(images, 0.7, (0.005, 0.6), wholeness, weights)
         self._rng = np.random.default_rng(seed)
-        self._clips = iter(ClipMaker(images, side, 1, seed + 1, cutouts=cutouts))
+        self._clips = iter(ClipMaker(images, side, 1, seed + 1, cutouts=cutouts, weights=weights))
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """Yield ((S, S, 3) uint8 RGB, (S, S) uint8 0 or 1)."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+Sample = TypeVar("Sample")
 Make = Callable[[int], Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]
 
 
@@ -26,3 +28,10 @@ class SampleStream(torch.utils.data.IterableDataset[tuple[torch.Tensor, torch.Te
         worker = torch.utils.data.get_worker_info()
         for pictures, masks in self._make(self._seed + 1000 * (worker.id if worker else 0)):
             yield torch.from_numpy(pictures).movedim(-1, -3).contiguous(), torch.from_numpy(masks)
+
+
+def mixed(often: Iterable[Sample], seldom: Iterable[Sample], share: float, seed: int) -> Iterator[Sample]:
+    """Yield from two endless streams, from the second one in this share of cases."""
+    rng, first, second = np.random.default_rng(seed), iter(often), iter(seldom)
+    while True:
+        yield next(second if rng.random() < share else first)

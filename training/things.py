@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.loop import TrainingConfig
-from training.segments import AnnotatedImage, describe, load_segments
+from training.segments import AnnotatedImage, describe
 
 _LARGEST_ID = 254
 _SURE = 0.85
-_AGREED = 0.6
 _SMALLEST_SHARE = 0.004
 _SMALLEST_SIDE, _LARGEST_SIDE = 100, 480
 _MARGIN = 0.1
@@ -23,37 +21,28 @@ _MOST_FILLED = 0.97
 _SHADOW = 160
 
 
-def load_pictures(config: TrainingConfig) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Return the photographs and the ready cut-outs that a config names."""
-    images = load_segments(Path(config.data), config.splits, Path(config.cache))
-    if config.foregrounds:
-        images = taught(images, Path(config.foregrounds))
-    return images, load_cutouts(Path(config.cutouts)) if config.cutouts else []
-
-
-def taught(images: Sequence[AnnotatedImage], foregrounds: Path) -> list[AnnotatedImage]:
-    """Add the things that a teacher found (`training.teacher`) as those of one more annotator.
-
-    Only what people cut too is taken: a mean agreement of 0.6 with unions of their regions.
+def taught(images: Sequence[AnnotatedImage], foregrounds: Path, agreed: float = 0.6) -> list[AnnotatedImage]:
+    """Add whole things that a teacher found (`training.teacher`), or that people marked, as one more annotator's.
 
     Args:
         images: photographs with human segmentations.
-        foregrounds: a folder with NAME.png for each of them, (H, W) uint8 opacities.
+        foregrounds: a folder with NAME.png for each of them, (H, W) uint8 opacities, or a mask of 0 and 1.
+        agreed: only what people cut too is taken: the least mean agreement with unions of their regions.
 
     Raises:
         FileNotFoundError: one of the images has no foreground.
     """
-    return [_taught(image, foregrounds / f"{image.name}.png") for image in images]
+    return [_taught(image, foregrounds / f"{image.name}.png", agreed) for image in images]
 
 
-def _taught(image: AnnotatedImage, file: Path) -> AnnotatedImage:
+def _taught(image: AnnotatedImage, file: Path, agreed: float) -> AnnotatedImage:
     opacity = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     if opacity is None:
         raise FileNotFoundError(f"{file} is missing: run `python -m training.teacher` on the photographs.")
-    things = _connected_things(np.asarray(opacity, np.uint8))
+    things = _connected_things(np.asarray(opacity if opacity.max() > 1 else 255 * opacity, np.uint8))
     regions = (*image.regions, things)
     found = [describe(regions, len(image.regions), (int(i),)) for i in np.unique(things[things > 0])]
-    whole = tuple(replace(segment, taught=True) for segment in found if segment.agreement > _AGREED)
+    whole = tuple(replace(segment, taught=True) for segment in found if segment.agreement >= agreed)
     return replace(image, regions=regions, segments=(*image.segments, *whole))
 
 

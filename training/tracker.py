@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
+from tam_backend.models.devices import fast_precision
+from tam_backend.models.xmem.affinity import memory_rows, query_rows
 from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
-from training.clips import EXITS, ClipMaker
-from training.loop import Trainer, TrainingConfig, batch_iou, load_start, mask_loss, read_config
-from training.streams import SampleStream
-from training.things import load_pictures
-from training.validation import tracker_validation
+from training.clips import EXITS, Clip, ClipMaker
+from training.filmed import FilmedClips
+from training.loop import (
+    Figures,
+    Trainer,
+    TrainingConfig,
+    batch_iou,
+    config_of_command_line,
+    load_start,
+    mask_loss,
+)
+from training.pictures import Pictures, load_pictures
+from training.streams import mixed
 
 _OBJECTS = 2
 _TOP_K = 30
@@ -34,6 +42,8 @@ class TrackerConfig(TrainingConfig):
         middle_share: how likely each frame between the first and the last one is in memory; those two always are.
         drop_previous: how often the decoder does not see the mask of the frame before.
         exits: how often a cut-out leaves the frame and comes back.
+        small: in how many of the composed clips the objects are 10 to 56 pixels long.
+        filmed: how many of the clips are cut out of real videos.
     """
 
     length: int = 6
@@ -42,6 +52,8 @@ class TrackerConfig(TrainingConfig):
     middle_share: float = 0.5
     drop_previous: float = 0.25
     exits: float = EXITS
+    small: float = 0.0
+    filmed: float = 0.0
 
 
 class TrackLesson:
@@ -50,9 +62,7 @@ class TrackLesson:
     def __init__(self, config: TrackerConfig) -> None:
         self._config = config
 
-    def __call__(
-        self, network: nn.Module, frames: Tensor, labels: Tensor, progress: float
-    ) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, network: nn.Module, frames: Tensor, labels: Tensor, progress: float) -> tuple[Tensor, Figures]:
         """Return the loss and the mean IoU on the second, a middle and the last frame.
 
         Args:
@@ -62,6 +72,7 @@ class TrackLesson:
             progress: 0..1, how much of the training is done.
         """
         assert isinstance(network, CompactNetwork)
+        device = labels.device
         batch, length, side = labels.shape[:3]
         truth = torch.stack([labels == i + 1 for i in range(_OBJECTS)], 1).float()  # B x O x T x S x S
         asked = self._asked(truth)
@@ -71,21 +82,20 @@ class TrackLesson:
         in_memory = torch.rand(length) < self._config.middle_share
         shown = sorted({1, length // 2, length - 1})
 
-        loss, figures = torch.zeros(()), {}
-        with torch.autocast("cpu", torch.bfloat16):
+        loss, figures = torch.zeros((), device=device), {}
+        with fast_precision(device):
             pictures = frames.flatten(0, 1).float() / 255
             clip = _by_time(network.encode(network.backbone.normalise(pictures)), batch, length)
             masks, others = given.flatten(0, 1)[:, None], given.flip(1).flatten(0, 1)[:, None]
             seen = [_per_object(frame) for frame in clip]
             values = [network.encode_value(seen[0], masks, others)]
-            sensory = torch.zeros(
-                batch * _OBJECTS, network.SENSORY_CHANNELS, side // MEMORY_STRIDE, side // MEMORY_STRIDE
-            )
+            grid = side // MEMORY_STRIDE
+            sensory = torch.zeros(batch * _OBJECTS, network.SENSORY_CHANNELS, grid, grid, device=device)
             for t in range(1, length):
                 remembered = [j for j in range(t) if j in (0, t - 1) or in_memory[j]]
-                with torch.autocast("cpu", enabled=False):
+                with torch.autocast(device.type, enabled=False):
                     readout = read_memory([clip[j] for j in remembered], [values[j] for j in remembered], clip[t])
-                kept = (torch.rand(len(masks), 1, 1, 1) >= self._config.drop_previous).float()
+                kept = (torch.rand(len(masks), 1, 1, 1, device=device) >= self._config.drop_previous).float()
                 logits, sensory = network.decode(seen[t], readout, sensory, masks * kept, others * kept)
                 logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)[:, 0]
                 target = truth[:, :, t].flatten(0, 1)
@@ -96,18 +106,18 @@ class TrackLesson:
                     values.append(network.encode_value(seen[t], masks, others))
                 if t in shown:
                     iou = batch_iou(logits.detach(), target)
-                    figures[f"iou{t}"] = float((iou * weight).sum() / weight.sum())
+                    figures[f"iou{t}"] = (iou * weight).sum() / weight.sum()
         return loss, figures
 
     def _asked(self, truth: Tensor) -> Tensor:
         """Return (B, O) bool: the first object always, the second where it can be seen and is not hidden."""
         visible = truth[:, 1, 0].flatten(1).sum(1) > 20
-        hidden = torch.rand(len(truth)) < self._config.hide_second
+        hidden = torch.rand(len(truth), device=truth.device) < self._config.hide_second
         return torch.stack([torch.ones_like(visible), visible & ~hidden], 1)
 
 
 def read_memory(memory: list[TrackedFrame], values: list[Tensor], query: TrackedFrame) -> Tensor:
-    """Read every clip's memory as inference does, but without its window.
+    """Read every clip's memory as inference does, but without its window, and all clips in one dense product.
 
     Args:
         memory: the frames in memory, B clips each.
@@ -115,26 +125,22 @@ def read_memory(memory: list[TrackedFrame], values: list[Tensor], query: Tracked
         query: the frame that asks, of B clips.
 
     Returns:
-        (B * O, C, h, w).
+        (B * O, C, h, w) float32.
     """
     batch, _, height, width = query.key.shape
-    objects, channels = values[0].shape[0] // batch, values[0].shape[1]
-    read = []
-    for b in range(batch):
-        keys = torch.cat([_rows(frame.key[b]) for frame in memory])
-        shrinkage = torch.cat([_rows(frame.shrinkage[b]) for frame in memory])
-        queries = query_rows(_rows(query.key[b]), _rows(query.selection[b]))
-        top = top_k_softmax(similarity(queries, memory_rows(keys, shrinkage)), _TOP_K)
-        own = [value[b * objects : (b + 1) * objects].flatten(0, 1) for value in values]  # each (O C) x h x w
-        read.append(
-            read_out(top, torch.cat([_rows(value) for value in own])).T.reshape(objects, channels, height, width)
-        )
-    return torch.cat(read)
+    keys, shrinkage = (torch.cat([_rows(getattr(frame, part)) for frame in memory], 1) for part in ("key", "shrinkage"))
+    rows = memory_rows(keys.flatten(0, 1), shrinkage.flatten(0, 1)).view(batch, keys.shape[1], -1)
+    queries = query_rows(_rows(query.key).flatten(0, 1), _rows(query.selection).flatten(0, 1))
+    scores = queries.view(batch, height * width, -1) @ rows.mT  # B x Q x N
+    nearest, columns = scores.topk(min(_TOP_K, scores.shape[2]), 2)
+    weights = torch.zeros_like(scores).scatter(2, columns, nearest.softmax(2))
+    own = torch.cat([value.float().view(batch, -1, height * width) for value in values], 2)  # B x (O C) x N
+    return (own @ weights.mT).reshape(values[0].shape)
 
 
 def _rows(features: Tensor) -> Tensor:
-    """(C, h, w) -> (h w, C)."""
-    return features.flatten(1).T
+    """(B, C, h, w) -> (B, h w, C)."""
+    return features.flatten(2).mT
 
 
 def _by_time(frames: TrackedFrame, batch: int, length: int) -> list[TrackedFrame]:
@@ -158,29 +164,36 @@ def _per_object(frame: TrackedFrame) -> TrackedFrame:
     )
 
 
+def tracker_samples(pictures: Pictures, config: TrackerConfig, seed: int) -> Iterable[Clip]:
+    """Return the endless stream of clips that a config describes."""
+    composed = ClipMaker(
+        pictures.photographs,
+        config.side,
+        config.length,
+        seed,
+        exits=config.exits,
+        cutouts=pictures.cutouts,
+        small=config.small,
+        weights=pictures.weights,
+    )
+    if not config.filmed:
+        return composed
+    return mixed(composed, FilmedClips(pictures.films, config.side, config.length, seed + 1), config.filmed, seed + 2)
+
+
 def main() -> None:
     """Read the config, train, resume where an earlier run stopped."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    config = read_config(TrackerConfig, parser.parse_args().config)
-    torch.set_num_threads(config.threads)
+    config = config_of_command_line(TrackerConfig, __doc__)
     torch.manual_seed(config.seed)
     network = CompactNetwork()
     load_start(network, config.start)
-    images, cutouts = load_pictures(config)
-    make = partial(ClipMaker, images, config.side, config.length, exits=config.exits, cutouts=cutouts)
-    Trainer(
-        network,
-        config,
-        TrackLesson(config),
-        lambda seed: torch.utils.data.DataLoader(
-            SampleStream(make, seed),
-            batch_size=config.batch,
-            num_workers=1,
-            prefetch_factor=3,
-        ),
-        tracker_validation(config.validation) if config.validation else None,
-    ).run()
+    samples = partial(tracker_samples, load_pictures(config), config)
+    validate = None
+    if config.validation:
+        from training.validation import tracker_validation  # noqa: PLC0415 - brings the whole public API along
+
+        validate = tracker_validation(config.validation)
+    Trainer(network, config, TrackLesson(config), samples, validate).run()
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from training.clips import Clip, ClipMaker
 from training.layers import SegmentPicker, cut_out, thin_shape, without
-from training.motion import MotionStyle, exit_path, sampling_maps, smooth_path
+from training.motion import MotionStyle, Placement, Sampling, exit_path, sampling_maps, smooth_path
 from training.segments import AnnotatedImage, annotate
 from training.stills import StillMaker
 from training.streams import SampleStream
@@ -101,9 +103,47 @@ def test_a_thing_at_rest_stays_where_it_is_put() -> None:
     """Without speed, bend or tilt the source's centre is sampled at the start position on every frame."""
     camera = np.zeros((3, 2), np.float32)
     style = MotionStyle(speed=0.0, bend=0.0)
-    for map_x, map_y in sampling_maps(np.random.default_rng(0), style, 32, (7.0, 9.0), 1.0, (16, 20), camera, 0.0):
+    place = Placement((7.0, 9.0), (16, 20), 1.0)
+    for map_x, map_y, _ in sampling_maps(np.random.default_rng(0), style, 32, place, camera, 0.0):
         assert map_x[20, 16] == pytest.approx(7)
         assert map_y[20, 16] == pytest.approx(9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(0.05, 3.0), x=st.floats(-40, 170), y=st.floats(-40, 170))
+def test_the_part_of_the_frame_that_shows_a_layer_is_found_and_sampled_alike(
+    seed: int, scale: float, x: float, y: float
+) -> None:
+    box = (40, 60, 120, 150)
+    alpha = np.zeros((200, 180), np.uint8)
+    alpha[box[1] : box[3], box[0] : box[2]] = 255
+    camera, style = np.zeros((3, 2), np.float32), MotionStyle(speed=1.0, bend=4.0)
+
+    def maps(source_box: tuple[int, int, int, int] | None) -> list[Sampling]:
+        rng = np.random.default_rng(seed)
+        return list(sampling_maps(rng, style, 128, Placement((80.0, 105.0), (x, y), scale, source_box), camera, 0.2))
+
+    for whole, part in zip(maps(None), maps(box), strict=True):
+        everywhere = cv2.remap(alpha, whole.map_x, whole.map_y, cv2.INTER_LINEAR)
+        within = np.zeros_like(everywhere)
+        if part.map_x.size:
+            within[part.place] = cv2.remap(alpha, part.map_x, part.map_y, cv2.INTER_LINEAR)
+        assert np.array_equal(everywhere, within)
+
+
+def test_small_objects_are_small_and_all_that_is_asked_for_is(images: list[AnnotatedImage]) -> None:
+    for clip in islice(ClipMaker(images, 128, LENGTH, 3, small=1.0), 12):
+        area = (clip.labels[0] == 1).sum()
+        assert 40 < area < 56 * 56 * 1.5
+        assert (clip.labels[0] == 2).sum() < 56 * 56 * 1.5
+
+
+def test_images_are_drawn_as_often_as_they_weigh(images: list[AnnotatedImage]) -> None:
+    picker = SegmentPicker(images, 0.2, (0.01, 0.4), weights=np.array([1.0, 0.0, 3.0]))
+    rng = np.random.default_rng(0)
+    drawn = [picker.image(rng) for _ in range(400)]
+    assert drawn.count(1) == 0
+    assert drawn.count(2) == pytest.approx(300, abs=40)
 
 
 def test_segments_know_area_border_and_agreement(images: list[AnnotatedImage]) -> None:

@@ -14,12 +14,15 @@ from safetensors.torch import load_file, save_file
 from benchmarks.clicking import Click
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from tam_backend.models.weights import load_verified
-from tam_backend.models.xmem.compact import CompactNetwork
+from tam_backend.models.xmem.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
+from tam_backend.models.xmem.compact import CompactNetwork, TrackedFrame
+from tam_backend.models.zoo import EMBEDDED_DIR
 from training.clicks import draw_click
 from training.clips import ClipMaker
 from training.export import blend, export
 from training.loop import (
     BEST,
+    CHECKPOINT,
     CURVES,
     Trainer,
     TrainingConfig,
@@ -30,11 +33,12 @@ from training.loop import (
     read_config,
     split_parameters,
 )
-from training.segmenter import ClickLesson
+from training.segmenter import ClickLesson, SegmenterConfig
 from training.segments import AnnotatedImage, annotate
+from training.smoke import main as smoke
 from training.stills import StillMaker
 from training.streams import SampleStream
-from training.tracker import TrackerConfig, TrackLesson
+from training.tracker import TrackerConfig, TrackLesson, read_memory
 
 SIDE = 64
 
@@ -53,6 +57,10 @@ def config(folder: Path, **changes: object) -> TrackerConfig:
     return TrackerConfig(output=str(folder), data="", cache="", **changes)  # type: ignore[arg-type]
 
 
+def click_config(**changes: float) -> SegmenterConfig:
+    return SegmenterConfig(output="", data="", cache="", rounds=2, **changes)  # type: ignore[arg-type]
+
+
 def test_unknown_setting_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('output = "o"\ndata = "d"\ncache = "c"\nlegnth = 4\n')
@@ -62,8 +70,8 @@ def test_unknown_setting_is_an_error(tmp_path: Path) -> None:
 
 def test_configs_in_the_repository_can_be_read() -> None:
     folder = Path(__file__).parents[2] / "training" / "configs"
-    names = {path.name for path in folder.glob("*.toml")}
-    assert {"tracker.toml", "segmenter.toml"} <= names
+    assert read_config(TrackerConfig, folder / "tracker.toml").shares.keys() == {"bsds500", "photos"}
+    assert read_config(SegmenterConfig, folder / "segmenter.toml").rounds == 3
 
 
 def test_rates_rise_stay_and_fall() -> None:
@@ -109,12 +117,37 @@ def test_tracker_lesson_teaches_everything_that_is_not_frozen(images: list[Annot
     assert set(figures) == {"iou1", "iou2"}
 
 
+def test_all_clips_of_a_batch_read_their_own_memory_as_the_tracker_does() -> None:
+    generator = torch.Generator().manual_seed(4)
+    clips, frames, objects, channels, height, width = 3, 4, 2, 5, 4, 6
+
+    def frame() -> TrackedFrame:
+        key, selection = (torch.randn(clips, 8, height, width, generator=generator) for _ in range(2))
+        shrinkage = 1 + torch.rand(clips, 1, height, width, generator=generator)
+        return TrackedFrame(*(torch.zeros(clips, 1, 1, 1),) * 3, key, shrinkage, torch.sigmoid(selection))
+
+    def rows(features: torch.Tensor, clip: int) -> torch.Tensor:
+        return features[clip].flatten(1).T
+
+    memory, query = [frame() for _ in range(frames)], frame()
+    values = [torch.randn(clips * objects, channels, height, width, generator=generator) for _ in memory]
+    read = read_memory(memory, values, query)
+    for clip in range(clips):
+        keys, shrinkage = (torch.cat([rows(getattr(m, part), clip) for m in memory]) for part in ("key", "shrinkage"))
+        queries = query_rows(rows(query.key, clip), rows(query.selection, clip))
+        top = top_k_softmax(similarity(queries, memory_rows(keys, shrinkage)), 30)
+        for number in range(objects):
+            own = torch.cat([rows(value, clip * objects + number) for value in values])
+            expected = read_out(top, own).T.reshape(channels, height, width)
+            torch.testing.assert_close(read[clip * objects + number], expected, atol=1e-4, rtol=1e-4)
+
+
 def test_click_lesson_teaches_everything_that_is_not_frozen(images: list[AnnotatedImage]) -> None:
     torch.manual_seed(0)
     network = ClickNetwork()
     freeze(network, 6)
     pictures, masks = map(torch.stack, zip(*islice(SampleStream(partial(StillMaker, images, SIDE), 0), 2), strict=True))
-    loss, figures = ClickLesson(2, 4.3, 0)(network, pictures, masks, 0.0)
+    loss, figures = ClickLesson(click_config())(network, pictures, masks, 0.0)
     loss.backward()
     assert all(p.grad is not None for part in split_parameters(network) for p in part)
     assert set(figures) == {"iou1", "iou2"}
@@ -126,7 +159,8 @@ def test_first_click_can_count_more_in_the_loss_than_later_ones(images: list[Ann
     losses = []
     for first_weight in (0.0, 1.0, 3.0):
         torch.manual_seed(0)
-        losses.append(float(ClickLesson(2, 4.3, 0, first_weight)(network, pictures, masks, 0.0)[0].detach()))
+        lesson = ClickLesson(click_config(first_weight=first_weight))
+        losses.append(float(lesson(network, pictures, masks, 0.0)[0].detach()))
     later, both, mostly_first = losses
     assert both != later
     assert mostly_first == pytest.approx(both + (both - later) / 2, rel=1e-3)
@@ -139,7 +173,7 @@ def trainer(folder: Path, images: list[AnnotatedImage], minutes: float) -> Train
         CompactNetwork(),
         settings,
         TrackLesson(TrackerConfig(output="", data="", cache="")),
-        lambda seed: torch.utils.data.DataLoader(SampleStream(partial(ClipMaker, images, SIDE, 2), seed), batch_size=1),
+        partial(ClipMaker, images, SIDE, 2),
         lambda network: {"score": float(sum(p.detach().sum() for p in network.parameters()))},
     )
 
@@ -181,3 +215,13 @@ def test_export_halfway_is_the_mean_of_start_and_checkpoint(tmp_path: Path) -> N
 def test_weights_of_two_networks_cannot_be_blended() -> None:
     with pytest.raises(ValueError, match="one network"):
         blend({"a": torch.zeros(1)}, {"b": torch.zeros(1)}, 0.5)
+
+
+def test_both_commands_train_from_every_kind_of_source(tmp_path: Path) -> None:
+    smoke([str(tmp_path), "--seconds", "0.5"])
+    for network in ("tracker", "segmenter"):
+        checkpoint = torch.load(tmp_path / network / CHECKPOINT, weights_only=True)
+        assert checkpoint["iteration"] >= 1
+        assert checkpoint["seconds"] >= 0.5
+        start = load_file(EMBEDDED_DIR / f"compact_{network}.safetensors")
+        assert any(not torch.equal(checkpoint["network"][name], value.float()) for name, value in start.items())
