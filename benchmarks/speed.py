@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.lively_weights import lively_network
+from benchmarks.resident import peak_mb
 from benchmarks.xmem_reference import ReferenceTracker
 from tam_backend.models import zoo
 from tam_backend.models.devices import has_fast_bfloat16
@@ -234,8 +235,7 @@ def main() -> None:
     if arguments.only:
         only = {"": xmem_tracker(arguments.only, arguments.weights)}
         run(only, arguments.objects, arguments.side, arguments.frames, arguments.prefilled)
-        status = Path("/proc/self/status").read_text()  # getrusage would tell the parent's where that is more
-        print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
+        print(peak_mb())
         return
     print(
         f"{arguments.profile}, {arguments.objects} object(s), {arguments.side}x{arguments.side * 16 // 9}, "
