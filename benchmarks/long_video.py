@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.clips import AnnotatedClip, find_clips
-from benchmarks.memory import resident_mb
+from benchmarks.resident import resident_mb
 from benchmarks.scores import BoolMask, region_similarity
 from tam_backend import Prompt, TrackAnything
 from tam_backend.errors import FrameOutOfRangeError

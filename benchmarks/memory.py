@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.lively_weights import lively_network
+from benchmarks.resident import resident_mb
 from benchmarks.speed import scene
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Tracker
@@ -37,12 +38,6 @@ class Row:
     resident_mb: int
     elements: int
     milliseconds: float
-
-
-def resident_mb() -> int:
-    """Return the resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
 def run(tracker: Tracker, frames: int, side: int, objects: int) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tam_backend.models.layers import convolved
+from tam_backend.models.cpu_operators import convolved
 
 # The statistics of ImageNet that the backbone's weights were trained with (RGB, 0..1).
 IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional
 
 from tam_backend.errors import DeviceError
+from tam_backend.models.cpu_operators import has_bfloat16_instructions
+
+# Values of oneDNN's ONEDNN_MAX_CPU_ISA at which it computes bfloat16, but from float32; below them it refuses to.
+_EMULATING_LEVELS = {"AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -39,10 +45,16 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 convolutions run in hardware there; emulated ones are slower than float32."""
+    """Whether bfloat16 convolutions run in hardware there; emulated ones are several times slower than float32.
+
+    Where not, they can be computed all the same, for whoever asks for that precision by name.
+    """
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return has_bfloat16_instructions() and not _onednn_is_held_back() and _onednn_computes_bfloat16()
+    # PyTorch's own answer (`torch.cuda.is_bf16_supported`) is for the current device, whichever was meant.
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    return False
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -66,6 +78,24 @@ def give_back_freed_memory() -> None:
     sizes behind: 300 MB after 1200 frames (measured with glibc; other C libraries are left alone).
     """
     _malloc_trim()(0)
+
+
+def _onednn_is_held_back() -> bool:
+    """Whether oneDNN was told to do without the CPU's bfloat16 instructions, at a level where it emulates them."""
+    level = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", ""))
+    return level.upper() in _EMULATING_LEVELS
+
+
+@functools.cache
+def _onednn_computes_bfloat16() -> bool:
+    """Whether oneDNN is in this PyTorch and takes bfloat16, at the level of instructions that it was held to."""
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        try:
+            one = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16).to_mkldnn()
+            functional.conv2d(one, one)
+        except RuntimeError:
+            return False
+    return True
 
 
 @functools.cache

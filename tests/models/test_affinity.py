@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import torch
+from hardware import needs_bfloat16
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def test_similarity_has_gradients_for_training_and_the_same_numbers_without() ->
     torch.testing.assert_close(quick, slow.detach(), atol=1e-4, rtol=1e-4)
 
 
+@needs_bfloat16
 def test_narrow_similarity_is_right_to_a_hundredth_although_its_terms_are_far_larger() -> None:
     # Keys as long as the compact tracker's, 12.6: sums of 20 and more are taken from each other.
     generator = torch.Generator().manual_seed(2)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from tam_backend.errors import DeviceError
+from tam_backend.models import devices
 from tam_backend.models.devices import (
     fast_dtype,
     fast_precision,
@@ -44,22 +49,57 @@ def test_names_that_are_no_device_are_refused(name: str) -> None:
         resolve_device(name)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_convolutions_are_bfloat16_only_where_that_is_fast(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+@pytest.mark.parametrize(
+    ("says_so", "level", "computes", "fast"),
+    [
+        (True, "", True, True),
+        (True, "AVX512_CORE_BF16", True, True),
+        (True, "avx512_core_vnni", True, False),  # emulated
+        (True, "AVX2", False, False),
+        (True, "", False, False),  # a PyTorch without oneDNN
+        (False, "", True, False),  # AVX512 of the first years
+    ],
+)
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_convolutions_are_bfloat16_only_where_that_is_fast(
+    variable: str, says_so: bool, level: str, computes: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setenv(variable, level)
+    monkeypatch.setattr(devices, "has_bfloat16_instructions", lambda: says_so)
+    monkeypatch.setattr(devices, "_onednn_computes_bfloat16", lambda: computes)
     assert has_fast_bfloat16(torch.device("cpu")) is fast
+    assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if fast else torch.float32)
     with fast_precision(torch.device("cpu")):
         out = torch.nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2))
     assert out.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
-def test_a_gpu_without_bfloat16_takes_the_other_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert fast_dtype(torch.device("cuda")) == torch.float16
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert fast_dtype(torch.device("cuda")) == torch.bfloat16
+def test_where_onednn_was_told_to_emulate_bfloat16_it_is_not_fast() -> None:
+    program = (
+        "import torch\n"
+        "from tam_backend.models.devices import has_fast_bfloat16\n"
+        "print(has_fast_bfloat16(torch.device('cpu')))\n"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("False", 0), done.stderr[-2000:]
+
+
+def test_a_gpu_without_bfloat16_takes_the_other_half_whichever_gpu_is_the_current_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capabilities = {None: (7, 5), 0: (7, 5), 1: (8, 6)}
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capabilities[device.index])
+    assert [fast_dtype(torch.device(name)) for name in ("cuda", "cuda:0")] == [torch.float16] * 2
+    assert fast_dtype(torch.device("cuda:1")) == torch.bfloat16
     assert fast_dtype(torch.device("mps")) == torch.float32
+
+
+def test_all_gpus_of_amd_have_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert has_fast_bfloat16(torch.device("cuda:1"))
 
 
 def test_freed_memory_is_given_back_where_the_c_library_can() -> None:

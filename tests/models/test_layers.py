@@ -1,53 +1,28 @@
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
-from tam_backend.models.layers import convolved
-
-CONVOLUTIONS = {
-    "pointwise": lambda: nn.Conv2d(6, 10, 1),
-    "depthwise": lambda: nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6),
-    "dilated, no bias": lambda: nn.Conv2d(6, 4, 3, padding=2, dilation=2, bias=False),
-}
+from tam_backend.models.layers import ResidualBlock, resize_like
 
 
-def _image() -> torch.Tensor:
-    return 6 * torch.randn(2, 6, 9, 11, generator=torch.Generator().manual_seed(0))
-
-
-def _plain(convolution: nn.Conv2d, x: torch.Tensor, then: Literal["relu", "relu6"]) -> torch.Tensor:
-    out: torch.Tensor = convolution(x)
-    return functional.relu(out) if then == "relu" else functional.relu6(out)
-
-
-@pytest.mark.parametrize("kind", CONVOLUTIONS)
-@pytest.mark.parametrize("then", ["relu", "relu6"])
-def test_one_operator_gives_what_two_give(kind: str, then: Literal["relu", "relu6"]) -> None:
+@pytest.mark.parametrize("out_channels", [4, 6])
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_residual_block_adds_two_convolutions_of_relus_to_its_input(out_channels: int, trains: bool) -> None:
     torch.manual_seed(0)
-    convolution = CONVOLUTIONS[kind]()
-    convolution.weight.data *= 5  # so that 6 is reached
-    with torch.inference_mode():
-        out = convolved(convolution, _image(), then)
-    assert (out == 6).any() == (then == "relu6")
-    torch.testing.assert_close(out, _plain(convolution, _image(), then).detach(), atol=1e-5, rtol=1e-5)
+    block, x = ResidualBlock(4, out_channels), torch.randn(2, 4, 5, 7)
+    before = x.clone()
+    with torch.set_grad_enabled(trains):
+        out = block(x)
+    passed_on = x if block.shortcut is None else block.shortcut(x)
+    expected = block.conv2(functional.relu(block.conv1(functional.relu(x)))) + passed_on
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5, check_device=False)
+    assert (block.shortcut is None) == (out_channels == 4)
+    assert torch.equal(x, before), "the input was changed"
 
 
-def test_autocast_holds_for_it_too() -> None:
-    torch.manual_seed(0)
-    convolution = nn.Conv2d(6, 10, 1)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        out = convolved(convolution, _image(), "relu6")
-        expected = _plain(convolution, _image(), "relu6")
-    assert out.dtype == torch.bfloat16
-    torch.testing.assert_close(out, expected, atol=0.03, rtol=0.01)
-
-
-def test_gradients_flow_where_they_are_wanted() -> None:
-    convolution = nn.Conv2d(6, 10, 1)
-    (gradient,) = torch.autograd.grad(convolved(convolution, _image(), "relu").sum(), convolution.weight)
-    assert gradient.abs().sum() > 0
+def test_a_map_is_resized_to_another_ones_height_and_width() -> None:
+    ramp = torch.tensor([0.0, 4.0]).expand(1, 3, 2, 2)
+    resized = resize_like(ramp, torch.empty(5, 1, 2, 4))
+    assert resized[0, 2].tolist() == [[0.0, 1.0, 3.0, 4.0]] * 2

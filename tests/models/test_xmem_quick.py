@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hardware import needs_bfloat16
 from torch import Tensor, nn
 
 from benchmarks.lively_weights import textured
@@ -90,6 +91,7 @@ def test_half_precision_is_for_convolutions_only(half: XMemNetwork) -> None:
     assert values.dtype == logits.dtype == sensory.dtype == half.deep_update(values, sensory).dtype == torch.float32
 
 
+@needs_bfloat16
 def test_masks_in_half_precision_stay_those_of_float32(
     xmem: XMemNetwork, half: XMemNetwork, scene: Scene, as_image: Callable[[RgbFrame], Tensor]
 ) -> None:

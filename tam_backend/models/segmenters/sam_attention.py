@@ -7,11 +7,13 @@ from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tam_backend.models.cpu_operators import has_onednn
+
 _BIASES_AT_ONCE = 2 * (64 * 64) ** 2
 
 
 def quicken(encoder: nn.Module) -> None:
-    """Replace, in place, the attention of a ViT of `segment-anything`, and its linear layers on the CPU.
+    """Replace, in place, the attention of a ViT of `segment-anything`, and its linear layers where oneDNN is.
 
     Parameters keep their names and values. The attention of other image encoders is left as it is.
 
@@ -25,7 +27,7 @@ def quicken(encoder: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, Attention) and child.use_rel_pos:
                 setattr(module, name, FusedAttention(child))
-    if next(encoder.parameters()).device.type == "cpu":
+    if next(encoder.parameters()).device.type == "cpu" and has_onednn():
         for module in list(encoder.modules()):
             for name, child in list(module.named_children()):
                 if type(child) is nn.Linear:

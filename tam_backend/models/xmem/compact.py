@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tam_backend.models.backbones import MobileNetV2
-from tam_backend.models.layers import ResidualBlock, convolved, resize_like
+from tam_backend.models.cpu_operators import convolved
+from tam_backend.models.layers import ResidualBlock, resize_like
 
 MEMORY_STRIDE = 16
 
