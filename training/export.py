@@ -28,20 +28,28 @@ def blend(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) 
     return {name: value.float().lerp(end[name].float(), share) for name, value in start.items()}
 
 
+def weights_of(file: Path) -> dict[str, Tensor]:
+    """Return the running average of a checkpoint of `training.loop`, or the content of a .safetensors file."""
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    average: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)["average"]
+    return average
+
+
 def export(checkpoint: Path, target: Path, start: Path | None = None, share: float = 1.0) -> None:
-    """Write a checkpoint's running average in half precision, and record its SHA-256 in the manifest beside it.
+    """Write trained weights in half precision, and record their SHA-256 in the manifest beside them.
 
     Args:
-        checkpoint: of `training.loop`.
+        checkpoint: of `training.loop`, or a .safetensors file that came from another machine.
         target: a .safetensors file.
         start: the weights that the training started from, or None.
         share: how far to go from `start` to the checkpoint, in weights; halfway may keep what either is better at
             (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
-    average = torch.load(checkpoint, weights_only=True)["average"]
+    weights = weights_of(checkpoint)
     if start is not None:
-        average = blend(load_file(start), average, share)
-    save_file({name: value.half().contiguous() for name, value in average.items()}, target)
+        weights = blend(load_file(start), weights, share)
+    save_file({name: value.half().contiguous() for name, value in weights.items()}, target)
     # safetensors writes for the owner alone; a package's files are for everyone to read.
     target.chmod(0o644)
     manifest_path = target.with_name(MANIFEST_NAME)

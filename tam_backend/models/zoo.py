@@ -194,7 +194,7 @@ _COMPACT = Profile(
     name="compact",
     description="small networks of our own for two CPU cores; quick and modest",
     needs="nothing: the weights (14 MB) come with the package",
-    release="0.1",
+    release="0.2",
     weights=(EMBEDDED_DIR / "compact_segmenter.safetensors", EMBEDDED_DIR / "compact_tracker.safetensors"),
     build=_build_compact,
 )

@@ -38,7 +38,7 @@ def test_device_that_is_not_there_is_refused() -> None:
 
 
 def test_version_names_profile_release_and_weights(compact: Models) -> None:
-    assert re.fullmatch(r"compact-0\.1-[0-9a-f]{8}", compact.version)
+    assert re.fullmatch(r"compact-0\.2-[0-9a-f]{8}", compact.version)
     assert compact.version == zoo.profile("compact").version == compact.segmenter.name
 
 

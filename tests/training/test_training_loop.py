@@ -205,6 +205,12 @@ def test_exported_weights_are_half_precision_and_recorded(tmp_path: Path) -> Non
     assert target.stat().st_size < 2.1 * sum(v.numel() for v in network.state_dict().values())
 
 
+def test_what_was_exported_elsewhere_is_exported_again_as_it_is(tmp_path: Path) -> None:
+    save_file({"w": torch.tensor([0.1, 2.0], dtype=torch.half)}, tmp_path / "elsewhere.safetensors")
+    export(tmp_path / "elsewhere.safetensors", tmp_path / "here.safetensors")
+    assert torch.equal(load_file(tmp_path / "here.safetensors")["w"], torch.tensor([0.1, 2.0], dtype=torch.half))
+
+
 def test_export_halfway_is_the_mean_of_start_and_checkpoint(tmp_path: Path) -> None:
     save_file({"w": torch.full((3,), 2.0)}, tmp_path / "start.safetensors")
     torch.save({"average": {"w": torch.full((3,), 4.0)}}, tmp_path / "best.pt")
