@@ -8,6 +8,7 @@ or both it measures those too, and prints both side by side.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +187,7 @@ def main() -> None:
     for clip in find_clips(options.folders):
         for tam, into in zip(networks, measured, strict=True):
             into.add(tam, clip, starts, with_clicks=options.only != "tracking")
+        print(f"{clip.name} is measured.", file=sys.stderr, flush=True)
     print_measured(measured[0], measured[1] if len(measured) > 1 else None)
 
 
