@@ -162,8 +162,10 @@ def print_clicks_beside(rows: Sequence[ClickRow], against: Sequence[ClickRow]) -
     def columns(values: Iterable[float], signed: bool = False) -> str:
         return "  " + "".join(f"{value:>+7.1f}" if signed else f"{value:>7.1f}" for value in values)
 
-    wide = "".join(f"{n:>7}" for n in CLICKS)
-    print(f"{'clip':<18}{'masks':>7}  {'against:':<8}{wide[8:]}  {'these:':<8}{wide[8:]}  {'more:':<8}{wide[8:]}")
+    groups = "".join(f"  {name:<{7 * len(CLICKS)}}" for name in ("   against", "   these", "   more"))
+    numbers = "  " + "".join(f"{n:>7}" for n in CLICKS)
+    print(f"{'':<25}{groups}".rstrip())
+    print(f"{'clip':<18}{'masks':>7}{numbers * 3}")
     pairs = []
     for row, other in zip(rows, against, strict=True):
         more = ClickRow(row.clip, row.masks, tuple(np.subtract(row.after, other.after).tolist()))
