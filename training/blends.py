@@ -19,8 +19,8 @@ from benchmarks.quality import click_rows, track
 from benchmarks.tables import CLICKS, click_means, mean_over_masks, mean_over_objects, tracking_rows
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from tam_backend.models.xmem.compact import CompactNetwork
-from training.export import blend
-from training.validation import SEGMENTER_FILE, TRACKER_FILE, assemble, load_network, read_weights
+from training.export import blend, weights_of
+from training.validation import SEGMENTER_FILE, TRACKER_FILE, assemble, load_network
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -78,8 +78,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clips = find_clips(options.folders)
-    start = read_weights(TRACKER_FILE if options.tracker else SEGMENTER_FILE)
-    end = read_weights(options.tracker or options.segmenter)
+    start = weights_of(TRACKER_FILE if options.tracker else SEGMENTER_FILE)
+    end = weights_of(options.tracker or options.segmenter)
     columns: dict[float, Mapping[str, float]] = {}
     for share in options.shares:
         weights = blend(start, end, share)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.quality import click_rows, track
@@ -39,13 +38,12 @@ from tam_backend.models.segmenters.compact_network import ClickNetwork
 from tam_backend.models.xmem.compact import CompactNetwork
 from tam_backend.models.xmem.compact_tracker import CompactTracker
 from tam_backend.models.zoo import EMBEDDED_DIR
+from training.export import weights_of
 
 SEGMENTER_FILE, TRACKER_FILE = (
     EMBEDDED_DIR / "compact_segmenter.safetensors",
     EMBEDDED_DIR / "compact_tracker.safetensors",
 )
-# Of ../shared/data/videos. Training must leave them out: they belong to the validation.
-HELD_OUT_VIDEOS = frozenset({"davis_tennis", "ytvos_003234408d"})
 _CPU = torch.device("cpu")
 
 
@@ -63,15 +61,9 @@ def assemble(segmenter: ClickNetwork, tracker: CompactNetwork, side: int = 480) 
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint of training (its running average) or of a safetensors file."""
-    stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)["average"]
-    return {name: value.float() for name, value in stored.items()}
-
-
 def load_network(network: nn.Module, path: Path) -> None:
     """Load a checkpoint of training (its running average) or a safetensors file."""
-    network.load_state_dict(read_weights(path))
+    network.load_state_dict(weights_of(path))
     network.to(memory_format=torch.channels_last).eval()
 
 
