@@ -53,6 +53,9 @@ app.add_typer(weights_app, name="weights")
 _console = Console(stderr=True)
 
 _Profile = Annotated[str | None, typer.Option(help="Networks and weights; see `tam-backend profiles`.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of the same names in --out that we did not write.")
+]
 _Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 
 
@@ -99,6 +102,7 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         ),
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write overlay.mp4.")] = False,
+    overwrite: _Overwrite = False,
     frames: Annotated[str, typer.Option(metavar="A:B", help="Only frames A up to, but not including, B.")] = ":",
 ) -> None:
     """Track the prompted objects through a video and write one indexed PNG mask per frame."""
@@ -114,19 +118,20 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         length = len(video)
         with _console.status("Loading the networks ..."):
             from tam_backend.engine import TrackAnything
+            from tam_backend.tracking_job import out_folder, write_overlay
             from tam_backend.tracking_job import track as run
-            from tam_backend.tracking_job import write_overlay
 
+            folder = out_folder(out, overwrite=overwrite)
             tam = TrackAnything.load(
                 settings.profile, settings.device, settings.weights_folder, settings.tracker_side, settings.refine
             )
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
-            report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
+            report = run(tam, video, wanted, folder, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
         if overlay:
             with _console.status("Writing overlay.mp4 ..."):
                 labels = {prompt.object_id: prompt.label or f"object {prompt.object_id}" for prompt in wanted}
-                write_overlay(video, report, labels, out)
+                write_overlay(video, report, labels, folder)
     timing = report.timing
     _console.print(
         f"{report.frames} frames, {len(report.tracks)} object(s) in {timing.total_s:.1f} s "
@@ -227,6 +232,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 def report(
     project: Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, .png, .csv and .json.")] = None,
+    overwrite: _Overwrite = False,
     seconds_per_mask: Annotated[
         float | None,
         typer.Option(help="To draw one mask by hand; default as measured in the project, else 79 (COCO's annotators)."),
@@ -269,7 +275,7 @@ def report(
     for sentence in sentences(found):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     if out is not None:
-        for path in write_report(found, out):
+        for path in write_report(found, out, overwrite=overwrite):
             _console.print(str(path), highlight=False, soft_wrap=True, markup=False)
 
 

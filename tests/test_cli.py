@@ -18,7 +18,7 @@ from synthetic import MovingDiscs, iou
 
 from tam_backend import open_video
 from tam_backend.cli import main
-from tam_backend.export import load_mask, save_index_mask
+from tam_backend.export import load_mask, mask_ids, save_index_mask
 from tam_backend.labelstudio.config import MediaKind, parse_config
 from tam_backend.settings import get_settings
 
@@ -133,6 +133,29 @@ def test_nothing_of_an_earlier_run_is_left_beside_the_new_masks(folder: Path, tm
     for frames in ("0:4", "0:2"):
         done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", frames)
         assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_masks_that_somebody_drew_are_in_the_way_until_overwriting_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for name in ("00000.png", "00010.png"):
+        save_index_mask(tmp_path / "masks" / name, {1: VIDEO.truth(0, 1)})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()}
+    arguments = ["track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", "0:2"]
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "masks/00000.png, masks/00010.png" in done.stderr and "--overwrite" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()} == before
+    assert run(*arguments, "--overwrite").returncode == 0
+    assert mask_ids(tmp_path / "masks" / "00000.png") == (1, 2), "a file of the same name is replaced"
+    assert (tmp_path / "masks" / "00010.png").read_bytes() == before["00010.png"], "another one is not"
+
+
+def test_a_run_that_is_refused_leaves_the_masks_of_the_one_before(folder: Path, tmp_path: Path) -> None:
+    arguments = ["track", folder / "images", "--out", tmp_path, "--frames", "0:2", "--prompts"]
+    assert run(*arguments, folder / "first.png").returncode == 0
+    (tmp_path / "off.json").write_text('{"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[999, 9, 1]]}]}]}')
+    assert run(*arguments, tmp_path / "off.json").returncode == 2
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
 
 
