@@ -79,6 +79,11 @@ def _say_error(message: str, remedy: str) -> None:
         _console.print(text, highlight=False, soft_wrap=True, markup=False)  # a path may hold [brackets]
 
 
+def _say_note(note: str) -> None:
+    _console.print("[bold yellow]Note:[/]", end=" ")
+    _console.print(note, highlight=False, soft_wrap=True, markup=False)
+
+
 @app.command()
 def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file, or a folder of images.")],
@@ -114,7 +119,7 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     )
     start, stop = _frame_range(frames)
     with open_video(source) as video:
-        wanted = read_prompts(prompts)
+        wanted = read_prompts(prompts, _say_note)
         length = len(video)
         with _console.status("Loading the networks ..."):
             from tam_backend.engine import TrackAnything

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tam_backend.errors import InvalidPromptError
 from tam_backend.export import save_index_mask
@@ -65,6 +66,19 @@ def test_an_image_instead_of_json_is_the_mask_of_frame_0(tmp_path: Path) -> None
     one, three = read_prompts(tmp_path / "first.png")
     assert (one.object_id, three.object_id, one.frame, three.frame) == (1, 3, 0, 0)
     assert three.mask is not None and np.array_equal(three.mask, square(10, 10))
+
+
+def test_a_mask_without_any_object_is_refused(tmp_path: Path) -> None:
+    save_index_mask(tmp_path / "empty.png", {1: np.zeros((20, 30), bool)})
+    with pytest.raises(InvalidPromptError, match=r"empty\.png shows no object"):
+        read_prompts(tmp_path / "empty.png")
+
+
+def test_how_a_doubtful_mask_was_read_is_told(tmp_path: Path) -> None:
+    Image.fromarray(np.kron(square(4, 4), np.ones((4, 4))).astype(np.uint8) * 255).save(tmp_path / "first.jpg")
+    notes: list[str] = []
+    (prompt,) = read_prompts(tmp_path / "first.jpg", notes.append)
+    assert (prompt.object_id, len(notes)) == (1, 1) and "first.jpg is a JPEG" in notes[0]
 
 
 @pytest.mark.parametrize(
