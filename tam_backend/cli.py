@@ -137,6 +137,8 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
             with _console.status("Writing overlay.mp4 ..."):
                 labels = {prompt.object_id: prompt.label or f"object {prompt.object_id}" for prompt in wanted}
                 write_overlay(video, report, labels, folder)
+    for frame, reason in report.left_out.items():
+        _say_note(f"Frame {frame} was left out: {reason}")
     timing = report.timing
     _console.print(
         f"{report.frames} frames, {len(report.tracks)} object(s) in {timing.total_s:.1f} s "

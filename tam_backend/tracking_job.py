@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tam_backend.engine import TrackAnything
 from tam_backend.export import OverlayWriter, load_mask, save_index_mask
 from tam_backend.out_folder import OutFolder
 from tam_backend.pipeline.prefetch import Behind
+from tam_backend.pipeline.reconcile import reconcile
 from tam_backend.pipeline.session import Session
 from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource
 
@@ -45,12 +46,14 @@ class TrackingReport:
         size_hw: (height, width) of the masks.
         tracks: object id -> its frames in ascending order.
         timing: where the seconds went.
+        left_out: damaged frame -> what is wrong with it.
     """
 
     frames: int
     size_hw: tuple[int, int]
     tracks: dict[int, tuple[TrackedFrame, ...]]
     timing: Timing
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
 
 def out_folder(out: Path, *, overwrite: bool = False) -> OutFolder:
@@ -72,7 +75,7 @@ def track(
     stop: int | None = None,
     on_frame: Callable[[int], None] = lambda _frame: None,
 ) -> TrackingReport:
-    """Track and write masks/00000.png .. and result.json.
+    """Track and write masks/00000.png .. and result.json; damaged frames are left out, and named.
 
     Args:
         tam: the networks.
@@ -85,13 +88,12 @@ def track(
 
     Raises:
         InvalidInputError: `out` cannot be written to.
-        TamError: what `Session.prompt` and `Session.propagate` raise.
+        TamError: what `reconcile` and `Session.propagate` raise.
     """
     began_s = time.perf_counter()
     rows: dict[int, list[TrackedFrame]] = {}
     with tam.session(video) as session:
-        for prompt in prompts:
-            session.prompt(prompt)
+        reconcile(session, prompts)
         out.clear()
         frames = 0
         with Behind() as writer:
@@ -108,6 +110,7 @@ def track(
                 object_id: tuple(sorted(track, key=lambda row: row.frame)) for object_id, track in sorted(rows.items())
             },
             timing=replace(session.timing, total_s=time.perf_counter() - began_s),
+            left_out={frame: error.message for frame, error in session.unreadable.items()},
         )
         with out.writing(_RESULT) as path:
             path.write_text(json.dumps(_as_json(tam, session, report), indent=1), encoding="utf-8")
@@ -148,6 +151,7 @@ def _row(result: FrameResult, object_id: int) -> TrackedFrame:
 
 
 def _as_json(tam: TrackAnything, session: Session, report: TrackingReport) -> dict[str, Any]:
+    left_out = [{"frame": frame, "reason": reason} for frame, reason in report.left_out.items()]
     return {
         "profile": tam.models.profile,
         "frames": report.frames,
@@ -156,5 +160,6 @@ def _as_json(tam: TrackAnything, session: Session, report: TrackingReport) -> di
             {"id": object_id, "label": session.labels[object_id], "frames": [asdict(row) for row in track]}
             for object_id, track in report.tracks.items()
         ],
+        **({"left_out": left_out} if left_out else {}),
         "timing": {part: round(seconds, 3) for part, seconds in asdict(report.timing).items()},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -157,6 +158,20 @@ def test_a_run_that_is_refused_leaves_the_masks_of_the_one_before(folder: Path, 
     (tmp_path / "off.json").write_text('{"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[999, 9, 1]]}]}]}')
     assert run(*arguments, tmp_path / "off.json").returncode == 2
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_a_damaged_image_is_named_and_the_others_are_tracked(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "images", tmp_path / "images")
+    (tmp_path / "images" / "frame_3.jpg").write_bytes(b"nothing of use")
+    done = run("track", tmp_path / "images", "--prompts", folder / "first.png", "--out", tmp_path / "out", "--overlay")
+    assert done.returncode == 0, done.stderr
+    assert "Frame 3 was left out: frame_3.jpg is no image" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [
+        f"{frame:05d}.png" for frame in (0, 1, 2, 4, 5)
+    ]
+    report = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [each["frame"] for each in report["left_out"]] == [3]
+    assert [row["frame"] for row in report["objects"][0]["frames"]] == [0, 1, 2, 4, 5]
 
 
 def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

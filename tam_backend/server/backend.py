@@ -363,6 +363,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
             complete = pursuit.done
+            self._name_left_out(task, pursuit)
             answer = self._masks(known, request.config, pursuit)
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
@@ -380,6 +381,11 @@ class Backend:
 
     def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
         return as_answer(known, config.output(known.prompts.media), pursuit.results())
+
+    def _name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
+        """Say which frames are damaged: nothing is shown of them in Label Studio."""
+        for frame, error in pursuit.session.unreadable.items():
+            self.problems.note(f"task {task.get('id')}", f"Frame {frame} was left out: {error.message}", error.remedy)
 
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
@@ -406,6 +412,7 @@ class Backend:
                     result = pursuit.advance()
                     if result is not None:
                         job.advance(result.frame)
+                self._name_left_out(task, pursuit)
                 answer = self._masks(known, config, pursuit)
                 following = masks_for_next(task, known, pursuit)
             if following is not None:
@@ -456,6 +463,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, propagation, request, job, encode_s=0.0)
             complete = propagation.done
+            self._name_left_out(task, propagation)
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
                     boxes[object_id][found.frame] = mask_bounds(mask)

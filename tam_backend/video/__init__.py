@@ -25,7 +25,7 @@ def open_video(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequ
 
     Raises:
         MediaNotFoundError, MediaForbiddenError: it does not exist, or may not be read.
-        UnreadableMediaError: no video or image that can be decoded, or images of different sizes.
+        UnreadableMediaError: no video or image that can be decoded.
         EmptyVideoError: it has no frame.
         MediaTooLargeError: frames of more than 67 megapixels.
 

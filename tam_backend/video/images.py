@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tam_backend.errors import (
     EmptyVideoError,
+    MediaError,
     MediaForbiddenError,
     MediaNotFoundError,
     MediaTooLargeError,
@@ -73,22 +75,27 @@ def read_image(path: Path) -> RgbFrame:
 class ImageSequence(FrameSource):
     """Image files as a `VideoSource`: frame i is the i-th file. Only headers are read when it is opened.
 
+    Its size is the one that most of them have. One that is damaged, or of another size, keeps its number, and reading
+    it raises.
+
     Args:
         paths: the files, in the order of their frames.
         name: what to call it in messages.
 
     Raises:
         EmptyVideoError: no files.
-        MediaNotFoundError, UnreadableMediaError: a file is missing, is no image, or differs in size from the first.
+        MediaNotFoundError: a file is missing.
+        MediaError: none of the files can be read.
     """
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         if not paths:
             raise EmptyVideoError(f"There are no images in {name}.", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}.")
         self._paths = tuple(paths)
-        super().__init__(name, image_size_hw(self._paths[0]))
-        for path in self._paths[1:]:
-            self._check_size(path, image_size_hw(path))
+        sizes = _readable_sizes(self._paths)
+        size_hw = Counter(sizes.values()).most_common(1)[0][0]
+        self._typical = next(path for path, size in sizes.items() if size == size_hw)
+        super().__init__(name, size_hw)
 
     def __repr__(self) -> str:
         return f"<ImageSequence {self._name!r} {len(self)} frames {self._size_hw[1]}x{self._size_hw[0]}>"
@@ -115,10 +122,24 @@ class ImageSequence(FrameSource):
     def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
         if size_hw != self._size_hw:
             raise UnreadableMediaError(
-                f"{path.name} is {size_hw[1]} x {size_hw[0]} pixels, but {self._paths[0].name} is "
+                f"{path.name} is {size_hw[1]} x {size_hw[0]} pixels, but {self._typical.name} is "
                 f"{self._size_hw[1]} x {self._size_hw[0]}.",
                 "All images of one video must have the same size.",
             )
+
+
+def _readable_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Return path -> (height, width), without the images that are damaged."""
+    sizes: dict[Path, tuple[int, int]] = {}
+    damage: MediaError | None = None
+    for path in paths:
+        try:
+            sizes[path] = image_size_hw(path)
+        except (UnreadableMediaError, MediaTooLargeError) as error:  # noqa: PERF203 - the others are frames all the same
+            damage = damage or error
+    if not sizes and damage is not None:
+        raise damage
+    return sizes
 
 
 class _Turn(NamedTuple):
