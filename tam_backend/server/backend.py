@@ -18,6 +18,7 @@ from tam_backend.errors import (
     LabelStudioError,
     PayloadError,
     TamError,
+    UnreadableMediaError,
 )
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
@@ -311,6 +312,7 @@ class Backend:
             video = self._fetcher.open_media(
                 value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
             )
+            _check_one_page(prompts, video)
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
@@ -525,6 +527,17 @@ class Backend:
 def _project_of(payload: Mapping[str, Any]) -> str:
     """Return a project's id: Label Studio writes "<id>.<time of creation>"."""
     return str(payload.get("project", "")).split(".")[0]
+
+
+def _check_one_page(prompts: TaskPrompts, video: VideoSource) -> None:
+    """Refuse an animation, or a video, as the one picture of an <Image>: its masks would all lie on each other."""
+    if prompts.media.kind is MediaKind.IMAGE and len(video) > 1:
+        pages = len(video)
+        video.close()
+        raise UnreadableMediaError(
+            f"{video.name} has {pages} pages, but the labeling config shows one image.",
+            "Import it with `tam-backend import`, which makes a list of frames of it.",
+        )
 
 
 def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:

@@ -6,12 +6,14 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tam_backend.errors import (
     EmptyVideoError,
@@ -23,9 +25,13 @@ from tam_backend.errors import (
 )
 from tam_backend.types import RgbFrame
 from tam_backend.video.base import FrameSource
+from tam_backend.video.depth import as_8_bit, white_of
 from tam_backend.video.limits import check_index, check_pixel_count
+from tam_backend.video.paged import pages_of, pixels_of
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif"})
+
+_IMAGES_LOOKED_AT = 8  # for how bright deep images are
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -56,20 +62,41 @@ def image_size_hw(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> RgbFrame:
-    """Decode an image file: (H, W, 3) uint8 RGB, EXIF orientation applied, 16 bit scaled down, alpha dropped.
+    """Decode an image file: (H, W, 3) uint8 RGB, EXIF orientation applied, deep pixels scaled down, alpha dropped.
 
     Raises:
-        MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
+        MediaNotFoundError, MediaForbiddenError, MediaTooLargeError
+        UnreadableMediaError: it cannot be decoded, or has several pages.
     """
+    pixels = _decoded(path)
+    return np.ascontiguousarray(as_8_bit(pixels, white_of(pixels)))
+
+
+def _decoded(path: Path) -> NDArray[Any]:
+    """Return the upright picture, (H, W, 3) RGB of any depth."""
     turn = _header(path).turn
+    pages = len(pages_of(path))
+    if pages > 1:
+        raise UnreadableMediaError(
+            f"{path.name} has {pages} pages; it is not one frame.",
+            "Open it by itself, as a video, or save its pages as files of their own.",
+        )
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr: Any = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     except (cv2.error, OSError) as error:
         raise _unreadable(path) from error
-    if bgr is None:
-        raise _unreadable(path)
-    rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(_upright(rgb, turn))
+    return _decoded_by_pillow(path) if bgr is None else _upright(bgr[..., ::-1], turn)
+
+
+def _decoded_by_pillow(path: Path) -> NDArray[Any]:
+    """Decode what OpenCV does not, such as fractions in a TIFF."""
+    try:
+        with Image.open(path) as image:
+            pixels = pixels_of(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, KeyError) as error:
+        raise _unreadable(path) from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
 class ImageSequence(FrameSource):
@@ -112,12 +139,27 @@ class ImageSequence(FrameSource):
         """
         index = operator.index(index)
         check_index(self._name, index, len(self))
-        frame = read_image(self._paths[index])
-        self._check_size(self._paths[index], (frame.shape[0], frame.shape[1]))
-        return frame
+        pixels = _decoded(self._paths[index])
+        self._check_size(self._paths[index], (pixels.shape[0], pixels.shape[1]))
+        if pixels.dtype == np.uint8:
+            return np.ascontiguousarray(pixels)
+        return np.ascontiguousarray(as_8_bit(pixels, max(self._white, white_of(pixels))))
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    @cached_property
+    def _white(self) -> float:
+        """Of all deep images alike, so that a dark frame stays dark."""
+        looked_at = np.linspace(0, len(self) - 1, min(len(self), _IMAGES_LOOKED_AT)).astype(int)
+        whites = [1.0]
+        for index in looked_at.tolist():
+            try:
+                pixels = _decoded(self._paths[index])
+            except MediaError:
+                continue
+            whites += [] if pixels.dtype == np.uint8 else [white_of(pixels)]
+        return max(whites)
 
     def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
         if size_hw != self._size_hw:
@@ -163,7 +205,7 @@ _TURNS = {
 }
 
 
-def _upright(rgb: RgbFrame, turn: _Turn) -> RgbFrame:
+def _upright(rgb: NDArray[Any], turn: _Turn) -> NDArray[Any]:
     if turn.transpose:
         rgb = rgb.transpose(1, 0, 2)
     if turn.mirror_x:

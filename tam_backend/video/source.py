@@ -12,9 +12,10 @@ from tam_backend.video.base import FrameSource
 from tam_backend.video.decode import VideoFile
 from tam_backend.video.images import IMAGE_SUFFIXES, ImageSequence, images_in
 from tam_backend.video.limits import check_index
+from tam_backend.video.paged import PagedImage, pages_of
 
 
-def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence:
+def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence | PagedImage:
     """Do what `tam_backend.open_video` promises."""
     if not isinstance(path, (str, Path)):
         paths = [Path(item).expanduser() for item in path]
@@ -25,7 +26,8 @@ def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSeq
     if not path.exists():
         raise MediaNotFoundError(f"{path} does not exist.", "Check the path.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSequence([path], name=path.name)
+        pages = pages_of(path)
+        return PagedImage(path, pages) if len(pages) > 1 else ImageSequence([path], name=path.name)
     return VideoFile(path)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from colour_models import ColourModels
 from fake_backend import make_settings
+from PIL import Image
 from synthetic import MovingDiscs, iou
 
 from tam_backend.engine import TrackAnything
@@ -435,6 +436,17 @@ def test_an_answer_that_was_not_accepted_is_dropped_when_a_later_one_is_in_the_d
     just_now = datetime.now(timezone.utc).isoformat()
     results = predict(backend, data, PROPAGATE, drafts=draft(rabbit, updated_at=just_now))
     assert {each["value"]["brushlabels"][0] for each in results} == {"Rabbit"}
+
+
+def test_an_animation_as_the_one_image_of_a_task_is_refused(backend: Backend, tmp_path: Path) -> None:
+    pages = [Image.fromarray(frame) for frame in VIDEO]
+    pages[0].save(tmp_path / "moving.webp", save_all=True, append_images=pages[1:], lossless=True)
+    record = backend.library.register(tmp_path / "moving.webp")
+    config = BRUSH.replace('valueList="$frames"', 'value="$picture"')
+    with pytest.raises(UnreadableMediaError, match=r"moving\.webp has 10 pages"):
+        predict(
+            backend, {"picture": backend.library.video_url("http://x", record.id)}, point(0, "Rabbit"), config=config
+        )
 
 
 def test_a_damaged_page_is_named_and_the_others_are_answered(backend: Backend, tmp_path: Path) -> None:
