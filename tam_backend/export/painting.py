@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.export.palette import bright_palette
+from tam_backend.fonts import draw_text, text_width
 from tam_backend.types import BoolMask, RgbFrame
 
 if TYPE_CHECKING:
@@ -43,19 +44,12 @@ class Painter:
         self._texts = texts
         bright = bright_palette()
         colours = sv.ColorPalette([sv.Color(*(int(value) for value in colour)) for colour in bright])
-        dark_text = bright @ (0.299, 0.587, 0.114) > 120  # luma of ITU-R BT.601
-        text_colours = sv.ColorPalette([sv.Color.BLACK if dark else sv.Color.WHITE for dark in dark_text])
+        self._colours = bright
         thickness = max(round(min(size_hw) / 400), 1)
         self._fill = sv.MaskAnnotator(color=colours, opacity=0.45)
         self._outline = sv.PolygonAnnotator(color=colours, thickness=thickness)
-        self._label = sv.LabelAnnotator(
-            color=colours,
-            text_color=text_colours,
-            text_scale=max(min(size_hw) / 1000, 0.35),
-            text_thickness=max(thickness - 1, 1),
-            text_padding=max(min(size_hw) // 120, 2),
-            smart_position=True,
-        )
+        self._text_px = max(min(size_hw) / 32, 11.0)
+        self._padding = max(min(size_hw) // 120, 2)
 
     def paint(self, frame: RgbFrame, masks: Mapping[int, BoolMask], labels: Mapping[int, str]) -> RgbFrame:
         """Return a painted copy of a frame of this painter's size."""
@@ -66,10 +60,32 @@ class Painter:
             detections = _detections(present)
             picture = self._fill.annotate(picture, detections)
             picture = self._outline.annotate(picture, detections)
-            if self._texts:
-                texts = [f"{object_id} {labels.get(object_id, '')}".strip() for object_id in present]
-                picture = self._label.annotate(picture, detections, labels=texts)
-        return np.ascontiguousarray(picture[..., ::-1])
+        painted = np.ascontiguousarray(picture[..., ::-1])
+        if not (present and self._texts):
+            return painted
+        corners = detections.xyxy[:, :2].tolist()
+        texts = [f"{object_id} {labels.get(object_id, '')}".strip() for object_id in present]
+        return self._written(painted, list(zip(present, texts, corners, strict=True)))
+
+    def _written(self, picture: RgbFrame, labels: Sequence[tuple[int, str, Sequence[float]]]) -> RgbFrame:
+        """Write (object id, text, (x, y) of its upper left corner) each above its object, none over another."""
+        from PIL import Image, ImageDraw  # noqa: PLC0415 - not needed for `--help`
+
+        image = Image.fromarray(picture)
+        pen = ImageDraw.Draw(image)
+        taken: list[tuple[float, float, float, float]] = []
+        height = round(self._text_px * 1.2) + 2 * self._padding
+        for object_id, text, (left, top) in labels:
+            width = text_width(text, self._text_px) + 2 * self._padding
+            x = min(max(left, 0.0), max(self._size_hw[1] - width, 0.0))
+            box = _free_place(x, min(max(top - height, 0.0), float(self._size_hw[0] - height)), width, height, taken)
+            taken.append(box)
+            colour = self._colours[object_id % len(self._colours)]
+            dark_text = colour @ (0.299, 0.587, 0.114) > 120  # luma of ITU-R BT.601
+            pen.rectangle(box, fill=tuple(colour.tolist()))
+            place = (box[0] + self._padding, (box[1] + box[3]) / 2)
+            draw_text(pen, place, text, self._text_px, (0, 0, 0) if dark_text else (255, 255, 255))
+        return np.array(image)
 
     def paint_scaled(self, frame: RgbFrame, masks: Mapping[int, BoolMask], labels: Mapping[int, str]) -> RgbFrame:
         """Scale a frame and its masks to this painter's size, then paint: lines stay crisp."""
@@ -82,6 +98,16 @@ class Painter:
         }
         picture: Any = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA)
         return self.paint(picture, small, labels)
+
+
+def _free_place(
+    x: float, y: float, width: float, height: float, taken: Sequence[tuple[float, float, float, float]]
+) -> tuple[float, float, float, float]:
+    """Return (x0, y0, x1, y1) of a box at (x, y), moved down past those that are in its way."""
+    for x0, y0, x1, y1 in sorted(taken, key=lambda box: box[1]):
+        if x < x1 and x0 < x + width and y < y1 and y0 < y + height:
+            y = y1 + 1
+    return x, y, x + width, y + height
 
 
 def _detections(masks: Mapping[int, BoolMask]) -> sv.Detections:
