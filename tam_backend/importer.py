@@ -5,12 +5,14 @@ The tasks hold only URLs that this backend serves and signs (`video.library`), s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, TamError
+from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
@@ -86,9 +88,9 @@ class ImportedVideo:
 
 @dataclass(frozen=True)
 class FailedVideo:
-    """A video that did not arrive, and why."""
+    """A video that did not arrive, as it was named, and why."""
 
-    path: Path
+    path: Path | str
     error: TamError
 
 
@@ -162,38 +164,46 @@ def task_data(
     return data
 
 
-def _say_nothing(path: Path, doing: str) -> None:
+def is_address(source: str) -> bool:
+    """Whether a video is named by an address (`http://...`), and not by a path."""
+    return "://" in source and not Path(source).exists()
+
+
+def _say_nothing(path: Path | str, doing: str) -> None:
     """Take progress and drop it."""
     _ = path, doing
 
 
 def import_videos(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     project_id: int,
     *,
     library: VideoLibrary,
     client: TaskClient,
     base_url: str,
     selection: FrameSelection,
-    on_progress: Callable[[Path, str], None] = _say_nothing,
+    download: Callable[[str], Path] | None = None,
+    on_progress: Callable[[Path | str, str], None] = _say_nothing,
 ) -> ImportReport:
     """Register videos and make their tasks. A video that fails does not keep the others from arriving.
 
     Args:
-        paths: video files, or folders of images.
+        paths: video files, folders of images, or addresses of videos on the web.
         project_id: Label Studio's project.
         library: where they are registered; must be the one of the backend that serves them.
         client: Label Studio.
         base_url: how browsers reach the backend.
         selection: which frames.
+        download: brings an address's file here, to stay; None: only files are imported.
         on_progress: called with the video and what is being done to it, before each slow step.
     """
     imported: list[ImportedVideo] = []
     failed: list[FailedVideo] = []
     for path in paths:
         try:
+            file = _arrived(path, download, on_progress)
             on_progress(path, "reading")
-            planned = plan_tasks(library.register(path), selection)
+            planned = plan_tasks(library.register(file), selection)
             on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
             task_ids = _create(planned, project_id, library, client, base_url)
             if len(planned) > 1:
@@ -204,6 +214,25 @@ def import_videos(
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))
+
+
+def _arrived(
+    source: Path | str, download: Callable[[str], Path] | None, on_progress: Callable[[Path | str, str], None]
+) -> Path:
+    """Return the file or folder that is meant."""
+    if isinstance(source, Path) or not is_address(source):
+        return Path(source)
+    parts = urlsplit(source)
+    if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
+        return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+    advice = "Or download it yourself, and import the file."
+    if download is None:
+        raise MediaForbiddenError(f"{source} is a web address (URL), which cannot be imported here.", advice)
+    on_progress(source, "downloading")
+    try:
+        return download(source)
+    except TamError as error:
+        raise type(error)(error.message, f"{error.remedy} {advice}".strip()) from error
 
 
 def _create(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,7 @@ def read_prompts(path: Path, on_note: Callable[[str], None] = _say_nothing) -> t
             raise InvalidPromptError(f"{path} shows no object: all of it is background.", "Give a mask with one.")
         return tuple(Prompt(object_id=object_id, frame=0, mask=mask) for object_id, mask in masks.items())
     try:
-        content = _PromptFile.model_validate_json(path.read_bytes())
+        content = _PromptFile.model_validate_json(_text(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -77,6 +78,15 @@ def read_prompts(path: Path, on_note: Callable[[str], None] = _say_nothing) -> t
     if len(set(ids)) < len(ids):
         raise InvalidPromptError(f"{path}: two objects have the same id.", "Give each object an id of its own.")
     return tuple(_prompt(path, each, prompt, on_note) for each in content.objects for prompt in each.prompts)
+
+
+def _text(path: Path) -> str:
+    """Read JSON as other programs write it: UTF-8 with or without a byte order mark, UTF-16, UTF-32."""
+    content = path.read_bytes()
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise InvalidPromptError(f"{path} is no Unicode text: {error.reason}.", "Save it as UTF-8.") from error
 
 
 def _read_masks(path: Path, on_note: Callable[[str], None]) -> MaskFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,29 @@ def test_a_damaged_image_is_named_and_the_others_are_tracked(folder: Path, tmp_p
     report = json.loads((tmp_path / "out" / "result.json").read_text())
     assert [each["frame"] for each in report["left_out"]] == [3]
     assert [row["frame"] for row in report["objects"][0]["frames"]] == [0, 1, 2, 4, 5]
+
+
+def test_names_that_are_no_utf_8_are_read_and_written(folder: Path, tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(folder / "images", place / "images")
+    for path in list((place / "images").iterdir()):
+        path.rename(path.with_name(os.fsdecode(b"\xe9_") + path.name))
+    shutil.copy(folder / "first.png", place / "first.png")
+    done = run("track", place / "images", "--prompts", place / "first.png", "--out", place / "out", "--overlay")
+    assert done.returncode == 0, done.stderr
+    assert "caf\\xe9" in done.stderr and done.stderr.encode()
+    with open_video(place / "out" / "overlay.mp4") as overlay:
+        assert len(overlay) == 6
+    to_project = ["--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"]
+    for missing in (["track", place / "no", "--prompts", "x", "--out", "y"], ["import", place / "no.mp4", *to_project]):
+        done = run(*missing)
+        assert done.returncode == 2 and "caf\\xe9" in done.stderr and done.stderr.encode()
+
+
+def test_a_web_address_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    done = run("track", "https://example.com/a/clip.mp4", "--prompts", "x.json", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "https://example.com/a/clip.mp4 is a web address" in done.stderr and "Download it" in done.stderr
 
 
 def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

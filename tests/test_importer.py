@@ -1,7 +1,11 @@
 """Importing: the right frames as pages, chains that hold, and no video lost to another's failure."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -10,10 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, MediaNotFoundError, UnreadableMediaError
+from tam_backend.errors import (
+    InvalidInputError,
+    LabelStudioError,
+    MediaForbiddenError,
+    MediaNotFoundError,
+    UnreadableMediaError,
+)
 from tam_backend.export import OverlayWriter
 from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
 from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
+from tam_backend.settings import Settings
+from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 BASE = "http://localhost:9090"
@@ -196,6 +208,80 @@ def test_bad_video_is_named_and_the_others_arrive(library: VideoLibrary, clip: P
     assert [imported.record.path for imported in report.imported] == [clip]
     assert [type(failure.error) for failure in report.failed] == [MediaNotFoundError, UnreadableMediaError]
     assert ["gone.mp4" in str(report.failed[0].error), "notes.mp4" in str(report.failed[1].error)] == [True, True]
+
+
+@pytest.fixture
+def web(tmp_path: Path, clip: Path) -> Iterator[str]:
+    """A web server that has the address /clip.mp4."""
+    (tmp_path / "web").mkdir()
+    with OverlayWriter(tmp_path / "web" / "clip.mp4", (48, 64), fps=25) as writer:
+        for shade in range(6):
+            writer.write(np.full((48, 64, 3), 40 * shade, np.uint8), {})
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def from_web(
+    library: VideoLibrary, tmp_path: Path, host: str, *sources: str
+) -> tuple[ImportReport, RecordingLabelStudio]:
+    label_studio = RecordingLabelStudio()
+    fetcher = MediaFetcher(Settings(data_dir=tmp_path / "data", media_hosts=(host,)))
+    report = import_videos(
+        sources, 5, library=library, client=label_studio, base_url="http://b", selection=FrameSelection(),
+        download=lambda address: fetcher.download(address, tmp_path / "imported"),
+    )  # fmt: skip
+    return report, label_studio
+
+
+def test_a_video_on_the_web_is_imported_and_stays(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    host = web.removeprefix("http://")
+    for _ in range(2):
+        report, label_studio = from_web(library, tmp_path, host, f"{web}/clip.mp4?name=a%20b")
+        assert [(done.pages, done.record.path.name) for done in report.imported] == [(6, "clip.mp4")]
+    assert len(list((tmp_path / "imported").glob("*/clip.mp4"))) == 1, "the same content is kept once"
+    assert library.own_video(label_studio.tasks[100]["video"]) == report.imported[0].record.path
+    (tmp_path / "web" / "clip.mp4").write_bytes(b"another file now")
+    report, _ = from_web(library, tmp_path, host, f"{web}/clip.mp4")
+    assert len(report.failed) == 1
+    assert library.own_video(label_studio.tasks[100]["video"]), "what was imported goes on showing the older one"
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("{web}/none.mp4", MediaNotFoundError),
+        ("{web}/", UnreadableMediaError),
+        ("http://elsewhere.example/clip.mp4", MediaForbiddenError),
+        ("ftp://elsewhere.example/clip.mp4", MediaForbiddenError),
+        ("s3://bucket/clip.mp4", MediaNotFoundError),
+    ],
+)
+def test_an_address_that_cannot_be_imported_is_named_as_it_was_given(
+    library: VideoLibrary, tmp_path: Path, web: str, address: str, error: type[Exception]
+) -> None:
+    address = address.format(web=web)
+    report, label_studio = from_web(library, tmp_path, web.removeprefix("http://"), address)
+    [failed] = report.failed
+    assert (failed.path, type(failed.error), label_studio.tasks) == (address, error, {})
+    assert "download it yourself" in failed.error.remedy
+
+
+def test_a_file_address_is_the_file(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    report, _ = from_web(library, tmp_path, "x", (tmp_path / "web" / "clip.mp4").as_uri())
+    assert [done.pages for done in report.imported] == [6]
+
+
+def test_a_name_that_is_no_utf_8_goes_into_the_address(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    (tmp_path / "web" / "clip.mp4").rename(clip)
+    record = library.register(clip)
+    address = library.video_url("http://b", record.id)
+    assert "/caf%E9.mp4?" in address
+    assert library.own_video(address) == clip
 
 
 def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:

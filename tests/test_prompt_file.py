@@ -54,6 +54,23 @@ def test_points_boxes_labels_and_several_keyframes_are_read(tmp_path: Path) -> N
     assert (third.object_id, third.label) == (4, "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_is_read_as_other_programs_write_it(tmp_path: Path, encoding: str) -> None:
+    text = json.dumps(
+        {"objects": [{"id": 1, "label": "кот", "prompts": [{"frame": 0, "box": [0, 0, 5, 5]}]}]}, ensure_ascii=False
+    )
+    (tmp_path / "prompts.json").write_bytes(text.encode(encoding))
+    [prompt] = read_prompts(tmp_path / "prompts.json")
+    assert prompt.label == "кот"
+
+
+def test_json_that_is_no_unicode_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_bytes('{"objects": [{"id": 1, "label": "café"}]}'.encode("latin-1"))
+    with pytest.raises(InvalidPromptError, match="no Unicode text") as refused:
+        read_prompts(tmp_path / "prompts.json")
+    assert "UTF-8" in refused.value.remedy
+
+
 def test_a_mask_path_is_relative_to_the_file_and_picks_the_objects_pixels(tmp_path: Path) -> None:
     save_index_mask(tmp_path / "first.png", {1: square(0, 0), 2: square(10, 10)})
     (prompt,) = read_prompts(write(tmp_path, {"objects": [{"id": 2, "prompts": [{"frame": 0, "mask": "first.png"}]}]}))

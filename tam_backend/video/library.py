@@ -155,7 +155,7 @@ class VideoLibrary:
         Raises:
             NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
         """
-        name = quote(self.get(video_id).path.name, safe="")
+        name = quote(os.fsencode(self.get(video_id).path.name), safe="")  # a name need not be UTF-8
         return f"{base.rstrip('/')}/videos/{video_id}/{name}?sig={self._signature(video_id, 'video')}"
 
     def frame_signature_fits(self, video_id: str, index: int, signature: str) -> bool:

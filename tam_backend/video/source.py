@@ -20,6 +20,10 @@ def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSeq
     if not isinstance(path, (str, Path)):
         paths = [Path(item).expanduser() for item in path]
         return ImageSequence(paths, name=paths[0].name if paths else "an empty list")
+    if isinstance(path, str) and "://" in path and not Path(path).exists():
+        raise MediaNotFoundError(
+            f"{path} is a web address (URL), no file.", "Download it, and give the file; or `tam-backend import` it."
+        )
     path = Path(path).expanduser()
     if path.is_dir():
         return ImageSequence(images_in(path), name=path.resolve().name)
