@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
+from tam_backend.types import Timeline
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
@@ -102,8 +103,15 @@ class ImportReport:
     failed: tuple[FailedVideo, ...]
 
 
-def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedTask, ...]:
+def plan_tasks(
+    record: VideoRecord, selection: FrameSelection, timeline: Timeline | None = None
+) -> tuple[PlannedTask, ...]:
     """Choose a video's frames and cut them into tasks.
+
+    Args:
+        record: the video.
+        selection: which frames.
+        timeline: when each frame is shown, to choose frames by time; None: at a steady rate.
 
     Raises:
         InvalidInputError: frames per second are asked of images, which have no clock.
@@ -119,15 +127,25 @@ def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedT
                 f"{record.path.name} is a folder of images; it has no frames per second.", "Use a stride instead."
             )
         step = max(1.0, record.fps / selection.fps)
-    indices: list[int] = []
-    while (index := int(len(indices) * step + 0.5)) < record.frames:
-        indices.append(index)
+    if selection.fps is not None and timeline is not None and not timeline.is_steady:
+        indices = timeline.sampled(selection.fps)
+        step = record.frames / len(indices)
+    else:
+        indices = _every(step, record.frames)
     pages = selection.max_frames or len(indices)
     starts = range(0, len(indices), pages)
     return tuple(
         PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step))
         for part, start in enumerate(starts, start=1)
     )
+
+
+def _every(step: float, frames: int) -> list[int]:
+    """Return the frames nearest to every `step` frames."""
+    indices: list[int] = []
+    while (index := int(len(indices) * step + 0.5)) < frames:
+        indices.append(index)
+    return indices
 
 
 def task_data(
@@ -203,7 +221,9 @@ def import_videos(
         try:
             file = _arrived(path, download, on_progress)
             on_progress(path, "reading")
-            planned = plan_tasks(library.register(file), selection)
+            record = library.register(file)
+            timeline = None if selection.fps is None else library.timeline(record.id)
+            planned = plan_tasks(record, selection, timeline)
             on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
             task_ids = _create(planned, project_id, library, client, base_url)
             if len(planned) > 1:

@@ -25,6 +25,7 @@ from tam_backend.export import OverlayWriter
 from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
 from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
 from tam_backend.settings import Settings
+from tam_backend.types import Timeline
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
@@ -50,6 +51,20 @@ def test_stride_takes_every_kth_frame() -> None:
 def test_fps_takes_frames_by_the_clock() -> None:
     assert chosen(FrameSelection(fps=2), frames=48) == [0, 12, 24, 36]
     assert chosen(FrameSelection(fps=10), frames=13, fps=25.0) == [0, 3, 5, 8, 10]
+
+
+def test_fps_goes_by_the_frames_own_times_where_they_are_uneven() -> None:
+    starts_s = np.concatenate((np.arange(100) * 0.02, 2 + np.arange(50) * 0.5))
+    [task] = plan_tasks(record(150, 5.5), FrameSelection(fps=2, max_frames=0), Timeline(starts_s, 27))
+    assert task.frame_indices == (0, 25, 50, 75, *range(100, 150))
+    assert task.stride == 3
+
+
+def test_fps_of_a_steady_video_stays_exact_whenever_it_begins() -> None:
+    for begin_s in (0.0, 1.0):
+        steady = Timeline(begin_s + np.arange(120) / 24, begin_s + 5)
+        [task] = plan_tasks(record(), FrameSelection(fps=8, max_frames=0), steady)
+        assert task.frame_indices == tuple(range(0, 120, 3))
 
 
 def test_more_fps_than_the_video_has_takes_every_frame_once() -> None:

@@ -454,7 +454,7 @@ class Backend:
     ) -> dict[str, Any]:
         """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
         media, video = prompts.media, opened.video
-        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video))
+        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), video.timeline)
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}

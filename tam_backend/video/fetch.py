@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError, UnreadableMediaError
 from tam_backend.settings import Settings
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
@@ -198,6 +198,10 @@ class _BorrowedVideo(FrameSource):
 
     def __repr__(self) -> str:
         return f"<downloaded {self._video!r}>"
+
+    @property
+    def timeline(self) -> Timeline | None:
+        return self._video.timeline
 
     def __len__(self) -> int:
         return len(self._video)

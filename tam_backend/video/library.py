@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
 from tam_backend.leases import LeaseCache
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -125,6 +125,18 @@ class VideoLibrary:
             )
         height, width = content["size_hw"]
         return VideoRecord(video_id, path, content["frames"], (height, width), content["fps"])
+
+    def timeline(self, video_id: str) -> Timeline | None:
+        """Read when each frame is shown; None where nothing tells.
+
+        Raises:
+            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
+        """
+        source = open_video(self.get(video_id).path)
+        try:
+            return source.timeline
+        finally:
+            source.close()
 
     def frame(self, video_id: str, index: int) -> RgbFrame:
         """Decode one frame, holding only this video's lock.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tam_backend.errors import MediaNotFoundError, MediaTooLargeError, UnreadableMediaError
-from tam_backend.types import RgbFrame
+from tam_backend.types import RgbFrame, Timeline
 from tam_backend.video.base import FrameSource
 from tam_backend.video.depth import as_8_bit, white_of
 from tam_backend.video.limits import check_index, check_pixel_count
@@ -94,6 +94,15 @@ class PagedImage(FrameSource):
         """Mean pages per second of an animation; None for a stack of pages."""
         durations = self._durations_s
         return None if durations is None else len(durations) / sum(durations)
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """When each page of an animation is shown, the first time round; None for a stack of pages."""
+        durations = self._durations_s
+        if durations is None:
+            return None
+        ends_s = np.cumsum(durations)
+        return Timeline(np.concatenate(([0.0], ends_s[:-1])), float(ends_s[-1]))
 
     def __len__(self) -> int:
         return len(self._pages)

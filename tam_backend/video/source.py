@@ -35,6 +35,16 @@ def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSeq
     return VideoFile(path)
 
 
+def _span_s(video: VideoSource, first: int, last: int) -> float:
+    """Return the seconds from one frame to another; 0 without a clock, or where they do not go forward."""
+    timeline = video.timeline
+    if video.fps is None or last <= first:
+        return 0.0
+    if timeline is None or timeline.is_steady:
+        return (last - first) / video.fps
+    return float(timeline.starts_s[last] - timeline.starts_s[first])
+
+
 class FrameSubset(FrameSource):
     """Some frames of a video, in any order, as a `VideoSource` of their own; closing it closes the video.
 
@@ -59,8 +69,8 @@ class FrameSubset(FrameSource):
         for index in self._indices:
             check_index(video.name, index, length)
         self._video = video
-        span = self._indices[-1] - self._indices[0]
-        fps = None if video.fps is None or span <= 0 else video.fps * (len(self) - 1) / span
+        span_s = _span_s(video, self._indices[0], self._indices[-1])
+        fps = (len(self) - 1) / span_s if span_s > 0 else None
         super().__init__(video.name, video.size_hw, fps)
 
     @property
