@@ -186,6 +186,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
     masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
     video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
+    transcode: Annotated[
+        bool, typer.Option("--transcode", help="Of videos that browsers cannot play, import a copy in H.264.")
+    ] = False,
     backend_url: Annotated[
         str | None, typer.Option(help="How browsers reach this backend; default TAM_PUBLIC_URL, or localhost:9090.")
     ] = None,
@@ -225,6 +228,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             base_url=settings.own_url,
             selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
             download=partial(_downloaded, settings, client),
+            transcode_to=settings.data_dir / "transcoded" if transcode else None,
             on_progress=lambda source, doing: status.update(escape(printable(f"{Path(source).name}: {doing} ..."))),
         )
     if report.imported:
@@ -233,6 +237,8 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         tasks = ", ".join(map(str, done.task_ids))
         pages = f"{done.pages} of {done.record.frames} frames"
         _console.print(printable(f"{done.record.path.name}: {pages}, task {tasks}"), highlight=False, markup=False)
+        for note in done.notes:
+            _say_note(note)
     for failed in report.failed:
         _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
-from tam_backend.types import Timeline
-from tam_backend.video.library import VideoLibrary, VideoRecord
+from tam_backend.types import Timeline, VideoSource
+from tam_backend.video.library import VideoLibrary, VideoRecord, fingerprint
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
 DEFAULT_MAX_FRAMES = 50
@@ -80,11 +80,19 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class ImportedVideo:
-    """A video that arrived: its record, the ids of its tasks in the order of its frames, and how many became pages."""
+    """A video that arrived.
+
+    Args:
+        record: of it, or of its copy.
+        task_ids: in the order of its frames.
+        pages: how many frames became pages.
+        notes: sentences for whoever imports it: that browsers cannot play it, which frames a copy lacks.
+    """
 
     record: VideoRecord
     task_ids: tuple[int, ...]
     pages: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,6 +209,7 @@ def import_videos(
     base_url: str,
     selection: FrameSelection,
     download: Callable[[str], Path] | None = None,
+    transcode_to: Path | None = None,
     on_progress: Callable[[Path | str, str], None] = _say_nothing,
 ) -> ImportReport:
     """Register videos and make their tasks. A video that fails does not keep the others from arriving.
@@ -213,6 +222,8 @@ def import_videos(
         base_url: how browsers reach the backend.
         selection: which frames.
         download: brings an address's file here, to stay; None: only files are imported.
+        transcode_to: folder for copies of videos that browsers cannot play; they are imported in their place. None:
+            there are none, and the videos' notes say so.
         on_progress: called with the video and what is being done to it, before each slow step.
     """
     imported: list[ImportedVideo] = []
@@ -221,6 +232,7 @@ def import_videos(
         try:
             file = _arrived(path, download, on_progress)
             on_progress(path, "reading")
+            file, notes = _playable(file, transcode_to, lambda: on_progress(path, "copying as H.264"))  # noqa: B023
             record = library.register(file)
             timeline = None if selection.fps is None else library.timeline(record.id)
             planned = plan_tasks(record, selection, timeline)
@@ -230,7 +242,7 @@ def import_videos(
                 on_progress(path, "linking the tasks")
                 _link(planned, task_ids, library, client, base_url)
             pages = sum(len(task.frame_indices) for task in planned)
-            imported.append(ImportedVideo(planned[0].record, task_ids, pages))
+            imported.append(ImportedVideo(planned[0].record, task_ids, pages, notes))
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))
@@ -253,6 +265,49 @@ def _arrived(
         return download(source)
     except TamError as error:
         raise type(error)(error.message, f"{error.remedy} {advice}".strip()) from error
+
+
+def _playable(file: Path, transcode_to: Path | None, on_copy: Callable[[], None]) -> tuple[Path, tuple[str, ...]]:
+    """Return the file, or its copy where browsers cannot play it and one is wanted, and what is to be said of it."""
+    from tam_backend.video import open_video  # noqa: PLC0415 - av takes long to import
+    from tam_backend.video.playable import why_not_playable  # noqa: PLC0415 - the same
+
+    if not file.is_file():
+        return file, ()
+    with open_video(file) as video:
+        if len(video) == 1 and video.fps is None:
+            return file, ()  # a picture
+        what = why_not_playable(file)
+        if not what:
+            return file, ()
+        if transcode_to is None:
+            return file, (
+                f"{file.name} is {what}, which browsers cannot be relied on to play: a <Video> tag may stay black. Its "
+                "pages of frames show everywhere. For <Video> import it with --transcode: that makes an H.264 copy.",
+            )
+        folder = transcode_to / fingerprint(file.resolve())
+        copy = folder / f"{file.stem}.mp4"
+        # A copy that is there already stays as it is, for the tasks that show it.
+        left_out = () if copy.exists() else _copied(video, copy, on_copy)
+    notes = [f"{file.name} is {what}: its copy in H.264, without sound, was imported: {copy}"]
+    if left_out:
+        notes.append(f"Damaged frames of {file.name} are not in the copy: {', '.join(map(str, left_out))}.")
+    return copy, tuple(notes)
+
+
+def _copied(video: VideoSource, copy: Path, on_copy: Callable[[], None]) -> tuple[int, ...]:
+    """Write an H.264 copy; return the frames that it lacks."""
+    from tam_backend.video.playable import write_playable  # noqa: PLC0415 - av takes long to import
+
+    on_copy()
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    part = copy.with_name(f".part-{copy.name}")
+    try:
+        left_out = write_playable(video, part)
+        part.replace(copy)
+    finally:
+        part.unlink(missing_ok=True)
+    return left_out
 
 
 def _create(

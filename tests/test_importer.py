@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from video.video_making import make_video
 
 from tam_backend.errors import (
     InvalidInputError,
@@ -297,6 +298,38 @@ def test_a_name_that_is_no_utf_8_goes_into_the_address(library: VideoLibrary, tm
     address = library.video_url("http://b", record.id)
     assert "/caf%E9.mp4?" in address
     assert library.own_video(address) == clip
+
+
+def test_a_video_that_browsers_cannot_play_is_imported_with_a_note(library: VideoLibrary, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mpeg4", frames=6)
+    client = RecordingLabelStudio()
+    [imported] = run([path], library, client).imported
+    assert (imported.record.path, imported.pages) == (path, 6)
+    [note] = imported.notes
+    assert "clip.avi is MPEG-4 Part 2 in AVI" in note and "--transcode" in note
+
+
+def test_its_copy_is_imported_in_its_place_and_made_once(library: VideoLibrary, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mpeg4", frames=6)
+    client = RecordingLabelStudio()
+    doings: list[str] = []
+    for _ in range(2):
+        [imported] = run(
+            [path], library, client, transcode_to=tmp_path / "copies", on_progress=lambda _, doing: doings.append(doing)
+        ).imported
+    assert imported.record.path.name == "clip.mp4" and imported.record.path.is_relative_to(tmp_path / "copies")
+    assert doings.count("copying as H.264") == 1
+    assert client.tasks[100]["video"] == client.tasks[101]["video"]
+    assert library.own_video(client.tasks[100]["video"]) == imported.record.path
+    assert "its copy in H.264" in imported.notes[0]
+
+
+def test_folders_pictures_and_what_browsers_play_have_no_notes(
+    library: VideoLibrary, clip: Path, tmp_path: Path
+) -> None:
+    paths = [clip, clip / "0.png", make_video(tmp_path / "clip.mp4", frames=3)]
+    report = run(paths, library, RecordingLabelStudio(), transcode_to=tmp_path / "copies")
+    assert [(done.record.path, done.notes) for done in report.imported] == [(path, ()) for path in paths]
 
 
 def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:

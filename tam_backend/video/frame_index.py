@@ -27,6 +27,9 @@ Identity = tuple[int | None, int | None, int]
 _CLEAN_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
 _CLEAN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "png", "prores", "dnxhd", "ffv1"})
 
+# Here packets have no times but those that FFmpeg makes up, wrongly where frames are stored out of order.
+_UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "h261", "h263"})
+
 
 def identity(packet: Packet[VideoStream]) -> Identity:
     """Return what stays the same of a packet however the demuxer got there."""
@@ -97,7 +100,8 @@ def build_index(path: Path) -> FrameIndex:
     with OpenVideo(path) as video:
         packets = [_PacketRow.of(packet) for packet in video.packets()]
         index = _index_by_times(packets) if _is_clean(video, packets) else None
-        tick_s, delay_s = float(video.stream.time_base or 0), video.delay_s
+        timed = not _UNTIMED_FORMATS.intersection(video.format_name.split(","))
+        tick_s, delay_s = float(video.stream.time_base or 0) if timed else 0.0, video.delay_s
     if index is None:
         with OpenVideo(path) as video:
             index = _index_by_decoding(video, packets)

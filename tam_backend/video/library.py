@@ -84,7 +84,7 @@ class VideoLibrary:
             MediaError: it does not exist, cannot be decoded, or has no frame (see `open_video`).
         """
         path = path.expanduser().resolve()
-        video_id = _fingerprint(path)
+        video_id = fingerprint(path)
         source = open_video(path)
         try:
             record = VideoRecord(video_id, path, len(source), source.size_hw, source.fps)
@@ -208,7 +208,7 @@ class VideoLibrary:
         """Compare what is there with an id; a folder, asked for frame by frame, is looked through once a second."""
         if self._folder_id == (path, video_id) and time.monotonic() < self._folder_id_until:
             return True
-        unchanged = _fingerprint(path) == video_id
+        unchanged = fingerprint(path) == video_id
         if unchanged and path.is_dir():
             self._folder_id, self._folder_id_until = (path, video_id), time.monotonic() + _FOLDER_KNOWN_S
         return unchanged
@@ -228,7 +228,7 @@ class VideoLibrary:
         return self._secret
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint(path: Path) -> str:
     """Hash a file's absolute path, size and time of change; of a folder, those of its images."""
     try:
         files = [path]

@@ -87,7 +87,8 @@ def test_animations_have_their_pages_times(tmp_path: Path) -> None:
 
 def test_images_and_files_without_times_have_none(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
-    for path in (tmp_path / "a.png", make_video(tmp_path / "raw.h264", b_frames=2)):
+    videos = [make_video(tmp_path / name, b_frames=2) for name in ("raw.h264", "a.avi")]
+    for path in (tmp_path / "a.png", *videos):
         with open_video(path) as video:
             assert video.timeline is None
 
