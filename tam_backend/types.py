@@ -224,10 +224,6 @@ class VideoSource(Protocol):
     def fps(self) -> float | None:
         """Mean frames per second; None where there is no clock (images)."""
 
-    @property
-    def timeline(self) -> Timeline | None:
-        """When each frame is shown; None where nothing tells."""
-
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> RgbFrame:
@@ -237,3 +233,9 @@ class VideoSource(Protocol):
 
     def close(self) -> None:
         """Give back the file handles; calling it twice is harmless."""
+
+
+def timeline_of(video: VideoSource) -> Timeline | None:
+    """Return when each frame is shown; None where nothing tells. A `VideoSource` need not have a `timeline`."""
+    timeline = getattr(video, "timeline", None)
+    return timeline if isinstance(timeline, Timeline) else None

@@ -28,7 +28,6 @@ class MovingDiscs:
     name: str = "discs"
     fps: float | None = 24.0
     reads: int = 0
-    timeline: None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

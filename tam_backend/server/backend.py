@@ -45,7 +45,7 @@ from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
-from tam_backend.types import Box, Prompt, RgbFrame, VideoSource
+from tam_backend.types import Box, Prompt, RgbFrame, VideoSource, timeline_of
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -454,7 +454,7 @@ class Backend:
     ) -> dict[str, Any]:
         """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
         media, video = prompts.media, opened.video
-        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), video.timeline)
+        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), timeline_of(video))
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}

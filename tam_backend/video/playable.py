@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.errors import MediaError, UnreadableMediaError
-from tam_backend.types import VideoSource
+from tam_backend.types import VideoSource, timeline_of
 from tam_backend.video.container import OpenVideo
 from tam_backend.video.mime import mime_type
 
@@ -109,7 +109,7 @@ def write_playable(video: VideoSource, path: Path) -> tuple[int, ...]:
 
 def _starts_s(video: VideoSource, step_s: float) -> NDArray[Any]:
     """Return when each frame of the copy is shown."""
-    timeline = video.timeline
+    timeline = timeline_of(video)
     if timeline is None or timeline.is_steady:
         return np.arange(len(video)) * step_s
     return np.asarray(timeline.starts_s - timeline.starts_s[0])

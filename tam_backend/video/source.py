@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tam_backend.errors import EmptyVideoError, MediaNotFoundError
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, VideoSource, timeline_of
 from tam_backend.video.base import FrameSource
 from tam_backend.video.decode import VideoFile
 from tam_backend.video.images import IMAGE_SUFFIXES, ImageSequence, images_in
@@ -37,7 +37,7 @@ def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSeq
 
 def _span_s(video: VideoSource, first: int, last: int) -> float:
     """Return the seconds from one frame to another; 0 without a clock, or where they do not go forward."""
-    timeline = video.timeline
+    timeline = timeline_of(video)
     if video.fps is None or last <= first:
         return 0.0
     if timeline is None or timeline.is_steady:
