@@ -18,6 +18,7 @@ from tam_backend.errors import (
     LabelStudioError,
     PayloadError,
     TamError,
+    UnreadableMediaError,
 )
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
@@ -44,7 +45,7 @@ from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
-from tam_backend.types import Box, Prompt, RgbFrame, VideoSource
+from tam_backend.types import Box, Prompt, RgbFrame, VideoSource, timeline_of
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -311,6 +312,7 @@ class Backend:
             video = self._fetcher.open_media(
                 value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
             )
+            _check_one_page(prompts, video)
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
@@ -363,6 +365,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
             complete = pursuit.done
+            self._name_left_out(task, pursuit)
             answer = self._masks(known, request.config, pursuit)
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
@@ -380,6 +383,11 @@ class Backend:
 
     def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
         return as_answer(known, config.output(known.prompts.media), pursuit.results())
+
+    def _name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
+        """Say which frames are damaged: nothing is shown of them in Label Studio."""
+        for frame, error in pursuit.session.unreadable.items():
+            self.problems.note(f"task {task.get('id')}", f"Frame {frame} was left out: {error.message}", error.remedy)
 
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
@@ -406,6 +414,7 @@ class Backend:
                     result = pursuit.advance()
                     if result is not None:
                         job.advance(result.frame)
+                self._name_left_out(task, pursuit)
                 answer = self._masks(known, config, pursuit)
                 following = masks_for_next(task, known, pursuit)
             if following is not None:
@@ -445,7 +454,7 @@ class Backend:
     ) -> dict[str, Any]:
         """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
         media, video = prompts.media, opened.video
-        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video))
+        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), timeline_of(video))
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
@@ -456,6 +465,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, propagation, request, job, encode_s=0.0)
             complete = propagation.done
+            self._name_left_out(task, propagation)
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
                     boxes[object_id][found.frame] = mask_bounds(mask)
@@ -517,6 +527,17 @@ class Backend:
 def _project_of(payload: Mapping[str, Any]) -> str:
     """Return a project's id: Label Studio writes "<id>.<time of creation>"."""
     return str(payload.get("project", "")).split(".")[0]
+
+
+def _check_one_page(prompts: TaskPrompts, video: VideoSource) -> None:
+    """Refuse an animation, or a video, as the one picture of an <Image>: its masks would all lie on each other."""
+    if prompts.media.kind is MediaKind.IMAGE and len(video) > 1:
+        pages = len(video)
+        video.close()
+        raise UnreadableMediaError(
+            f"{video.name} has {pages} pages, but the labeling config shows one image.",
+            "Import it with `tam-backend import`, which makes a list of frames of it.",
+        )
 
 
 def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:

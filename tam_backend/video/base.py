@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tam_backend.types import RgbFrame
+from tam_backend.types import RgbFrame, Timeline
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing itself from Python 3.11 on
@@ -41,6 +41,11 @@ class FrameSource(ABC):
     def fps(self) -> float | None:
         """Mean frames per second; None where there is no clock (images), or none is stated."""
         return self._fps
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """When each frame is shown; None where nothing tells (images)."""
+        return None
 
     @abstractmethod
     def __len__(self) -> int: ...

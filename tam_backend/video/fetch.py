@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError, UnreadableMediaError
 from tam_backend.settings import Settings
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
-from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place
+from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
@@ -97,6 +99,35 @@ class MediaFetcher:
         places = [self._addresses.locate(url, task_id) for url in value]
         return _FrameList(places, self._borrow, timeout_s)
 
+    def download(self, address: str, folder: Path) -> Path:
+        """Bring a file from the web into a folder, to stay there; return its path.
+
+        It lies in a folder of its own, named after its content: a file that has changed on the web is another one, and
+        what was made of the older one goes on showing that.
+
+        Args:
+            address: http(s), or a page of Label Studio.
+            folder: made if it is not there.
+
+        Raises:
+            InvalidInputError: it is no address of a single file on the web.
+            MediaError: as `open_media` says.
+        """
+        place = self._addresses.locate(address)
+        if not isinstance(place, RemoteFile):
+            raise InvalidInputError("It is no web address (URL).", "Give http://... or https://..., or a file.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".part-") as part:
+            arrived = Path(part) / place.name
+            self._downloader.fetch(place, arrived)
+            with arrived.open("rb") as file:
+                content = _digest(file)
+            kept = folder / content / place.name
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                arrived.replace(kept)
+        return kept
+
     def _open_one(self, value: str, task_id: int | None, timeout_s: float | None) -> VideoSource:
         frame = self._own_frames(value)
         if frame is not None:
@@ -117,6 +148,14 @@ class MediaFetcher:
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
         return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
+
+
+def _digest(file: BinaryIO) -> str:
+    """Return 16 hex digits that stand for a file's content."""
+    digest = sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()[:16]
 
 
 def _check_list(value: object) -> None:
@@ -159,6 +198,10 @@ class _BorrowedVideo(FrameSource):
 
     def __repr__(self) -> str:
         return f"<downloaded {self._video!r}>"
+
+    @property
+    def timeline(self) -> Timeline | None:
+        return self._video.timeline
 
     def __len__(self) -> int:
         return len(self._video)
