@@ -18,6 +18,7 @@ from synthetic import iou
 from demo.annotator import Region
 from demo.backend import BackendServer, console_script
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
+from tam_backend.out_folder import WRITTEN_LIST
 from tam_backend.types import BoolMask
 
 pytestmark = pytest.mark.e2e
@@ -96,9 +97,8 @@ def test_report_tells_what_was_kept_edited_drawn_and_erased_with_and_without_the
     assert (told["seconds_from"], told["seconds_per_mask"]) == ("measured", 30)
     overlaps = [iou(mask_of(masks[EDITED]), truth), iou(mask_of(masks[DRAWN_OVER]), DISCS.truth(DRAWN_OVER, RED))]
     assert told["total"]["agreement"] == pytest.approx((7 + sum(overlaps)) / 10, abs=1e-6)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"report.{each}" for each in ("csv", "json", "png", "html")
-    }
+    written = {f"report.{each}" for each in ("csv", "json", "png", "html")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*written, WRITTEN_LIST}
 
 
 def test_tasks_ordered_by_score_begin_with_the_doubtful_and_reviews_asked_for_are_kept(
