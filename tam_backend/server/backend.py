@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from tam_backend.engine import TrackAnything
 from tam_backend.errors import (
     BusyError,
     CancelledError,
@@ -27,6 +29,7 @@ from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
 from tam_backend.pipeline.database import Database, sqlite_url
+from tam_backend.pipeline.holder import Holders
 from tam_backend.pipeline.pursuit import Pursuit
 from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
 from tam_backend.server import events
@@ -36,7 +39,7 @@ from tam_backend.server.executor import InProcessExecutor
 from tam_backend.server.job_store import Intent, JobStore
 from tam_backend.server.jobs import Job, JobRegistry
 from tam_backend.server.label_studio import LabelStudioAccess
-from tam_backend.server.loop import Loop, prediction_digest
+from tam_backend.server.loop import Annotations, Found, Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
 from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
@@ -58,6 +61,8 @@ ENCODE_S_PER_MPX = 0.012
 BATCH_S_PER_TASK = 30.0
 # A job waits this long for the networks: a profile of several gigabytes takes its time from a slow disk.
 _NETWORKS_S = 600.0
+# So many projects wait for a slow Label Studio before another one's predictions do.
+_TALKING_THREADS = 4
 # Of the page of a task, whose media has left the cache.
 _PAGE_MEDIA_S = 5.0
 # A prediction under another version than the current one is asked for again.
@@ -93,8 +98,9 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
-        self.store = SessionStore(database)
-        self.jobs = JobRegistry(store=JobStore(database))
+        self._holders = Holders(settings.data_dir / "running")
+        self.store = SessionStore(database, holders=self._holders)
+        self.jobs = JobRegistry(store=JobStore(database, self._holders))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir)
@@ -112,11 +118,18 @@ class Backend:
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
-        self._executor = InProcessExecutor()
-        self._loop = Loop(self.jobs, self.problems, self._memories, self._label_studio, self._executor, self._carry_out)
+        self._loop = Loop(
+            self.jobs,
+            self.problems,
+            self._memories,
+            self._label_studio,
+            InProcessExecutor(),
+            InProcessExecutor("label-studio", _TALKING_THREADS),
+            self._carry_out,
+        )
         self.store.prune(settings.keep_sessions_days)
         self._networks.start()
-        self._loop.resume()
+        self._loop.begin()
 
     @property
     def model_version(self) -> str:
@@ -125,10 +138,10 @@ class Backend:
 
     def close(self) -> None:
         """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
-        self.jobs.interrupt_all()
-        self._executor.close()
+        self._loop.close()
         self._tasks.clear()
         self._media.close()
+        self._holders.close()
 
     def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
         """Return a frame (0-based) of a task that was opened once, for its page; None where it cannot be had now."""
@@ -384,16 +397,16 @@ class Backend:
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
 
-    def _carry_out(self, intent: Intent, job: Job) -> dict[str, Any] | None:
+    def _carry_out(self, intent: Intent, annotations: Annotations, job: Job) -> Found:
         """Do what a job is to do; see `loop.CarryOut`."""
         task, config = intent.task, parse_config(intent.label_config)
         if events.is_event(intent):
-            annotations = events.current_annotations(intent, self._label_studio.client)
             events.take_note(annotations, config, intent, self._memories, self.store)
             task = events.as_one_annotation(intent, annotations)
         known = self._read(task, intent.context, config, intent.project, intent.unsaved)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
-            return None
+            return Found()
+        go_on: Callable[[], None] | None = None
         with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
@@ -409,14 +422,17 @@ class Backend:
                 answer = self._masks(known, config, pursuit)
                 following = masks_for_next(task, known, pursuit)
             if following is not None:
-                self._go_on_in_chain(following, known, opened, intent)
+                last = opened.video[len(opened.video) - 1]
+                go_on = partial(self._go_on_in_chain, following, known, opened.tam, last, intent)
         prediction = self._answer(answer.results, answer.score)
         if known.memory.pushed_digest == prediction_digest(prediction):
-            return None
+            return Found(go_on=go_on)
         self._sent(intent.project, task, answer)
-        return prediction
+        return Found(prediction, go_on)
 
-    def _go_on_in_chain(self, following: Following, known: ReadTask, opened: OpenTask, intent: Intent) -> None:
+    def _go_on_in_chain(
+        self, following: Following, known: ReadTask, tam: TrackAnything, last: RgbFrame, intent: Intent
+    ) -> None:
         """Begin the next task of a chain with what this one ended with, if that is new to it.
 
         What goes wrong with the next task does not spoil this one.
@@ -430,9 +446,7 @@ class Backend:
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
             with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
-                seeds = following.moved_on(
-                    opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]
-                ).seeds
+                seeds = following.moved_on(tam, last, following_opened.video[0]).seeds
         except TamError as error:
             self.problems.failed(f"task {number}, the next of a chain", error)
             return
