@@ -48,6 +48,7 @@ from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
 from tam_backend.types import Box, Prompt, RgbFrame, VideoSource
+from tam_backend.video.addresses import shown
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -118,6 +119,7 @@ class Backend:
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
+        self._told_of_label_studio = False
         self._loop = Loop(
             self.jobs,
             self.problems,
@@ -172,13 +174,28 @@ class Backend:
         if schema.strip():
             parse_config(schema)
         if url := payload.get("hostname"):
-            self._label_studio.learn(url, payload.get("access_token") or "")
-            self._fetcher.learn_label_studio_url(url)
+            self._learn_label_studio(url, payload.get("access_token") or "")
         project = _project_of(payload)
         if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
         return self.model_version
+
+    def _learn_label_studio(self, url: str, access_token: str) -> None:
+        """Take what Label Studio tells of itself, where whoever tells it had to log in, or the settings name it anyway.
+
+        Else anybody who reaches us could name a host, and have us call it and send on what it answers.
+        """
+        if self.settings.label_studio_url or self.settings.basic_auth_user:
+            self._label_studio.learn(url, access_token)
+            self._fetcher.learn_label_studio_url(url)
+        elif not self._told_of_label_studio:
+            self._told_of_label_studio = True
+            self.problems.note(
+                "setup",
+                f"Label Studio says that it is at {shown(url)}. Anybody could say so: nothing is fetched from there.",
+                "Set LABEL_STUDIO_URL, or a login: BASIC_AUTH_USER and BASIC_AUTH_PASS.",
+            )
 
     def _listen_to(self, project: str) -> None:
         """See to it that a project's events come to us with the secret."""
@@ -186,7 +203,7 @@ class Backend:
         if client is None:
             return
         try:
-            client.install_webhook(int(project), self.settings.webhook_url, self.webhook_secret)
+            client.install_webhook(int(project), self.settings.events_url, self.webhook_secret)
             self._listened_to.add(project)
         except LabelStudioError as error:
             self.problems.failed(f"project {project}, to hear of its annotations", error)

@@ -108,5 +108,5 @@ def _problems_of(task: str, problems: list[Problem]) -> list[Problem]:
 
 
 def _in_label_studio(settings: Settings, project: str, task: str) -> str:
-    known = settings.label_studio_url and project.isdecimal() and task.isdecimal()
-    return f"{settings.label_studio_url}/projects/{project}/data?task={task}" if known else ""
+    known = settings.label_studio_pages and project.isdecimal() and task.isdecimal()
+    return f"{settings.label_studio_pages}/projects/{project}/data?task={task}" if known else ""
