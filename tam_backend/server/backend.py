@@ -18,6 +18,7 @@ from tam_backend.errors import (
     CancelledError,
     InvalidInputError,
     LabelStudioError,
+    LabelStudioRefusedError,
     PayloadError,
     TamError,
 )
@@ -225,9 +226,12 @@ class Backend:
         if secret:
             events.check_secret(secret, self.webhook_secret)
         logger.info("Event %s%s", action, "" if secret else ", without the secret")
-        intent = events.intent_of(payload) if secret else None
-        if intent is not None and self._loop.can_push:
-            self._loop.add(intent)
+        if not secret:
+            return
+        intent = events.intent_of(payload)
+        intents = events.deletions_of(payload, self._memories) if intent is None else [intent]
+        for each in intents if self._loop.can_push else ():
+            self._loop.add(each)
 
     @property
     def webhook_secret(self) -> str:
@@ -419,6 +423,8 @@ class Backend:
         task, config = intent.task, parse_config(intent.label_config)
         if events.is_event(intent):
             events.take_note(annotations, config, intent, self._memories, self.store)
+            if not annotations:
+                return Found(go_on=partial(self._withdraw, intent))
             task = events.as_one_annotation(intent, annotations)
         known = self._read(task, intent.context, config, intent.project, intent.unsaved)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
@@ -446,6 +452,17 @@ class Backend:
             return Found(go_on=go_on)
         self._sent(intent.project, task, answer)
         return Found(prediction, go_on)
+
+    def _withdraw(self, intent: Intent) -> None:
+        """Take back the prediction that follows from annotations of which none is left."""
+        client, number = self._label_studio.client, str(intent.task_id)
+        pushed = self._memories.get(intent.project, number).pushed
+        if client is not None and pushed is not None:
+            try:
+                client.delete_prediction(pushed)
+            except LabelStudioRefusedError as error:
+                logger.info("The prediction %d of task %s cannot be taken back: %s", pushed, number, error)
+            self._memories.change(intent.project, number, lambda memory: memory.with_nothing_pushed())
 
     def _go_on_in_chain(
         self, following: Following, known: ReadTask, tam: TrackAnything, last: RgbFrame, intent: Intent

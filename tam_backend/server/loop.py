@@ -140,8 +140,10 @@ class Loop:
 
     def _look(self, job: Job, intent: Intent) -> None:
         """Ask for the task's annotations as they are now."""
-        annotations = events.current_annotations(intent, self._label_studio.client) if events.is_event(intent) else ()
-        self._run(self._tracking, job, lambda job, intent: self._track(job, intent, annotations))
+        client = self._label_studio.client
+        annotations = events.current_annotations(intent, client) if events.is_event(intent) else ()
+        whole = events.with_data(intent, client)
+        self._run(self._tracking, job, lambda job, _: self._track(job, whole, annotations))
 
     def _track(self, job: Job, intent: Intent, annotations: Annotations) -> None:
         job.to("running")
