@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Double, Integer, MetaData, Table, create_engine, event, inspect, select
 from sqlalchemy.engine import Engine, make_url
@@ -15,6 +15,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from tam_backend.errors import StoreError
 from tam_backend.pipeline.migrations import MIGRATIONS, Migration
+
+T = TypeVar("T")
 
 metadata = MetaData()
 """Every room that keeps something declares its tables here; they are made when a database is opened."""
@@ -59,6 +61,23 @@ class Database:
         """
         with self._explained(), self._engine.begin() as connection:
             yield connection
+
+    def change(self, write: Callable[[Connection], T]) -> T:
+        """Write in a transaction; once more where somebody else made the same row at the same moment.
+
+        To change what is there, `write` reads it with `with_for_update`: then nobody else writes in between.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        try:
+            with self.transaction() as connection:
+                return write(connection)
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+        with self.transaction() as connection:
+            return write(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Column, Connection, Double, MetaData, String, Table, Text, inspect, select, update
@@ -39,5 +40,13 @@ def _jobs_get_owners(connection: Connection) -> None:
         )
 
 
-MIGRATIONS: Sequence[Migration] = (_jobs_get_owners,)
+def _tasks_tell_when_they_were_used(connection: Connection) -> None:
+    """What is known of tasks tells when it was last changed: of what is there, now."""
+    for table in ("task_memories", "task_media"):
+        if inspect(connection).has_table(table):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN used_at DOUBLE PRECISION DEFAULT 0 NOT NULL")
+            connection.exec_driver_sql(f"UPDATE {table} SET used_at = {time.time()}")  # noqa: S608 - our own words
+
+
+MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used)
 """The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none."""

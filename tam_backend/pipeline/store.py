@@ -30,6 +30,7 @@ from sqlalchemy import (
     and_,
     delete,
     distinct,
+    exists,
     func,
     insert,
     or_,
@@ -251,15 +252,16 @@ class SessionStore:
             rows = connection.execute(select(_sessions).order_by(_sessions.c.updated_at.desc()).limit(limit)).all()
             return [_summary(connection, row) for row in rows]
 
+    def find_summary(self, project: str, task: str) -> SessionSummary | None:
+        """Return the summary of the task's session, see `find`, without reading what is known of its frames."""
+        with self._database.reading() as connection:
+            row = connection.execute(_newest(project, task)).one_or_none()
+            return None if row is None else _summary(connection, row)
+
     def find(self, project: str, task: str) -> SessionView | None:
         """Return a view of the task's session, of several the one worked on last; None where there is none."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(_sessions)
-                .where(and_(_sessions.c.project == project, _sessions.c.task == task))
-                .order_by(_sessions.c.updated_at.desc())
-                .limit(1)
-            ).one_or_none()
+            row = connection.execute(_newest(project, task)).one_or_none()
             if row is None:
                 return None
             quality: dict[int, dict[int, float]] = {}
@@ -511,6 +513,23 @@ class StoredSession:
         )
 
 
+def forget_unused(database: Database, table: Table, older_than_days: float) -> int:
+    """Drop what is known of tasks that have no session any more, and that nobody changed for so long.
+
+    Args:
+        database: where it is.
+        table: of tasks, with the columns project, task and used_at.
+        older_than_days: how long.
+
+    Returns:
+        How many rows were dropped.
+    """
+    has_session = exists().where(_sessions.c.project == table.c.project, _sessions.c.task == table.c.task)
+    unused = and_(table.c.used_at < now() - older_than_days * 86_400, ~has_session)
+    with database.transaction() as connection:
+        return int(connection.execute(delete(table).where(unused)).rowcount)
+
+
 def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[int, int], weights: str) -> int:
     """Make the session's row and return its number. Raises BusyError where another process just did."""
     named = {"project": key.project, "task": key.task, "media": key.media}
@@ -520,6 +539,12 @@ def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[
     except IntegrityError as error:
         raise BusyError(f"Another process began to work on task {key.task} just now.", "Try again.") from error
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # a row was made
+
+
+def _newest(project: str, task: str) -> Any:
+    """Select the row of the task's session that was worked on last."""
+    here = and_(_sessions.c.project == project, _sessions.c.task == task)
+    return select(_sessions).where(here).order_by(_sessions.c.updated_at.desc()).limit(1)
 
 
 def _is(key: SessionKey) -> Any:

@@ -37,6 +37,7 @@ from tam_backend.server import events
 from tam_backend.server.answers import AnswerMemory
 from tam_backend.server.chain import Following, masks_for_next
 from tam_backend.server.executor import InProcessExecutor
+from tam_backend.server.housekeeping import Housekeeping
 from tam_backend.server.job_store import Intent, JobStore
 from tam_backend.server.jobs import Job, JobRegistry
 from tam_backend.server.label_studio import LabelStudioAccess
@@ -130,7 +131,15 @@ class Backend:
             InProcessExecutor("label-studio", _TALKING_THREADS),
             self._carry_out,
         )
-        self.store.prune(settings.keep_sessions_days)
+        days = settings.keep_sessions_days
+        self._housekeeping = Housekeeping(
+            {
+                "old sessions": lambda: self.store.prune(days),
+                "what is known of old tasks": lambda: self._memories.prune(days),
+                "where old tasks' media are": lambda: self._media.prune(days),
+            },
+            self.problems,
+        )
         self._networks.start()
         self._loop.begin()
 
@@ -141,6 +150,7 @@ class Backend:
 
     def close(self) -> None:
         """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
+        self._housekeeping.close()
         self._loop.close()
         self._tasks.clear()
         self._media.close()
@@ -495,7 +505,11 @@ class Backend:
         media, video = prompts.media, opened.video
         clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video))
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
-        wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
+        # All objects', or the tracks of those that are not asked for would be dropped as nobody's wish.
+        others = [each for each in prompts.objects if each.object_id not in {asked.object_id for asked in objects}]
+        wanted: list[Prompt] = [
+            prompt for each in (*objects, *others) for prompt in to_prompts(each, video.size_hw, clock=clock)
+        ]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
         qualities: dict[int, dict[int, float]] = {each.object_id: {} for each in objects}
         with opened.pursuit(wanted, request.deadline_s, request.cancelled) as propagation:
@@ -506,6 +520,8 @@ class Backend:
             complete = propagation.done
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
+                    if object_id not in boxes:
+                        continue
                     boxes[object_id][found.frame] = mask_bounds(mask)
                     if boxes[object_id][found.frame] is not None:
                         qualities[object_id][found.frame] = found.quality[object_id]

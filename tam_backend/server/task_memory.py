@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, Text, and_, delete, insert, or_, select
+from sqlalchemy import Column, Connection, Double, String, Table, Text, and_, insert, or_, select, update
 
 from tam_backend.labelstudio.edits import erased
-from tam_backend.pipeline.database import Database, metadata
+from tam_backend.pipeline.database import Database, metadata, now
+from tam_backend.pipeline.store import forget_unused
 
 # A mask is sent again after every correction near it; an annotator may have begun with any of the last few.
 _DIGESTS_KEPT = 8
@@ -24,6 +25,7 @@ _memories = Table(
     Column("project", String(64), primary_key=True),
     Column("task", String(64), primary_key=True),
     Column("content", Text, nullable=False),
+    Column("used_at", Double, nullable=False),
 )
 
 FramesOfObjects = Mapping[str, frozenset[int]]
@@ -166,7 +168,9 @@ class TaskMemories:
     def get(self, project: str, task: str) -> TaskMemory:
         """Return what is known of a task."""
         with self._database.reading() as connection:
-            return _read(connection, project, task)
+            return _parsed(
+                connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
+            )
 
     def with_any_of(self, project: str, annotations: Collection[int]) -> list[str]:
         """Return the tasks of a project that have any of these annotations, as far as they were seen."""
@@ -184,22 +188,38 @@ class TaskMemories:
         return sorted(set(found))
 
     def change(self, project: str, task: str, change: Callable[[TaskMemory], TaskMemory]) -> TaskMemory:
-        """Replace what is known by what `change` makes of it, and return that; nobody else writes in between."""
-        with self._database.transaction() as connection:
-            before = _read(connection, project, task)
+        """Replace what is known by what `change` makes of it, and return that; nobody else writes in between.
+
+        Args:
+            project, task: Label Studio's.
+            change: may be called twice.
+        """
+
+        def write(connection: Connection) -> TaskMemory:
+            query = select(_memories.c.content).where(_is(project, task)).with_for_update()
+            content = connection.execute(query).scalar_one_or_none()
+            before = _parsed(content)
             after = change(before)
             if after != before:
-                connection.execute(delete(_memories).where(_is(project, task)))
-                connection.execute(insert(_memories).values(project=project, task=task, content=after.to_json()))
+                new = {"content": after.to_json(), "used_at": now()}
+                if content is None:
+                    connection.execute(insert(_memories).values(project=project, task=task, **new))
+                else:
+                    connection.execute(update(_memories).where(_is(project, task)).values(**new))
             return after
+
+        return self._database.change(write)
+
+    def prune(self, older_than_days: float) -> int:
+        """Forget the tasks that have no session any more, and that nobody changed for so long; return how many."""
+        return forget_unused(self._database, _memories, older_than_days)
 
 
 def _is(project: str, task: str) -> Any:
     return and_(_memories.c.project == project, _memories.c.task == task)
 
 
-def _read(connection: Connection, project: str, task: str) -> TaskMemory:
-    content = connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
+def _parsed(content: str | None) -> TaskMemory:
     return TaskMemory() if content is None else TaskMemory.from_json(content)
 
 
