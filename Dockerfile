@@ -1,4 +1,4 @@
-# The backend behind gunicorn, in Label Studio ML's convention: docker build -t tam-backend .
+# The backend: docker build -t tam-backend .
 FROM python:3.11-slim
 
 # The pair that `make` installs too. For another build of PyTorch (CPU only, another CUDA) give pip its index:
@@ -29,6 +29,5 @@ EXPOSE 9090
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/health', timeout=3)"
 
-# One worker: the sessions that a correction continues live in its memory. The threads share the model. No timeout:
-# gunicorn's would kill a propagation.
-CMD ["gunicorn", "--bind", ":9090", "--workers", "1", "--threads", "8", "--timeout", "0", "_wsgi:app"]
+# The very server of `tam-backend serve`; it ends on SIGTERM, and stores what is tracked before.
+CMD ["python", "-m", "tam_backend", "serve", "--host", "0.0.0.0", "--port", "9090"]

@@ -9,6 +9,7 @@ threads than 8, say so in THREADS too, so that more requests may wait for the mo
 from __future__ import annotations
 
 import argparse
+import atexit
 import subprocess
 import sys
 
@@ -60,3 +61,5 @@ else:
 
     configure_logging(get_settings().log_level)
     app = create_app()
+    # gunicorn's own command line knows nothing of us: what waits to be written is written when the worker ends.
+    atexit.register(app.extensions["tam_backend"].close)

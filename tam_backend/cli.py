@@ -232,7 +232,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             on_progress=lambda source, doing: status.update(escape(printable(f"{Path(source).name}: {doing} ..."))),
         )
     if report.imported:
-        client.install_webhook(project, settings.webhook_url, library.webhook_secret)
+        client.install_webhook(project, settings.events_url, library.webhook_secret)
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         pages = f"{done.pages} of {done.record.frames} frames"

@@ -14,16 +14,18 @@ V = TypeVar("V")
 
 
 @dataclass
-class _Entry(Generic[V]):
+class _Entry(Generic[K, V]):
+    key: K
     value: V
     users: int = 0
     evicted: bool = False
 
 
 class LeaseCache(Generic[K, V]):
-    """Lends values by key; the least recently lent are closed when there are more than `limit`. Thread-safe.
+    """Lends values by key; of those not lent the least recently lent are closed beyond `limit`. Thread-safe.
 
-    A value that is evicted while it is lent is closed when its last user gives it back.
+    A value that is lent stays, and counts: while more than `limit` are lent at once, so many are there. Who asks for
+    a key that somebody has gets that very value; for one that is being closed, waits, and gets a new one.
 
     Args:
         close: called once per value, outside of any lock.
@@ -33,8 +35,9 @@ class LeaseCache(Generic[K, V]):
     def __init__(self, close: Callable[[V], None], limit: int) -> None:
         self._close = close
         self._limit = limit
-        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._entries: OrderedDict[K, _Entry[K, V]] = OrderedDict()
+        self._closing: set[K] = set()
+        self._lock = threading.Condition()
 
     @contextmanager
     def lend(self, key: K, make: Callable[[], V]) -> Iterator[V]:
@@ -44,48 +47,56 @@ class LeaseCache(Generic[K, V]):
         """
         entry = self._find(key)
         if entry is None:
-            entry = self._add(key, _Entry(make()))
+            entry = self._add(key, _Entry(key, make()))
         try:
             yield entry.value
         finally:
             with self._lock:
                 entry.users -= 1
-                idle = entry.evicted and entry.users == 0
-            if idle:
-                self._close(entry.value)
+                unwanted = [entry] if entry.evicted and entry.users == 0 else self._beyond_limit()
+            self._close_all(unwanted)
 
     def clear(self) -> None:
-        """Evict everything."""
+        """Close everything: what is lent, when its last user gives it back."""
         with self._lock:
-            idle = [entry for entry in self._entries.values() if self._evict(entry)]
+            idle = [entry for entry in self._entries.values() if entry.users == 0]
+            for entry in self._entries.values():
+                entry.evicted = True
             self._entries.clear()
-        for entry in idle:
-            self._close(entry.value)
+        self._close_all(idle)
 
-    def _find(self, key: K) -> _Entry[V] | None:
+    def _find(self, key: K) -> _Entry[K, V] | None:
         with self._lock:
+            self._lock.wait_for(lambda: key not in self._closing)
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
                 entry.users += 1
             return entry
 
-    def _add(self, key: K, made: _Entry[V]) -> _Entry[V]:
-        unwanted: list[_Entry[V]] = []
+    def _add(self, key: K, made: _Entry[K, V]) -> _Entry[K, V]:
+        unwanted: list[_Entry[K, V]] = []
         with self._lock:
             entry = self._entries.setdefault(key, made)
             if entry is not made:
                 unwanted.append(made)
             entry.users += 1
-            while len(self._entries) > self._limit:
-                _, oldest = self._entries.popitem(last=False)
-                if self._evict(oldest):
-                    unwanted.append(oldest)
-        for idle in unwanted:
-            self._close(idle.value)
+            unwanted += self._beyond_limit()
+        self._close_all(unwanted)
         return entry
 
-    @staticmethod
-    def _evict(entry: _Entry[V]) -> bool:
-        entry.evicted = True
-        return entry.users == 0
+    def _beyond_limit(self) -> list[_Entry[K, V]]:
+        """Take out the least recently lent that nobody uses, until few enough are left. The lock is held."""
+        idle = [key for key, entry in self._entries.items() if entry.users == 0]
+        unwanted = [self._entries.pop(key) for key in idle[: max(0, len(self._entries) - self._limit)]]
+        self._closing.update(entry.key for entry in unwanted)
+        return unwanted
+
+    def _close_all(self, unwanted: list[_Entry[K, V]]) -> None:
+        for entry in unwanted:
+            try:
+                self._close(entry.value)
+            finally:
+                with self._lock:
+                    self._closing.discard(entry.key)
+                    self._lock.notify_all()

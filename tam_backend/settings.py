@@ -60,7 +60,10 @@ class Settings(BaseSettings):
     port: int = Field(9090, ge=0, le=65535, validation_alias=AliasChoices("TAM_PORT", "PORT"))
     http_threads: int = Field(8, ge=2, validation_alias=AliasChoices("TAM_HTTP_THREADS", "THREADS"))
     public_url: str = Field(
-        "", description="how browsers and Label Studio reach this server, for the frame URLs; default http://host:port"
+        "", description="how browsers reach this server; frame URLs begin with it; default http://host:port"
+    )
+    webhook_url: str = Field(
+        "", description="how Label Studio's server reaches this one, for its events; default TAM_PUBLIC_URL"
     )
     basic_auth_user: str = Field("", validation_alias=_known_as("BASIC_AUTH_USER"))
     basic_auth_pass: SecretStr = Field(SecretStr(""), validation_alias=_known_as("BASIC_AUTH_PASS"))
@@ -69,6 +72,9 @@ class Settings(BaseSettings):
 
     label_studio_url: str = Field(
         "", validation_alias=AliasChoices("TAM_LABEL_STUDIO_URL", "LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
+    )
+    label_studio_public_url: str = Field(
+        "", description="how browsers reach Label Studio, for links to its pages; default LABEL_STUDIO_URL"
     )
     label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias=_known_as("LABEL_STUDIO_API_KEY"))
 
@@ -93,7 +99,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("label_studio_url", "public_url")
+    @field_validator("label_studio_url", "label_studio_public_url", "public_url", "webhook_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
@@ -132,14 +138,24 @@ class Settings(BaseSettings):
 
     @property
     def own_url(self) -> str:
-        """The address that frame URLs are made of, without a trailing slash."""
+        """The address under which browsers reach this server, without a trailing slash; frame URLs begin with it."""
         everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104 - compared, not bound
         return self.public_url or f"http://{'localhost' if self.host in everywhere else self.host}:{self.port}"
 
     @property
-    def webhook_url(self) -> str:
+    def connect_url(self) -> str:
+        """The address under which Label Studio's server reaches this one, without a trailing slash."""
+        return self.webhook_url.removesuffix("/webhook") or self.own_url
+
+    @property
+    def events_url(self) -> str:
         """Where Label Studio's events go; the secret is appended as a last part."""
-        return f"{self.own_url}/webhook"
+        return f"{self.connect_url}/webhook"
+
+    @property
+    def label_studio_pages(self) -> str:
+        """The address that links to Label Studio begin with; "" where it is not known."""
+        return self.label_studio_public_url or self.label_studio_url
 
 
 @lru_cache(maxsize=1)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, event, inspect, select
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, Table, create_engine, event, inspect, select
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from tam_backend.errors import StoreError
+from tam_backend.pipeline.migrations import MIGRATIONS, Migration
+
+T = TypeVar("T")
 
 metadata = MetaData()
 """Every room that keeps something declares its tables here; they are made when a database is opened."""
 
 _schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
-
-Migration = Callable[[Connection], None]
-# The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none.
-MIGRATIONS: Sequence[Migration] = ()
 
 _SQLITE_WAIT_MS = 20_000
 _READ_ONLY = {"tam_reads": True}
@@ -31,7 +32,7 @@ class Database:
 
     Args:
         url: SQLAlchemy's, such as "sqlite:////var/lib/tam/tam.sqlite" or "postgresql+psycopg://user@host/tam".
-        migrations: see `MIGRATIONS`.
+        migrations: see `migrations.MIGRATIONS`.
 
     Raises:
         StoreError: it cannot be opened, or was written by a newer version of this package.
@@ -60,6 +61,23 @@ class Database:
         """
         with self._explained(), self._engine.begin() as connection:
             yield connection
+
+    def change(self, write: Callable[[Connection], T]) -> T:
+        """Write in a transaction; once more where somebody else made the same row at the same moment.
+
+        To change what is there, `write` reads it with `with_for_update`: then nobody else writes in between.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        try:
+            with self.transaction() as connection:
+                return write(connection)
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+        with self.transaction() as connection:
+            return write(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -98,6 +116,24 @@ class Database:
             migrate(connection)
         metadata.create_all(connection)
         connection.execute(_schema_version.update().values(version=newest))
+
+
+class now(FunctionElement[float]):  # noqa: N801 - it stands in statements, as SQLAlchemy's own functions do
+    """In a statement: seconds since 1970 by the database's clock, so that no two machines' clocks are compared."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now)
+def _now(_element: now, compiler: Any, **_options: Any) -> str:
+    dialect = compiler.dialect.name
+    if dialect == "sqlite":
+        return "((julianday('now') - 2440587.5) * 86400.0)"
+    if dialect in ("mysql", "mariadb"):
+        return "unix_timestamp(now(6))"
+    # Not the transaction's beginning, which `now()` is there: a lease taken after a wait would be shorter.
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
 def sqlite_url(path: Path) -> str:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     and_,
     delete,
     distinct,
+    exists,
     func,
     insert,
     or_,
@@ -39,8 +40,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from tam_backend.errors import BusyError
-from tam_backend.pipeline.database import Database, metadata
-from tam_backend.pipeline.holder import Holder
+from tam_backend.pipeline.database import Database, metadata, now
+from tam_backend.pipeline.holder import Holder, Holders
 from tam_backend.pipeline.known import Known
 from tam_backend.pipeline.tracks import KeptMask, decoded, encoded
 from tam_backend.types import BoolMask, Box, Mask, Point, Source
@@ -195,10 +196,12 @@ class SessionStore:
     Args:
         database: where they are.
         lease_s: how long a holder that writes nothing keeps a session from others.
+        holders: tells which processes live.
     """
 
-    def __init__(self, database: Database, lease_s: float = LEASE_S) -> None:
+    def __init__(self, database: Database, lease_s: float = LEASE_S, holders: Holders | None = None) -> None:
         self._database = database
+        self._holders = holders or Holders()
         self._lease_s = lease_s
 
     def open(self, key: SessionKey, *, frames: int, size_hw: tuple[int, int], weights: str) -> StoredSession:
@@ -216,12 +219,13 @@ class SessionStore:
             BusyError: another process works on it.
             StoreError: the database refuses.
         """
-        holder = Holder.this_process()
+        holder = self._holders.new()
+        is_held = (_sessions.c.owned_until >= now()).label("is_held")
         with self._database.transaction() as connection:
-            row = connection.execute(select(_sessions).where(_is(key)).with_for_update()).one_or_none()
-            if row is not None and row.owned_until >= time.time():
+            row = connection.execute(select(_sessions, is_held).where(_is(key)).with_for_update()).one_or_none()
+            if row is not None and row.is_held:
                 other = Holder.parse(row.owner)
-                if other.lives():
+                if self._holders.lives(other):
                     raise BusyError(
                         f"Another process works on task {key.task}.",
                         f"Try again in {self._lease_s:g} s, or end process {other.process} on {other.host}.",
@@ -238,7 +242,7 @@ class SessionStore:
             connection.execute(
                 update(_sessions)
                 .where(_sessions.c.id == number)
-                .values(owner=str(holder), owned_until=time.time() + self._lease_s, weights=weights)
+                .values(owner=str(holder), owned_until=now() + self._lease_s, weights=weights)
             )
         return StoredSession(self._database, number, str(holder), revision, size_hw, self._lease_s)
 
@@ -248,15 +252,16 @@ class SessionStore:
             rows = connection.execute(select(_sessions).order_by(_sessions.c.updated_at.desc()).limit(limit)).all()
             return [_summary(connection, row) for row in rows]
 
+    def find_summary(self, project: str, task: str) -> SessionSummary | None:
+        """Return the summary of the task's session, see `find`, without reading what is known of its frames."""
+        with self._database.reading() as connection:
+            row = connection.execute(_newest(project, task)).one_or_none()
+            return None if row is None else _summary(connection, row)
+
     def find(self, project: str, task: str) -> SessionView | None:
         """Return a view of the task's session, of several the one worked on last; None where there is none."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(_sessions)
-                .where(and_(_sessions.c.project == project, _sessions.c.task == task))
-                .order_by(_sessions.c.updated_at.desc())
-                .limit(1)
-            ).one_or_none()
+            row = connection.execute(_newest(project, task)).one_or_none()
             if row is None:
                 return None
             quality: dict[int, dict[int, float]] = {}
@@ -311,11 +316,9 @@ class SessionStore:
 
     def prune(self, older_than_days: float) -> int:
         """Drop the sessions that nobody worked on for so long; return how many."""
-        before = time.time() - older_than_days * 86_400
         with self._database.transaction() as connection:
-            dropped = connection.execute(
-                delete(_sessions).where(and_(_sessions.c.updated_at < before, _sessions.c.owned_until < time.time()))
-            )
+            old = and_(_sessions.c.updated_at < now() - older_than_days * 86_400, _sessions.c.owned_until < now())
+            dropped = connection.execute(delete(_sessions).where(old))
             return int(dropped.rowcount)
 
 
@@ -436,12 +439,16 @@ class StoredSession:
 
     def _begin(self, connection: Connection) -> None:
         """Renew the lease and write the masks that wait. Raises BusyError where the session is not ours any more."""
-        now = time.time()
-        free = or_(_sessions.c.owner == self._owner, _sessions.c.owned_until < now)
+        free = or_(_sessions.c.owner == self._owner, _sessions.c.owned_until < now())
         renewed = connection.execute(
             update(_sessions)
             .where(and_(_sessions.c.id == self._number, _sessions.c.revision == self._revision, free))
-            .values(owner=self._owner, owned_until=now + self._lease_s, revision=self._revision + 1, updated_at=now)
+            .values(
+                owner=self._owner,
+                owned_until=now() + self._lease_s,
+                revision=self._revision + 1,
+                updated_at=now(),
+            )
         )
         if renewed.rowcount != 1:
             raise BusyError(
@@ -506,15 +513,38 @@ class StoredSession:
         )
 
 
+def forget_unused(database: Database, table: Table, older_than_days: float) -> int:
+    """Drop what is known of tasks that have no session any more, and that nobody changed for so long.
+
+    Args:
+        database: where it is.
+        table: of tasks, with the columns project, task and used_at.
+        older_than_days: how long.
+
+    Returns:
+        How many rows were dropped.
+    """
+    has_session = exists().where(_sessions.c.project == table.c.project, _sessions.c.task == table.c.task)
+    unused = and_(table.c.used_at < now() - older_than_days * 86_400, ~has_session)
+    with database.transaction() as connection:
+        return int(connection.execute(delete(table).where(unused)).rowcount)
+
+
 def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[int, int], weights: str) -> int:
     """Make the session's row and return its number. Raises BusyError where another process just did."""
     named = {"project": key.project, "task": key.task, "media": key.media}
     holds = {"frames": frames, "height": size_hw[0], "width": size_hw[1], "weights": weights}
     try:
-        made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=time.time()))
+        made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=now()))
     except IntegrityError as error:
         raise BusyError(f"Another process began to work on task {key.task} just now.", "Try again.") from error
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # a row was made
+
+
+def _newest(project: str, task: str) -> Any:
+    """Select the row of the task's session that was worked on last."""
+    here = and_(_sessions.c.project == project, _sessions.c.task == task)
+    return select(_sessions).where(here).order_by(_sessions.c.updated_at.desc()).limit(1)
 
 
 def _is(key: SessionKey) -> Any:

@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from tam_backend.engine import TrackAnything
 from tam_backend.errors import (
     BusyError,
     CancelledError,
     InvalidInputError,
     LabelStudioError,
+    LabelStudioRefusedError,
     PayloadError,
     TamError,
     UnreadableMediaError,
@@ -28,16 +31,18 @@ from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
 from tam_backend.pipeline.database import Database, sqlite_url
+from tam_backend.pipeline.holder import Holders
 from tam_backend.pipeline.pursuit import Pursuit
 from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
 from tam_backend.server import events
 from tam_backend.server.answers import AnswerMemory
 from tam_backend.server.chain import Following, masks_for_next
 from tam_backend.server.executor import InProcessExecutor
+from tam_backend.server.housekeeping import Housekeeping
 from tam_backend.server.job_store import Intent, JobStore
 from tam_backend.server.jobs import Job, JobRegistry
 from tam_backend.server.label_studio import LabelStudioAccess
-from tam_backend.server.loop import Loop, prediction_digest
+from tam_backend.server.loop import Annotations, Found, Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
 from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
@@ -46,6 +51,7 @@ from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
 from tam_backend.types import Box, Prompt, RgbFrame, VideoSource, timeline_of
+from tam_backend.video.addresses import shown
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -59,6 +65,8 @@ ENCODE_S_PER_MPX = 0.012
 BATCH_S_PER_TASK = 30.0
 # A job waits this long for the networks: a profile of several gigabytes takes its time from a slow disk.
 _NETWORKS_S = 600.0
+# So many projects wait for a slow Label Studio before another one's predictions do.
+_TALKING_THREADS = 4
 # Of the page of a task, whose media has left the cache.
 _PAGE_MEDIA_S = 5.0
 # A prediction under another version than the current one is asked for again.
@@ -94,8 +102,9 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
-        self.store = SessionStore(database)
-        self.jobs = JobRegistry(store=JobStore(database))
+        self._holders = Holders(settings.data_dir / "running")
+        self.store = SessionStore(database, holders=self._holders)
+        self.jobs = JobRegistry(store=JobStore(database, self._holders))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir)
@@ -113,11 +122,27 @@ class Backend:
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
-        self._executor = InProcessExecutor()
-        self._loop = Loop(self.jobs, self.problems, self._memories, self._label_studio, self._executor, self._carry_out)
-        self.store.prune(settings.keep_sessions_days)
+        self._told_of_label_studio = False
+        self._loop = Loop(
+            self.jobs,
+            self.problems,
+            self._memories,
+            self._label_studio,
+            InProcessExecutor(),
+            InProcessExecutor("label-studio", _TALKING_THREADS),
+            self._carry_out,
+        )
+        days = settings.keep_sessions_days
+        self._housekeeping = Housekeeping(
+            {
+                "old sessions": lambda: self.store.prune(days),
+                "what is known of old tasks": lambda: self._memories.prune(days),
+                "where old tasks' media are": lambda: self._media.prune(days),
+            },
+            self.problems,
+        )
         self._networks.start()
-        self._loop.resume()
+        self._loop.begin()
 
     @property
     def model_version(self) -> str:
@@ -126,10 +151,11 @@ class Backend:
 
     def close(self) -> None:
         """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
-        self.jobs.interrupt_all()
-        self._executor.close()
+        self._housekeeping.close()
+        self._loop.close()
         self._tasks.clear()
         self._media.close()
+        self._holders.close()
 
     def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
         """Return a frame (0-based) of a task that was opened once, for its page; None where it cannot be had now."""
@@ -160,13 +186,28 @@ class Backend:
         if schema.strip():
             parse_config(schema)
         if url := payload.get("hostname"):
-            self._label_studio.learn(url, payload.get("access_token") or "")
-            self._fetcher.learn_label_studio_url(url)
+            self._learn_label_studio(url, payload.get("access_token") or "")
         project = _project_of(payload)
         if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
         return self.model_version
+
+    def _learn_label_studio(self, url: str, access_token: str) -> None:
+        """Take what Label Studio tells of itself, where whoever tells it had to log in, or the settings name it anyway.
+
+        Else anybody who reaches us could name a host, and have us call it and send on what it answers.
+        """
+        if self.settings.label_studio_url or self.settings.basic_auth_user:
+            self._label_studio.learn(url, access_token)
+            self._fetcher.learn_label_studio_url(url)
+        elif not self._told_of_label_studio:
+            self._told_of_label_studio = True
+            self.problems.note(
+                "setup",
+                f"Label Studio says that it is at {shown(url)}. Anybody could say so: nothing is fetched from there.",
+                "Set LABEL_STUDIO_URL, or a login: BASIC_AUTH_USER and BASIC_AUTH_PASS.",
+            )
 
     def _listen_to(self, project: str) -> None:
         """See to it that a project's events come to us with the secret."""
@@ -174,7 +215,7 @@ class Backend:
         if client is None:
             return
         try:
-            client.install_webhook(int(project), self.settings.webhook_url, self.webhook_secret)
+            client.install_webhook(int(project), self.settings.events_url, self.webhook_secret)
             self._listened_to.add(project)
         except LabelStudioError as error:
             self.problems.failed(f"project {project}, to hear of its annotations", error)
@@ -196,9 +237,12 @@ class Backend:
         if secret:
             events.check_secret(secret, self.webhook_secret)
         logger.info("Event %s%s", action, "" if secret else ", without the secret")
-        intent = events.intent_of(payload) if secret else None
-        if intent is not None and self._loop.can_push:
-            self._loop.add(intent)
+        if not secret:
+            return
+        intent = events.intent_of(payload)
+        intents = events.deletions_of(payload, self._memories) if intent is None else [intent]
+        for each in intents if self._loop.can_push else ():
+            self._loop.add(each)
 
     @property
     def webhook_secret(self) -> str:
@@ -392,16 +436,18 @@ class Backend:
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
 
-    def _carry_out(self, intent: Intent, job: Job) -> dict[str, Any] | None:
+    def _carry_out(self, intent: Intent, annotations: Annotations, job: Job) -> Found:
         """Do what a job is to do; see `loop.CarryOut`."""
         task, config = intent.task, parse_config(intent.label_config)
         if events.is_event(intent):
-            annotations = events.current_annotations(intent, self._label_studio.client)
             events.take_note(annotations, config, intent, self._memories, self.store)
+            if not annotations:
+                return Found(go_on=partial(self._withdraw, intent))
             task = events.as_one_annotation(intent, annotations)
         known = self._read(task, intent.context, config, intent.project, intent.unsaved)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
-            return None
+            return Found()
+        go_on: Callable[[], None] | None = None
         with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
@@ -418,14 +464,28 @@ class Backend:
                 answer = self._masks(known, config, pursuit)
                 following = masks_for_next(task, known, pursuit)
             if following is not None:
-                self._go_on_in_chain(following, known, opened, intent)
+                last = opened.video[len(opened.video) - 1]
+                go_on = partial(self._go_on_in_chain, following, known, opened.tam, last, intent)
         prediction = self._answer(answer.results, answer.score)
         if known.memory.pushed_digest == prediction_digest(prediction):
-            return None
+            return Found(go_on=go_on)
         self._sent(intent.project, task, answer)
-        return prediction
+        return Found(prediction, go_on)
 
-    def _go_on_in_chain(self, following: Following, known: ReadTask, opened: OpenTask, intent: Intent) -> None:
+    def _withdraw(self, intent: Intent) -> None:
+        """Take back the prediction that follows from annotations of which none is left."""
+        client, number = self._label_studio.client, str(intent.task_id)
+        pushed = self._memories.get(intent.project, number).pushed
+        if client is not None and pushed is not None:
+            try:
+                client.delete_prediction(pushed)
+            except LabelStudioRefusedError as error:
+                logger.info("The prediction %d of task %s cannot be taken back: %s", pushed, number, error)
+            self._memories.change(intent.project, number, lambda memory: memory.with_nothing_pushed())
+
+    def _go_on_in_chain(
+        self, following: Following, known: ReadTask, tam: TrackAnything, last: RgbFrame, intent: Intent
+    ) -> None:
         """Begin the next task of a chain with what this one ended with, if that is new to it.
 
         What goes wrong with the next task does not spoil this one.
@@ -439,9 +499,7 @@ class Backend:
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
             with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
-                seeds = following.moved_on(
-                    opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]
-                ).seeds
+                seeds = following.moved_on(tam, last, following_opened.video[0]).seeds
         except TamError as error:
             self.problems.failed(f"task {number}, the next of a chain", error)
             return
@@ -456,7 +514,11 @@ class Backend:
         media, video = prompts.media, opened.video
         clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), timeline_of(video))
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
-        wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
+        # All objects', or the tracks of those that are not asked for would be dropped as nobody's wish.
+        others = [each for each in prompts.objects if each.object_id not in {asked.object_id for asked in objects}]
+        wanted: list[Prompt] = [
+            prompt for each in (*objects, *others) for prompt in to_prompts(each, video.size_hw, clock=clock)
+        ]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
         qualities: dict[int, dict[int, float]] = {each.object_id: {} for each in objects}
         with opened.pursuit(wanted, request.deadline_s, request.cancelled) as propagation:
@@ -468,6 +530,8 @@ class Backend:
             self._name_left_out(task, propagation)
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
+                    if object_id not in boxes:
+                        continue
                     boxes[object_id][found.frame] = mask_bounds(mask)
                     if boxes[object_id][found.frame] is not None:
                         qualities[object_id][found.frame] = found.quality[object_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
@@ -18,6 +19,9 @@ from tam_backend.server.task_memory import TaskMemories, TaskMemory
 logger = logging.getLogger(__name__)
 
 _READ = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+_DELETED = "ANNOTATIONS_DELETED"
+# In the task of an intent: which annotations it had are deleted.
+_DELETED_IDS = "tam_deleted_annotations"
 
 
 def check_secret(given: str, expected: str) -> None:
@@ -63,16 +67,46 @@ def intent_of(payload: Mapping[str, Any]) -> Intent | None:
     )
 
 
+def deletions_of(payload: Mapping[str, Any], memories: TaskMemories) -> list[Intent]:
+    """Return the work that a deletion of annotations asks for: of each task that had one of them, as far as we know.
+
+    Label Studio tells nothing but the annotations' ids.
+
+    Raises:
+        PayloadError: a deletion without what Label Studio puts into it.
+    """
+    if payload["action"] != _DELETED:
+        return []
+    project, annotations = _object(payload, "project"), payload.get("annotations")
+    named = annotations if isinstance(annotations, list) else []
+    numbers: list[int] = [each["id"] for each in named if isinstance(each, dict) and isinstance(each.get("id"), int)]
+    project_id, label_config = project.get("id"), project.get("label_config")
+    if not numbers or not isinstance(project_id, int) or not isinstance(label_config, str):
+        raise PayloadError(f"The event {_DELETED} names no annotations.", "Send Label Studio's own JSON.")
+    return [
+        Intent(str(project_id), int(task), {"id": int(task), _DELETED_IDS: numbers}, None, label_config)
+        for task in memories.with_any_of(str(project_id), numbers)
+        if task.isdecimal()
+    ]
+
+
 def is_event(intent: Intent) -> bool:
     """Tell whether an intent speaks of annotations, not of what somebody is about to draw."""
-    return intent.context is None and bool(intent.task.get("annotations"))
+    return intent.context is None and (bool(intent.task.get("annotations")) or _DELETED_IDS in intent.task)
 
 
 def current_annotations(intent: Intent, client: LabelStudioClient | None) -> Sequence[Mapping[str, Any]]:
     """Return the task's annotations as they are now.
 
-    Where Label Studio cannot be asked, what the event brought has to do.
+    Where Label Studio cannot be asked, what the event brought has to do. Of a deletion that is nothing.
+
+    Raises:
+        LabelStudioError: it cannot be asked what is left after a deletion.
     """
+    if _DELETED_IDS in intent.task:
+        if client is None:
+            raise LabelStudioError("There is no API key to ask Label Studio with.", "Set LABEL_STUDIO_API_KEY.")
+        return [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
     try:
         if client is not None:
             return [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
@@ -81,9 +115,21 @@ def current_annotations(intent: Intent, client: LabelStudioClient | None) -> Seq
     return list(intent.task["annotations"])
 
 
+def with_data(intent: Intent, client: LabelStudioClient | None) -> Intent:
+    """Return the intent with what its task shows, which a deletion does not tell.
+
+    Raises:
+        LabelStudioError: it cannot be asked.
+    """
+    if _DELETED_IDS not in intent.task or client is None:
+        return intent
+    data = client.task_data(intent.project, intent.task_id)
+    return replace(intent, task={**intent.task, "data": data, "annotations": []})
+
+
 def as_one_annotation(intent: Intent, annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the intent's task with what all its annotators did as one annotation."""
-    newest = intent.task["annotations"][0]
+    newest: Mapping[str, Any] = next(iter(intent.task["annotations"]), {})
     return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}]}
 
 
@@ -104,6 +150,9 @@ def take_note(
         store: knows the keyframes: to delete one takes a human's word back, and says nothing of the object.
     """
     number = str(intent.task_id)
+    deleted = intent.task.get(_DELETED_IDS)
+    if deleted:
+        memories.change(intent.project, number, lambda memory: memory.with_deleted(deleted))
     view = store.find(intent.project, number)
     for annotation in annotations:
         held = held_in(annotation.get("result") or [], config)

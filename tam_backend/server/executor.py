@@ -1,9 +1,10 @@
-"""Where jobs run: a protocol, and its embedded default, one thread of this process that is fair between projects."""
+"""Where jobs run: a protocol, and its embedded default, threads of this process that are fair between projects."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
@@ -22,18 +23,26 @@ class Executor(Protocol):
 
 
 class InProcessExecutor:
-    """One worker thread: the networks are used by one thread at a time anyway.
+    """A few worker threads of this process.
 
-    Projects take turns, so that a project with a hundred jobs does not keep another's single one waiting.
+    Projects take turns, so that a project with a hundred jobs does not keep another's single one waiting, and a project
+    has one thread at a time.
+
+    Args:
+        name: of the threads.
+        threads: how many there are at most; the networks are used by one at a time anyway.
     """
 
     _PATIENCE_S = 5.0
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "jobs", threads: int = 1) -> None:
+        self._name = name
+        self._limit = threads
         self._queues: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
+        self._at_work: set[str] = set()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def submit(self, project: str, work: Callable[[], None]) -> None:
         """Run `work` at some time, after what this project submitted earlier; returns at once."""
@@ -41,9 +50,10 @@ class InProcessExecutor:
             if self._closed:
                 return
             self._queues.setdefault(project, deque()).append(work)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
-                self._thread.start()
+            if len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
             self._changed.notify()
 
     def close(self) -> None:
@@ -51,26 +61,34 @@ class InProcessExecutor:
         with self._changed:
             self._closed = True
             self._queues.clear()
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(self._PATIENCE_S)
+            self._changed.notify_all()
+        deadline_s = time.monotonic() + self._PATIENCE_S
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self) -> None:
-        while (work := self._next()) is not None:
+        while (taken := self._next()) is not None:
+            project, work = taken
             try:
                 work()
-            except Exception:  # noqa: PERF203 - a job tells its own failures; this one is ours
+            except Exception:
                 logger.exception("A job ended in a way that nobody expected")
+            finally:
+                with self._changed:
+                    self._at_work.discard(project)
+                    self._changed.notify()
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> tuple[str, Callable[[], None]] | None:
         with self._changed:
-            while not self._queues and not self._closed:
+            while not self._closed:
+                project = next((each for each in self._queues if each not in self._at_work), None)
+                if project is not None:
+                    queue = self._queues.pop(project)
+                    work = queue.popleft()
+                    if queue:
+                        self._queues[project] = queue  # behind all others
+                    self._at_work.add(project)
+                    return project, work
                 self._changed.wait()
-            if self._closed:
-                return None
-            project, queue = self._queues.popitem(last=False)
-            work = queue.popleft()
-            if queue:
-                self._queues[project] = queue  # behind all others
-            return work
+            return None

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from tam_backend.errors import CancelledError, NotFoundError, TamError
-from tam_backend.server.job_store import Intent, JobStore, UnfinishedJob
+from tam_backend.server.job_store import LEASE_S, Intent, JobStore, UnfinishedJob
 
 JobState = Literal["queued", "running", "pushing", "waiting", "done", "stopped", "cancelled", "failed"]
 
@@ -38,8 +38,10 @@ class Job:
         self.task_id = task_id
         self.project = project
         self.intent = intent
+        self.is_kept = intent is not None
+        self._whose = "" if intent is None else intent.whose
         self.waited_for = waited_for  # by a person, whose request works on it
-        self.prediction: Mapping[str, Any] | None = None
+        self.found = False  # what Label Studio is to be told: only that is left to do
         self.frames_total = frames_total
         self.frames_done = self.frames_before = frames_done
         self.frame: int | None = None
@@ -50,6 +52,12 @@ class Job:
         self.ended_at: datetime | None = None
         self._cancel = threading.Event()
         self._lock = threading.Lock()
+
+    def takes_the_place_of(self, older: Job) -> bool:
+        """Tell whether an older job of the same task carries out the same person's work, and nobody waits for it."""
+        same = self.is_kept and older.is_kept and self._whose == older._whose
+        same = same and (self.project, str(self.task_id)) == (older.project, str(older.task_id))
+        return same and older.ended_at is None and not older.waited_for
 
     @property
     def cancel_requested(self) -> bool:
@@ -64,7 +72,8 @@ class Job:
             self._cancel.set()
             self.message = message or self.message
             if self.state in ("queued", "waiting"):
-                self.state, self.ended_at = "cancelled", datetime.now(timezone.utc)
+                self._ended()
+                self.state = "cancelled"
 
     def advance(self, frame: int) -> None:
         """Say that `frame` (0-based) is done."""
@@ -92,7 +101,7 @@ class Job:
         with self._lock:
             if self.ended_at is not None:
                 return
-            self.ended_at = datetime.now(timezone.utc)
+            self._ended()
             if isinstance(error, CancelledError):
                 self.state, self.message = "cancelled", self.message or error.message
             elif isinstance(error, TamError):
@@ -103,6 +112,11 @@ class Job:
                 self.state = "cancelled"
             elif self.state != "stopped":
                 self.state = "done"
+
+    def _ended(self) -> None:
+        """Take note of the end; what it was to do, with the whole task, is too large to be kept for a list of jobs."""
+        self.ended_at = datetime.now(timezone.utc)
+        self.intent = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what GET /jobs shows: times are ISO 8601 in UTC, frames 0-based."""
@@ -137,7 +151,9 @@ class JobRegistry:
         self._store = store
         self._jobs: dict[str, Job] = {}
         self._ended_frames = 0
+        self._interrupted = False
         self._lock = threading.Lock()
+        self._adding = threading.Lock()
 
     @contextmanager
     def start(
@@ -168,31 +184,60 @@ class JobRegistry:
         """Register a job that nobody waits for; it takes the place of the task's older ones."""
         return self._add(Job(intent.task_id, intent.project, frames_total, intent=intent, state="queued"))
 
-    def restore(self) -> list[Job]:
-        """Register what an earlier process left unfinished, oldest first."""
-        restored = []
-        for kept in self._store.all() if self._store is not None else ():
-            job = Job(
-                kept.intent.task_id,
-                kept.intent.project,
-                kept.frames_total,
-                intent=kept.intent,
-                state="queued",
-                job_id=kept.id,
-            )
-            job.prediction = kept.prediction
-            restored.append(self._add(job))
-        return [job for job in restored if job.ended_at is None]
+    def claim(self) -> list[Job]:
+        """Register what no living process works on: what this one's predecessor, or another one, left unfinished."""
+        if self._store is None or self._interrupted:
+            return []
+        with self._adding:
+            return [self._register(_claimed(each)) for each in self._store.claim()]
+
+    def renew(self) -> None:
+        """Go on owning the jobs of this process, and stop those that it does not own any more."""
+        if self._store is None or self._interrupted:
+            return
+        with self._adding:
+            kept = [job for job in self.all() if job.ended_at is None and job.intent is not None]
+            owned = self._store.renew()
+        for job in kept:
+            if job.id not in owned:
+                job.cancel("A newer request for this task took over, or another process did.")
+
+    def release(self) -> None:
+        """Let other processes, and the one after a restart, go on with what is unfinished."""
+        if self._store is not None:
+            self._store.release()
+
+    @property
+    def lease_s(self) -> float:
+        """How often `renew` must be called, at the very least."""
+        return LEASE_S if self._store is None else self._store.lease_s
 
     def keep_prediction(self, job: Job, prediction: Mapping[str, Any]) -> None:
-        """Keep what a job found until Label Studio has it."""
-        job.prediction = prediction
-        self._put(job)
+        """Keep what a job found until Label Studio has it: in the database, since many may wait for that at once.
+
+        Raises:
+            CancelledError: it is not this process's job any more.
+            StoreError: the database refuses.
+        """
+        if self._store is not None:
+            self._store.keep_prediction(job.id, prediction)
+        job.found = True
+
+    def prediction(self, job: Job) -> Mapping[str, Any]:
+        """Return what `keep_prediction` kept.
+
+        Raises:
+            CancelledError, StoreError: as there.
+        """
+        if self._store is None:
+            raise CancelledError("Nothing is kept of jobs here.")
+        return self._store.prediction(job.id)
 
     def end(self, job: Job, error: BaseException | None = None) -> None:
         """End a job: done, or what the error says."""
         job._end(error)
-        self._drop(job)
+        if not (self._interrupted and job.state == "cancelled"):
+            self._drop(job)
         self._forget_old()
 
     def get(self, job_id: str) -> Job:
@@ -226,7 +271,7 @@ class JobRegistry:
 
     def interrupt_all(self) -> None:
         """Ask every job to end, for a shutdown; those that are kept go on after the restart."""
-        self._store = None
+        self._interrupted = True
         for job in self.all():
             job.cancel("The backend was stopped.")
 
@@ -242,27 +287,23 @@ class JobRegistry:
             return self._ended_frames + sum(job.frames_done - job.frames_before for job in self._jobs.values())
 
     def _add(self, job: Job) -> Job:
-        """Register a job; it takes the place of the task's older ones that nobody waits for."""
+        """Store a job, then register it; it takes the place of the task's older ones that nobody waits for."""
+        # One at a time: else of two, the one that is stored last might be the one that is registered first.
+        with self._adding:
+            if self._store is not None and job.intent is not None:
+                self._store.add(UnfinishedJob(job.id, job.intent, job.frames_total), waited_for=job.waited_for)
+            return self._register(job)
+
+    def _register(self, job: Job) -> Job:
         with self._lock:
-            older = [
-                each.id
-                for each in self._jobs.values()
-                if (each.project, each.task_id) == (job.project, job.task_id)
-                and each.ended_at is None
-                and not each.waited_for
-            ]
+            older = [each.id for each in self._jobs.values() if job.takes_the_place_of(each)]
             self._jobs[job.id] = job
         for job_id in older:
             self.cancel(job_id, "A newer request for this task took over.")
-        self._put(job)
         return job
 
-    def _put(self, job: Job) -> None:
-        if self._store is not None and job.intent is not None and job.ended_at is None:
-            self._store.put(UnfinishedJob(job.id, job.intent, job.prediction, job.frames_total))
-
     def _drop(self, job: Job) -> None:
-        if self._store is not None and job.intent is not None:
+        if self._store is not None and job.is_kept:
             self._store.drop(job.id)
 
     def _forget_old(self) -> None:
@@ -271,3 +312,10 @@ class JobRegistry:
             for job in ended[: max(0, len(ended) - self._keep)]:
                 self._ended_frames += job.frames_done - job.frames_before
                 del self._jobs[job.id]
+
+
+def _claimed(kept: UnfinishedJob) -> Job:
+    intent = kept.intent
+    job = Job(intent.task_id, intent.project, kept.frames_total, intent=intent, state="queued", job_id=kept.id)
+    job.found = kept.found
+    return job

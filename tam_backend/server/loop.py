@@ -7,10 +7,12 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError
+from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError, StoreError
 from tam_backend.labelstudio.config import parse_config
+from tam_backend.server import events
 from tam_backend.server.executor import Executor
 from tam_backend.server.job_store import Intent
 from tam_backend.server.jobs import Job, JobRegistry
@@ -26,17 +28,38 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # Before a task that somebody works on is looked at again.
 _BUSY_PAUSE_S = 1.0
 
-CarryOut = Callable[[Intent, Job], Mapping[str, Any] | None]
-"""Does what an intent wants; returns the prediction to store, or None where there is nothing new to store."""
+Annotations = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a job came to.
+
+    Args:
+        prediction: to store in Label Studio; None: there is nothing new to store.
+        go_on: asks Label Studio for what else follows, and begins that; None: nothing does.
+    """
+
+    prediction: Mapping[str, Any] | None = None
+    go_on: Callable[[], None] | None = None
+
+
+CarryOut = Callable[[Intent, Annotations, Job], Found]
+"""Does what an intent wants, for the annotations that its task has now; asks Label Studio for nothing."""
+
+_Stage = Callable[[Job, Intent], None]
 
 
 class Loop:
     """Runs jobs one after the other, and brings what they find to Label Studio. Thread-safe.
 
+    Those who track never wait for Label Studio, however slow it is: other threads talk to it, before and after.
+
     Args:
         jobs, problems, memories: of the backend.
         label_studio: where predictions go.
-        executor: runs the work.
+        tracking: runs the work.
+        talking: talks to Label Studio.
         carry_out: the work.
     """
 
@@ -46,15 +69,18 @@ class Loop:
         problems: ProblemLog,
         memories: TaskMemories,
         label_studio: LabelStudioAccess,
-        executor: Executor,
+        tracking: Executor,
+        talking: Executor,
         carry_out: CarryOut,
     ) -> None:
         self._jobs = jobs
         self._problems = problems
         self._memories = memories
         self._label_studio = label_studio
-        self._executor = executor
+        self._tracking = tracking
+        self._talking = talking
         self._carry_out = carry_out
+        self._closed = threading.Event()
 
     @property
     def can_push(self) -> bool:
@@ -62,41 +88,92 @@ class Loop:
         return self._label_studio.client is not None
 
     def add(self, intent: Intent, frames_total: int = 0) -> Job:
-        """Do this when there is time; the newest intent of a task replaces its older ones."""
+        """Do this when there is time; the newest intent of a task replaces its older ones.
+
+        Raises:
+            StoreError: the database refuses.
+        """
         job = self._jobs.enqueue(intent, frames_total)
         self._submit(job)
         return job
 
-    def resume(self) -> None:
-        """Go on with what an earlier process left unfinished."""
-        for job in self._jobs.restore():
-            logger.info("Job %s of task %s goes on after a restart", job.id, job.task_id)
+    def begin(self) -> None:
+        """Go on with what an earlier process left unfinished; from then on, with what others leave so."""
+        self._claim()
+        threading.Thread(target=self._keep_jobs, name="keep-jobs", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop working, and let others have what is unfinished."""
+        self._closed.set()
+        self._jobs.interrupt_all()
+        for executor in (self._tracking, self._talking):
+            executor.close()
+        self._jobs.release()
+
+    def _keep_jobs(self) -> None:
+        """Renew the lease on this process's jobs for as long as it lives."""
+        while not self._closed.wait(self._jobs.lease_s / 3):
+            self._renew_and_claim()
+
+    def _renew_and_claim(self) -> None:
+        try:
+            self._jobs.renew()
+            self._claim()
+        except StoreError as error:
+            self._problems.failed("the list of jobs", error)
+
+    def _claim(self) -> None:
+        for job in self._jobs.claim():
+            logger.info("Job %s of task %s, which another process left, goes on", job.id, job.task_id)
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
-        self._executor.submit(job.project, lambda: self._run(job))
+        self._run(self._talking, job, self._push_again if job.found else self._look)
 
     def _submit_later(self, job: Job, pause_s: float) -> None:
         timer = threading.Timer(pause_s, self._submit, (job,))
         timer.daemon = True
         timer.start()
 
-    def _run(self, job: Job) -> None:
-        if job.ended_at is not None or job.intent is None:
+    def _run(self, executor: Executor, job: Job, stage: _Stage) -> None:
+        executor.submit(job.project, lambda: self._guarded(job, stage))
+
+    def _look(self, job: Job, intent: Intent) -> None:
+        """Ask for the task's annotations as they are now."""
+        client = self._label_studio.client
+        annotations = events.current_annotations(intent, client) if events.is_event(intent) else ()
+        whole = events.with_data(intent, client)
+        self._run(self._tracking, job, lambda job, _: self._track(job, whole, annotations))
+
+    def _track(self, job: Job, intent: Intent, annotations: Annotations) -> None:
+        job.to("running")
+        found = self._carry_out(intent, annotations, job)
+        if found.prediction is not None:
+            self._jobs.keep_prediction(job, found.prediction)
+        if found.prediction is None and found.go_on is None:
+            self._jobs.end(job)
+        else:
+            go_on = found.go_on
+            self._run(self._talking, job, lambda job, intent: self._tell(job, intent, go_on))
+
+    def _tell(self, job: Job, intent: Intent, go_on: Callable[[], None] | None) -> None:
+        if go_on is not None:
+            go_on()
+        if job.found:
+            self._push(job, intent, tried_before=False)
+        self._jobs.end(job)
+
+    def _push_again(self, job: Job, intent: Intent) -> None:
+        self._push(job, intent, tried_before=True)
+        self._jobs.end(job)
+
+    def _guarded(self, job: Job, stage: _Stage) -> None:
+        """Run one stage of a job; what goes wrong ends it, or has it tried again."""
+        intent = job.intent
+        if job.ended_at is not None or intent is None:
             return
-        tried_before = job.prediction is not None
         try:
-            if job.prediction is None:
-                job.to("running")
-                prediction = self._carry_out(job.intent, job)
-                if prediction is None:
-                    self._jobs.end(job)
-                    return
-                self._jobs.keep_prediction(job, prediction)
-            if job.cancel_requested:
-                raise CancelledError("It was cancelled before it was stored in Label Studio.")
-            job.to("pushing")
-            self._push(job.intent, job.prediction or {}, tried_before=tried_before)
+            stage(job, intent)
         except LabelStudioRefusedError as error:
             self._fail(job, error)
         except LabelStudioError as error:
@@ -112,18 +189,20 @@ class Loop:
             self._jobs.end(job, error)
         except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
             self._fail(job, error)
-        else:
-            self._jobs.end(job)
 
     def _fail(self, job: Job, error: Exception) -> None:
         self._problems.failed(f"task {job.task_id}", error)
         self._jobs.end(job, error)
 
-    def _push(self, intent: Intent, prediction: Mapping[str, Any], *, tried_before: bool) -> None:
-        """Store a prediction, and drop the one it replaces if no annotation was made from that.
+    def _push(self, job: Job, intent: Intent, *, tried_before: bool) -> None:
+        """Store a job's prediction, and drop the one it replaces if no annotation was made from that.
 
         An earlier try may have reached Label Studio though its answer did not reach us.
         """
+        if job.cancel_requested:
+            raise CancelledError("It was cancelled before it was stored in Label Studio.")
+        job.to("pushing")
+        prediction = self._jobs.prediction(job)
         client = self._label_studio.client
         if client is None:
             raise LabelStudioError(

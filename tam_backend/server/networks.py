@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 from tam_backend.errors import BusyError, TamError
@@ -54,9 +53,9 @@ class Networks:
         return loading.exception() if loading is not None and loading.done() else None
 
     def start(self) -> Future[TrackAnything]:
-        """Begin to load, once."""
+        """Begin to load, once; after a failure, again."""
         with self._lock:
-            if self._loading is None:
+            if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
                 self._loading = Future()
                 threading.Thread(target=self._load, args=(self._loading,), name="load-networks", daemon=True).start()
             return self._loading
@@ -66,18 +65,13 @@ class Networks:
 
         Raises:
             BusyError: they were not loaded in time.
-            TamError: why they could not be loaded; the next call tries again.
+            Exception: why they could not be loaded; the next call tries again.
         """
         loading = self.start()
-        try:
-            return loading.result(timeout=max(0.0, timeout_s))
-        except FutureTimeoutError:
-            raise BusyError("The networks are still being loaded.", "Try again in a few seconds.") from None
-        except Exception:
-            with self._lock:
-                if self._loading is loading:
-                    self._loading = None
-            raise
+        # What went wrong in loading may be a time-out of its own, which must not be taken for one of waiting here.
+        if not wait([loading], timeout=max(0.0, timeout_s)).done:
+            raise BusyError("The networks are still being loaded.", "Try again in a few seconds.")
+        return loading.result()
 
     def _load(self, loading: Future[TrackAnything]) -> None:
         began_s = time.perf_counter()

@@ -159,7 +159,7 @@ def _welcome(settings: Settings) -> str:
     lines = [
         f"tam-backend serves {settings.profile} on {settings.host}, port {settings.port}",
         f"  status page   {url}/",
-        f"  connect       in Label Studio: Settings > Model > Connect Model, URL {url},",
+        f"  connect       in Label Studio: Settings > Model > Connect Model, URL {settings.connect_url},",
         "                with 'Use for interactive preannotations' on",
         "  stop          Ctrl-C",
     ]

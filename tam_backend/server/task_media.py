@@ -9,11 +9,12 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Column, Integer, String, Table, Text, and_, delete, insert, select
+from sqlalchemy import Column, Connection, Double, Integer, String, Table, Text, and_, insert, select, update
 
 from tam_backend.errors import TamError
 from tam_backend.leases import LeaseCache
-from tam_backend.pipeline.database import Database, metadata
+from tam_backend.pipeline.database import Database, metadata, now
+from tam_backend.pipeline.store import forget_unused
 from tam_backend.types import RgbFrame, VideoSource
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _media = Table(
     Column("task", String(64), primary_key=True),
     Column("number", Integer),
     Column("value", Text, nullable=False),
+    Column("used_at", Double, nullable=False),
 )
 
 
@@ -62,9 +64,18 @@ class TaskMedia:
         text = json.dumps(value)
         if self._known(project, task) == (text, number):
             return
-        with self._database.transaction() as connection:
-            connection.execute(delete(_media).where(and_(_media.c.project == project, _media.c.task == task)))
-            connection.execute(insert(_media).values(project=project, task=task, number=number, value=text))
+        shown = {"number": number, "value": text, "used_at": now()}
+
+        def write(connection: Connection) -> None:
+            here = and_(_media.c.project == project, _media.c.task == task)
+            if connection.execute(update(_media).where(here).values(**shown)).rowcount == 0:
+                connection.execute(insert(_media).values(project=project, task=task, **shown))
+
+        self._database.change(write)
+
+    def prune(self, older_than_days: float) -> int:
+        """Forget what tasks show that have no session any more, and that nobody opened for so long; return how many."""
+        return forget_unused(self._database, _media, older_than_days)
 
     def frame(self, project: str, task: str, index: int) -> RgbFrame | None:
         """Return a frame (0-based) as (H, W, 3) uint8 RGB; None where it cannot be had now.

@@ -7,13 +7,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, Text, and_, delete, insert, select
+from sqlalchemy import Column, Connection, Double, String, Table, Text, and_, insert, or_, select, update
 
 from tam_backend.labelstudio.edits import erased
-from tam_backend.pipeline.database import Database, metadata
+from tam_backend.pipeline.database import Database, metadata, now
+from tam_backend.pipeline.store import forget_unused
 
 # A mask is sent again after every correction near it; an annotator may have begun with any of the last few.
 _DIGESTS_KEPT = 8
+# An annotation may be begun from a prediction that was replaced meanwhile, in an editor that was open before.
+_PREDICTIONS_KEPT = 8
+_ASKED_AT_ONCE = 100
 
 _memories = Table(
     "task_memories",
@@ -21,6 +25,7 @@ _memories = Table(
     Column("project", String(64), primary_key=True),
     Column("task", String(64), primary_key=True),
     Column("content", Text, nullable=False),
+    Column("used_at", Double, nullable=False),
 )
 
 FramesOfObjects = Mapping[str, frozenset[int]]
@@ -33,7 +38,7 @@ class TaskMemory:
     Args:
         object_ids: key -> the session's id of the object; never given to another one.
         sent: key -> frame -> digests of the masks that were sent there, oldest first.
-        predictions: id of a stored prediction -> what it holds.
+        predictions: id of a stored prediction -> what it holds; the last few, and parents.
         annotations: id of an annotation -> what it held when it was last seen.
         parents: ids of predictions that annotations were made from.
         erased: where a human took a mask of ours away: the object cannot be seen there.
@@ -100,7 +105,19 @@ class TaskMemory:
 
     def with_pushed(self, number: int, digest: str, held: FramesOfObjects) -> TaskMemory:
         """Take note of a stored prediction."""
-        return replace(self, pushed=number, pushed_digest=digest, predictions={**self.predictions, number: held})
+        predictions = {**self.predictions, number: held}
+        kept = {*sorted(predictions)[-_PREDICTIONS_KEPT:], number} | self.parents
+        predictions = {each: frames for each, frames in predictions.items() if each in kept}
+        return replace(self, pushed=number, pushed_digest=digest, predictions=predictions)
+
+    def with_nothing_pushed(self) -> TaskMemory:
+        """Take note that no prediction of ours is stored any more."""
+        return replace(self, pushed=None, pushed_digest="")
+
+    def with_deleted(self, annotations: Collection[int]) -> TaskMemory:
+        """Take note of annotations that were deleted; when the last one is gone, so is what was erased in them."""
+        left = {number: held for number, held in self.annotations.items() if number not in annotations}
+        return replace(self, annotations=left, erased=self.erased if left else {})
 
     def with_seeds(self, seeds: Mapping[str, tuple[str | None, str]]) -> TaskMemory:
         """Take over the objects that the task before in the chain ended with."""
@@ -151,25 +168,58 @@ class TaskMemories:
     def get(self, project: str, task: str) -> TaskMemory:
         """Return what is known of a task."""
         with self._database.reading() as connection:
-            return _read(connection, project, task)
+            return _parsed(
+                connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
+            )
+
+    def with_any_of(self, project: str, annotations: Collection[int]) -> list[str]:
+        """Return the tasks of a project that have any of these annotations, as far as they were seen."""
+        numbers = sorted(annotations)
+        found: list[str] = []
+        for some in (numbers[at : at + _ASKED_AT_ONCE] for at in range(0, len(numbers), _ASKED_AT_ONCE)):
+            named = or_(*(_memories.c.content.like(f'%"{number}": {{%') for number in some))
+            with self._database.reading() as connection:
+                rows = connection.execute(
+                    select(_memories.c.task, _memories.c.content).where(and_(_memories.c.project == project, named))
+                ).all()
+            found += [
+                row.task for row in rows if not set(some).isdisjoint(TaskMemory.from_json(row.content).annotations)
+            ]
+        return sorted(set(found))
 
     def change(self, project: str, task: str, change: Callable[[TaskMemory], TaskMemory]) -> TaskMemory:
-        """Replace what is known by what `change` makes of it, and return that; nobody else writes in between."""
-        with self._database.transaction() as connection:
-            before = _read(connection, project, task)
+        """Replace what is known by what `change` makes of it, and return that; nobody else writes in between.
+
+        Args:
+            project, task: Label Studio's.
+            change: may be called twice.
+        """
+
+        def write(connection: Connection) -> TaskMemory:
+            query = select(_memories.c.content).where(_is(project, task)).with_for_update()
+            content = connection.execute(query).scalar_one_or_none()
+            before = _parsed(content)
             after = change(before)
             if after != before:
-                connection.execute(delete(_memories).where(_is(project, task)))
-                connection.execute(insert(_memories).values(project=project, task=task, content=after.to_json()))
+                new = {"content": after.to_json(), "used_at": now()}
+                if content is None:
+                    connection.execute(insert(_memories).values(project=project, task=task, **new))
+                else:
+                    connection.execute(update(_memories).where(_is(project, task)).values(**new))
             return after
+
+        return self._database.change(write)
+
+    def prune(self, older_than_days: float) -> int:
+        """Forget the tasks that have no session any more, and that nobody changed for so long; return how many."""
+        return forget_unused(self._database, _memories, older_than_days)
 
 
 def _is(project: str, task: str) -> Any:
     return and_(_memories.c.project == project, _memories.c.task == task)
 
 
-def _read(connection: Connection, project: str, task: str) -> TaskMemory:
-    content = connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
+def _parsed(content: str | None) -> TaskMemory:
     return TaskMemory() if content is None else TaskMemory.from_json(content)
 
 

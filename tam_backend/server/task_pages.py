@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from flask import Blueprint, Response, render_template, request
 
 from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
-from tam_backend.pipeline.store import SessionView
 from tam_backend.server.pictures import Pictures
 from tam_backend.server.problems import Problem
 from tam_backend.server.replies import html_reply
@@ -21,6 +21,8 @@ from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
     from tam_backend.server.backend import Backend
+
+T = TypeVar("T")
 
 ACTIVE_STATES = frozenset({"queued", "running", "pushing", "waiting"})
 """Of jobs that can still be stopped."""
@@ -41,18 +43,18 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     routes = Blueprint("tasks", __name__, template_folder="templates")
     pictures = Pictures(backend.store, backend.task_frame)
 
-    def found(project: str, task: str) -> SessionView:
-        view = backend.store.find("" if project == NO_PROJECT else project, task)
-        if view is None:
+    def found(find: Callable[[str, str], T | None], project: str, task: str) -> T:
+        stored = find("" if project == NO_PROJECT else project, task)
+        if stored is None:
             raise NotFoundError(
                 f"Nothing is stored of task {task[:40]!r} in project {project[:40]!r}.",
                 "The status page lists the tasks; one that nobody clicked in, or that is old, is not among them.",
             )
-        return view
+        return stored
 
     @routes.get("/tasks/<project>/<task>")
     def page(project: str, task: str) -> Response:
-        view = found(project, task)
+        view = found(backend.store.find, project, task)
         key = view.summary.key
         jobs = [job.as_json() for job in backend.jobs.all()]
         jobs = [job for job in jobs if (str(job["task"]), job["project"]) == (key.task, key.project)][:_JOBS_ON_PAGE]
@@ -81,7 +83,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
 
     @routes.get("/tasks/<project>/<task>/frames/<int:frame>.jpg")
     def picture(project: str, task: str, frame: int) -> Response:
-        drawn = pictures.draw(found(project, task).summary, frame, small="small" in request.args)
+        drawn = pictures.draw(found(backend.store.find_summary, project, task), frame, small="small" in request.args)
         if drawn.on_video and request.if_none_match.contains_weak(drawn.etag):
             reply = Response(status=304)
         else:
@@ -108,5 +110,5 @@ def _problems_of(task: str, problems: list[Problem]) -> list[Problem]:
 
 
 def _in_label_studio(settings: Settings, project: str, task: str) -> str:
-    known = settings.label_studio_url and project.isdecimal() and task.isdecimal()
-    return f"{settings.label_studio_url}/projects/{project}/data?task={task}" if known else ""
+    known = settings.label_studio_pages and project.isdecimal() and task.isdecimal()
+    return f"{settings.label_studio_pages}/projects/{project}/data?task={task}" if known else ""

@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, Integer, Table, insert, select
 
 from tam_backend.errors import StoreError
 from tam_backend.pipeline.database import Database, metadata, sqlite_url
+from tam_backend.pipeline.migrations import MIGRATIONS
 
 COUNTERS = Table("test_counters", metadata, Column("value", Integer, primary_key=True))
 # Opens a new database at the same moment as others, and adds to one number many times.
@@ -56,9 +57,9 @@ def test_an_older_schema_is_migrated_once_and_a_newer_one_is_refused(tmp_path: P
         ran.append(1)
 
     for _ in range(2):
-        Database(url, (migrate,)).close()
+        Database(url, (*MIGRATIONS, migrate)).close()
     assert ran == [1]
-    with pytest.raises(StoreError, match=r"version 2; this package knows versions up to 1") as failure:
+    with pytest.raises(StoreError, match=r"version 4; this package knows versions up to 3") as failure:
         Database(url)
     assert "newer package" in failure.value.remedy
 

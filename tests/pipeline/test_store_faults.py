@@ -19,7 +19,6 @@ from stored_sessions import VIDEO, click, opened
 from tam_backend.errors import BusyError, StoreError
 from tam_backend.pipeline import store as store_module
 from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.holder import Holder
 from tam_backend.pipeline.session import Session
 from tam_backend.pipeline.store import LEASE_S, SessionStore
 from tam_backend.types import BoolMask, Prompt
@@ -181,15 +180,6 @@ def test_a_frozen_process_finds_its_session_taken_over_and_writes_nothing(
         with opened(store) as session:
             assert kept(session) == taken_over
             assert list(session.keyframes(1)) == [5, 20]
-
-
-def test_a_process_number_that_was_given_again_holds_nothing() -> None:
-    mine = Holder.this_process()
-    assert Holder.parse(str(mine)) == mine
-    assert mine.lives()
-    assert not Holder(mine.host, mine.process, "another-time", "token").lives()
-    assert not Holder(mine.host, 2**22 + 1, mine.born, "token").lives()
-    assert Holder("elsewhere", 1, "", "token").lives()
 
 
 def test_a_full_disk_is_named_takes_nothing_and_what_was_stored_stays(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tam_backend.errors import (
     InvalidInputError,
     LabelConfigError,
     MediaForbiddenError,
+    MediaNotFoundError,
     PayloadError,
     PromptOffFrameError,
     UnreadableMediaError,
@@ -549,12 +550,36 @@ def test_a_request_that_comes_while_the_networks_load_waits_only_as_long_as_its_
     loaded.set()
 
 
-def test_setup_learns_where_label_studio_is_and_checks_the_config(backend: Backend) -> None:
+@pytest.fixture
+def with_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """A backend that asks for a login, so that who tells it something is known."""
+    monkeypatch.setattr(TrackAnything, "load", lambda *_, **__: TrackAnything(ColourModels().models()))
+    made = Backend(make_settings(tmp_path / "data", basic_auth_user="ls", basic_auth_pass="secret"))
+    yield made
+    made.close()
+
+
+def test_setup_learns_where_label_studio_is_and_checks_the_config(with_login: Backend) -> None:
     said = {"schema": BRUSH, "hostname": "http://ls.example:8080", "access_token": "a" * 40}
-    assert backend.setup(said) == backend.model_version
-    assert backend._label_studio.authorization() == {"Authorization": f"Token {'a' * 40}"}
+    assert with_login.setup(said) == with_login.model_version
+    assert with_login._label_studio.authorization() == {"Authorization": f"Token {'a' * 40}"}
     with pytest.raises(LabelConfigError):
-        backend.setup({"schema": "<View/>"})
+        with_login.setup({"schema": "<View/>"})
+
+
+@pytest.mark.parametrize("host", ["http://evil.example", "http://169.254.169.254", "http://localhost:5432"])
+def test_no_request_without_a_login_changes_which_hosts_are_trusted(backend: Backend, host: str) -> None:
+    for token in ("", "a" * 40):
+        backend.setup({"schema": BRUSH, "hostname": host, "access_token": token})
+    for address in (f"{host}/data/upload/1/x.mp4", f"{host}/tasks/1/presign/?fileuri=x"):
+        with pytest.raises(MediaForbiddenError):
+            predict(backend, {"frames": [address]}, point(0, "Rabbit"))
+    with pytest.raises(MediaNotFoundError, match="where it runs is not known"):
+        predict(backend, {"frames": ["/data/upload/1/x.mp4"]}, point(0, "Rabbit"))
+    assert backend._label_studio.authorization() == {}
+    [problem] = [each for each in backend.problems.recent() if each.where == "setup"]
+    assert host in problem.message
+    assert "LABEL_STUDIO_URL" in problem.remedy
 
 
 def test_a_key_of_the_settings_is_never_used_for_an_address_learnt_from_a_request(tmp_path: Path) -> None:
@@ -564,9 +589,9 @@ def test_a_key_of_the_settings_is_never_used_for_an_address_learnt_from_a_reques
     assert careful._label_studio.authorization() == {}
 
 
-def test_a_token_is_never_taken_along_to_another_address(backend: Backend) -> None:
-    backend.setup({"schema": BRUSH, "hostname": "http://ls.example", "access_token": "a" * 40})
-    backend.setup({"schema": BRUSH, "hostname": "http://ls.example/", "access_token": ""})
-    assert backend._label_studio.authorization()
-    backend.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": ""})
-    assert backend._label_studio.authorization() == {}
+def test_a_token_is_never_taken_along_to_another_address(with_login: Backend) -> None:
+    with_login.setup({"schema": BRUSH, "hostname": "http://ls.example", "access_token": "a" * 40})
+    with_login.setup({"schema": BRUSH, "hostname": "http://ls.example/", "access_token": ""})
+    assert with_login._label_studio.authorization()
+    with_login.setup({"schema": BRUSH, "hostname": "http://evil.example", "access_token": ""})
+    assert with_login._label_studio.authorization() == {}

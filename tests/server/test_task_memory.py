@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.server.job_store import Intent, JobStore, UnfinishedJob
 from tam_backend.server.task_memory import TaskMemories, TaskMemory
 
 KEYS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=5)
@@ -63,15 +62,34 @@ def test_everything_comes_back_from_the_database(tmp_path: Path) -> None:
     assert memories.get("7", "2") == TaskMemory()
 
 
-def test_unfinished_jobs_come_back_oldest_first_until_they_are_dropped(tmp_path: Path) -> None:
-    store = JobStore(Database(sqlite_url(tmp_path / "tam.sqlite")))
-    intent = Intent("7", 1, {"id": 1, "data": {"frames": ["ä"]}}, None, "<View/>", [{"id": "r"}])
-    jobs = [UnfinishedJob("b", intent, None, 10), UnfinishedJob("a", intent, {"result": []}, 10)]
-    for job in jobs:
-        store.put(job)
-    assert store.all() == jobs
-    found = UnfinishedJob("b", intent, {"result": [1]}, 10)
-    store.put(found)
-    assert store.all() == [found, jobs[1]], "what was found later does not make it younger"
-    store.drop("b")
-    assert store.all() == [jobs[1]]
+def test_of_predictions_the_last_few_and_those_that_annotations_were_made_from_are_kept() -> None:
+    held = {"a": frozenset(range(3000))}
+    memory = TaskMemory().with_pushed(100, "d", held).with_annotation(5, held, 100, {})
+    for number in range(101, 151):
+        memory = memory.with_pushed(number, "d", held)
+    assert sorted(memory.predictions) == [100, *range(143, 151)]
+    size = len(memory.to_json())
+    assert len(memory.with_pushed(151, "d", held).to_json()) == size, "it grows no more"
+    assert memory.with_annotation(6, {"a": frozenset(range(2999))}, 145, {}).erased, "what was erased of them is seen"
+
+
+def test_a_deleted_annotation_is_forgotten_and_with_the_last_one_what_was_erased() -> None:
+    memory = TaskMemory().with_annotation(5, {"a": frozenset({1, 2})}, None, {})
+    memory = memory.with_annotation(5, {"a": frozenset({1})}, None, {}).with_annotation(6, {}, None, {})
+    assert memory.erased
+    assert memory.with_deleted([5]).annotations.keys() == {6}
+    assert memory.with_deleted([5]).erased == memory.erased
+    assert memory.with_deleted([6, 5, 99]).erased == {}
+
+
+def test_tasks_are_found_by_their_annotations(tmp_path: Path) -> None:
+    memories = TaskMemories(Database(sqlite_url(tmp_path / "tam.sqlite")))
+    for project, task, number in (("7", "1", 5), ("7", "2", 55), ("7", "3", 500), ("8", "4", 5)):
+        memories.change(
+            project,
+            task,
+            lambda memory, number=number: memory.with_annotation(number, {}, None, {}).with_pushed(5000, "", {}),
+        )
+    assert memories.with_any_of("7", [5]) == ["1"]
+    assert memories.with_any_of("7", [500, 55, *range(1000, 1300)]) == ["2", "3"]
+    assert memories.with_any_of("7", [5000, 50]) == []

@@ -195,3 +195,20 @@ def test_a_task_without_a_project_has_a_page(tmp_path: Path) -> None:
     client = create_app(make_settings(tmp_path / "data"), backend).test_client()
     assert 'href="tasks/-/12"' in client.get("/").text
     assert client.get("/tasks/-/12").status_code == 200
+
+
+def test_a_picture_reads_its_own_frame_and_not_what_is_known_of_all_others(
+    client: FlaskClient, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = client.get(f"{PAGE}/frames/20.jpg?small=1").data
+    read: list[int] = []
+    masks = backend.store.masks
+
+    def of_one_frame(key: SessionKey, frame: int) -> object:
+        read.append(frame)
+        return masks(key, frame)
+
+    monkeypatch.setattr(backend.store, "find", lambda *_: pytest.fail("the whole session is read"))
+    monkeypatch.setattr(backend.store, "masks", of_one_frame)
+    assert client.get(f"{PAGE}/frames/20.jpg?small=1").data == whole
+    assert set(read) == {20}

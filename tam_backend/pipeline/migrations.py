@@ -1,0 +1,52 @@
+"""How older tables become today's, one function a version; nothing that people have is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Column, Connection, Double, MetaData, String, Table, Text, inspect, select, update
+
+Migration = Callable[[Connection], None]
+
+
+def _jobs_get_owners(connection: Connection) -> None:
+    """Jobs tell their task and who works on them: of those that are there nobody does."""
+    if not inspect(connection).has_table("jobs"):
+        return
+    for column in (
+        "project VARCHAR(64) DEFAULT '' NOT NULL",
+        "task VARCHAR(64) DEFAULT '' NOT NULL",
+        "owner VARCHAR(200) DEFAULT '' NOT NULL",
+        "owned_until DOUBLE PRECISION DEFAULT 0 NOT NULL",
+        "whose VARCHAR(200) DEFAULT '' NOT NULL",
+        "waited_for BOOLEAN DEFAULT FALSE NOT NULL",
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN {column}")
+    jobs = Table(
+        "jobs",
+        MetaData(),
+        Column("id", String(32), primary_key=True),
+        Column("intent", Text),
+        Column("project", String(64)),
+        Column("task", String(64)),
+        Column("owned_until", Double),
+    )
+    for row in connection.execute(select(jobs.c.id, jobs.c.intent)).all():
+        intent = json.loads(row.intent)
+        connection.execute(
+            update(jobs).where(jobs.c.id == row.id).values(project=intent["project"], task=str(intent["task_id"]))
+        )
+
+
+def _tasks_tell_when_they_were_used(connection: Connection) -> None:
+    """What is known of tasks tells when it was last changed: of what is there, now."""
+    for table in ("task_memories", "task_media"):
+        if inspect(connection).has_table(table):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN used_at DOUBLE PRECISION DEFAULT 0 NOT NULL")
+            connection.exec_driver_sql(f"UPDATE {table} SET used_at = {time.time()}")  # noqa: S608 - our own words
+
+
+MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used)
+"""The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none."""
