@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.clips import find_clips
+from benchmarks.predictions import area_under_roc, brier_score, calibration_error, rank_correlation
 from benchmarks.tracked_samples import VARIANTS, Samples, collect
-from tam_backend import TrackAnything
-from tam_backend.pipeline.evidence import shares, signs
-from tam_backend.pipeline.quality_model import COEFFICIENTS, FALLBACK, LogisticModel, fit, load, save
+from tam_backend.pipeline.evidence import AbsenceEvidence, shares, signs
+from tam_backend.pipeline.quality_model import COEFFICIENTS, FALLBACK, LogisticModel, QualityModels, fit, load, save
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +30,10 @@ USED = ("expected_iou", "margin", "band_entropy", "core_entropy", "agreement", "
 EVIDENCE = tuple(signs())
 QUALITY_SIGNS = {name: sign for name, sign in signs().items() if name in USED}
 COLUMNS = [EVIDENCE.index(name) for name in QUALITY_SIGNS]
+ABSENCE_USED = ("peak", "haze", "missing")
+ABSENCE = tuple(signs(AbsenceEvidence))
+ABSENCE_SIGNS = {name: sign for name, sign in signs(AbsenceEvidence).items() if name in ABSENCE_USED}
+ABSENCE_COLUMNS = [ABSENCE.index(name) for name in ABSENCE_SIGNS]
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,6 @@ class Row:
     error: float
 
 
-def rank_correlation(a: Floats, b: Floats) -> float:
-    """Return Spearman's rho; ties share their mean rank; NaN if either is constant."""
-    x, y = _ranks(a), _ranks(b)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def area_under_roc(score: Floats, positive: NDArray[np.bool_]) -> float:
-    """Return the probability that a positive scores higher than a negative; NaN if there are not both."""
-    hits, misses = int(positive.sum()), int((~positive).sum())
-    if not hits or not misses:
-        return float("nan")
-    return float((_ranks(score)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
-
-
-def _ranks(values: Floats) -> Floats:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Floats = (ends - (counts - 1) / 2)[inverse]
-    return ranks
-
-
 def even(clip: NDArray[np.str_]) -> Floats:
     """Return how much each mask counts in a fit: a clip counts with the root of its masks, so that no clip rules."""
     _, inverse, counts = np.unique(clip, return_inverse=True, return_counts=True)
@@ -86,6 +67,14 @@ def fit_quality(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> Lo
     used = samples.found if chosen is None else samples.found & chosen
     values, importance = samples.evidence[used][:, COLUMNS], even(samples.clip[used])
     return fit(values, samples.iou[used], QUALITY_SIGNS, log_odds=shares(), importance=importance)
+
+
+def fit_absence(samples: Samples, chosen: NDArray[np.bool_] | None = None) -> LogisticModel:
+    """Fit the probability that an empty mask is right on some of the samples (default: all)."""
+    used = ~samples.found if chosen is None else ~samples.found & chosen
+    values, importance = samples.absence[used][:, ABSENCE_COLUMNS], even(samples.clip[used])
+    right = samples.absent[used].astype(np.float64)
+    return fit(values, right, ABSENCE_SIGNS, log_odds=shares(AbsenceEvidence), importance=importance)
 
 
 def cross_validated(samples: Samples, predict: Callable[[NDArray[np.bool_]], Floats]) -> Floats:
@@ -151,15 +140,39 @@ def report(samples: Samples) -> None:
     _report_absence(samples)
 
 
+def absence_predictions(samples: Samples) -> dict[str, Floats]:
+    """Return (N,) probabilities that a mask is rightly empty, by the names of the predictors."""
+    values = samples.absence[:, ABSENCE_COLUMNS]
+    return {
+        "1 - largest probability": samples.mean_probability,
+        "quality": cross_validated(samples, lambda others: fit_absence(samples, others).predict_all(values)),
+    }
+
+
 def _report_absence(samples: Samples) -> None:
-    empty = ~samples.found
-    gone = samples.absent[empty]
-    confidence = samples.mean_probability[empty]
-    print(f"\nempty masks: {empty.sum()}, of them rightly {gone.sum()}; by 1 - largest probability, not calibrated:")
-    print(f"AUC of rightly {area_under_roc(confidence, gone):.3f}, mean confidence {confidence.mean():.3f}")
-    for clip in np.unique(samples.clip[empty]):
-        own = samples.clip[empty] == clip
-        print(f"{clip:<24}{own.sum():>5} empty, {gone[own].sum():>4} rightly")
+    predictions = absence_predictions(samples)
+    clean = samples.variant == "clean"
+    for title, chosen in (
+        ("all", ~samples.found),
+        ("tracked as they are", ~samples.found & clean),
+        ("corrupted", ~samples.found & ~clean),
+    ):
+        if not chosen.any():
+            continue
+        right = samples.absent[chosen]
+        print(f"\nempty masks, {title}: {len(right)}, of them rightly {right.sum()} ({right.mean():.3f})")
+        print(f"{'predictor':<24}{'AUC':>7}{'Brier':>8}{'error':>8}{'mean':>7}")
+        for name, predicted in predictions.items():
+            p = predicted[chosen]
+            figures = (
+                f"{area_under_roc(p, right):>7.3f}{brier_score(p, right):>8.3f}{calibration_error(p, right):>8.3f}"
+            )
+            print(f"{name:<24}{figures}{p.mean():>7.3f}")
+    print(f"\n{'empty masks by clip':<24}{'all':>6}{'rightly':>9}" + "".join(f"{name:>25}" for name in predictions))
+    for clip in np.unique(samples.clip[~samples.found]):
+        own = ~samples.found & (samples.clip == clip)
+        means = "".join(f"{predicted[own].mean():>25.3f}" for predicted in predictions.values())
+        print(f"{clip:<24}{own.sum():>6}{samples.absent[own].sum():>9}{means}")
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -169,19 +182,26 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--profile", default="compact")
     parser.add_argument("--cache", type=Path, default=Path(".cache/calibration"), help="what was tracked is kept there")
     parser.add_argument("--variants", nargs="+", choices=[each.name for each in VARIANTS], help="default: all")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fit", action="store_true", help="write the coefficients into the package")
+    parser.add_argument("--both-ways", action="store_true", help="forth and back in every variant, at twice the price")
+    parser.add_argument("--processes", type=int, default=2, help="clips that are tracked at once, a thread each")
+    parser.add_argument(
+        "--fit",
+        choices=("family", "all"),
+        nargs="?",
+        const="family",
+        help="write the coefficients into the package: of the profile's family, or those for any other tracker too",
+    )
     options = parser.parse_args(None if arguments is None else list(arguments))
 
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     variants = [each for each in VARIANTS if each.name in (options.variants or [known.name for known in VARIANTS])]
-    models = TrackAnything.load(options.profile, device="cpu").models
-    samples = collect(models, find_clips(options.folders), options.cache, variants)
+    clips = find_clips(options.folders)
+    samples = collect(options.profile, clips, options.cache, variants, options.processes, options.both_ways)
     report(samples)
     if options.fit:
-        fitted = fit_quality(samples)
-        known = load() if COEFFICIENTS.exists() else {}
-        save({FALLBACK: fitted, **known, options.profile.split("-", maxsplit=1)[0]: fitted})
+        fitted = QualityModels(fit_quality(samples), fit_absence(samples))
+        families = [options.profile.split("-", maxsplit=1)[0], *([FALLBACK] if options.fit == "all" else [])]
+        save(load(COEFFICIENTS) | dict.fromkeys(families, fitted), COEFFICIENTS)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.clips import AnnotatedClip
+from benchmarks.footage import Disturbance, Shelf
 from benchmarks.scores import BoolMask, region_similarity
-from tam_backend.models.protocols import Models
-from tam_backend.pipeline.evidence import AbsenceEvidence, Evidence, FrameEvidence, Trace
+from tam_backend import TrackAnything
+from tam_backend.models import zoo
+from tam_backend.models.protocols import Models, TrackingStep
+from tam_backend.pipeline.evidence import AbsenceEvidence, Evidence, FrameEvidence, Trace, signs
 from tam_backend.pipeline.scaling import Scaling
-from tam_backend.types import RgbFrame
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +39,8 @@ class Variant:
         stride: frames between are left out, unless they have masks.
         first: what is done to the first masks.
         midway: what is done to the tracker's own masks halfway, which it then remembers.
-        disturbance: of the frames of the middle third: "cut" to another clip, "patch" over the object, "blur".
+        backward: the last frame comes first. Both ways cost twice, for samples much alike.
+        disturbance: of the frames of the middle third, see `benchmarks.footage.Disturbance`.
     """
 
     name: str
@@ -42,23 +49,32 @@ class Variant:
     first: str = ""
     midway: str = ""
     disturbance: str = ""
+    backward: bool = False
 
 
 VARIANTS = (
     Variant("clean", 480),
-    Variant("low 240", 240),
+    Variant("low 240", 240, backward=True),
     Variant("low 160, every 3rd", 160, stride=3),
-    Variant("every 6th", 320, stride=6),
+    Variant("every 6th", 320, stride=6, backward=True),
     Variant("first eroded", 240, stride=2, first="erode"),
-    Variant("first dilated", 240, stride=2, first="dilate"),
+    Variant("first dilated", 240, stride=2, first="dilate", backward=True),
     Variant("first shifted", 240, stride=2, first="shift"),
-    Variant("first halved", 240, stride=2, first="half"),
+    Variant("first halved", 240, stride=2, first="half", backward=True),
     Variant("shifted midway", 240, stride=2, midway="shift"),
-    Variant("halved midway", 320, stride=3, midway="half"),
+    Variant("halved midway", 320, stride=3, midway="half", backward=True),
     Variant("elsewhere midway", 240, stride=2, midway="elsewhere"),
-    Variant("blur", 240, stride=2, disturbance="blur"),
+    Variant("blur", 240, stride=2, disturbance="blur", backward=True),
     Variant("patch", 320, stride=2, disturbance="patch"),
-    Variant("cut", 240, stride=2, disturbance="cut"),
+    Variant("cut", 240, stride=2, disturbance="cut", backward=True),
+    Variant("pan", 240, stride=2, disturbance="pan"),
+    # Small pictures cost little, and objects are lost in them: most of these are for empty masks.
+    Variant("low 120", 120, stride=2),
+    Variant("low 160, every 6th", 160, stride=6),
+    Variant("low 120, every 4th", 120, stride=4, backward=True),
+    Variant("low 160, blur", 160, disturbance="blur"),
+    Variant("low 160, patch", 160, disturbance="patch", backward=True),
+    Variant("low 160, pan", 160, disturbance="pan", backward=True),
 )
 
 
@@ -90,24 +106,78 @@ class Samples:
         return len(self.iou)
 
 
-def collect(models: Models, clips: Sequence[AnnotatedClip], cache: Path, variants: Sequence[Variant]) -> Samples:
-    """Track every clip forth and back in every variant; what is found in the cache is not tracked again."""
+def collect(
+    profile: str,
+    clips: Sequence[AnnotatedClip],
+    cache: Path,
+    variants: Sequence[Variant],
+    processes: int = 1,
+    both_ways: bool = False,
+) -> Samples:
+    """Track every clip in every variant; what is found in the cache is not tracked again.
+
+    Args:
+        profile: of the tracker.
+        clips: with masks.
+        cache: a folder, made if needed.
+        variants: some of `VARIANTS`.
+        processes: how many work at once, each on a clip of its own with one thread.
+        both_ways: forth and back in every variant.
+    """
     cache.mkdir(parents=True, exist_ok=True)
+    # The longest first, so that none is left alone at the end.
+    tasks = [(profile, clips, each, cache, variants, both_ways) for each in sorted(clips, key=len, reverse=True)]
+    if processes == 1:
+        for task in tasks:
+            _track_clip(*task)
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+            for done in [pool.submit(_track_clip, *task) for task in tasks]:
+                done.result()
     parts = []
+    version = zoo.profile(profile).version
+    for clip in clips:
+        for variant in variants:
+            for backward in _ways(variant, both_ways):
+                name = clip.name + _BACKWARD if backward else clip.name
+                with np.load(_file(cache, name, variant, version)) as stored:
+                    parts.append(Samples(**dict(stored)))
+    parts = [part for part in parts if len(part)]
+    return Samples(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def _ways(variant: Variant, both: bool) -> tuple[bool, ...]:
+    """Return whether the clip is to be shown backward, for each time that it is to be tracked."""
+    return (False, True) if both else (variant.backward,)
+
+
+def _track_clip(
+    profile: str,
+    clips: Sequence[AnnotatedClip],
+    clip: AnnotatedClip,
+    cache: Path,
+    variants: Sequence[Variant],
+    both_ways: bool,
+) -> None:
+    models = TrackAnything.load(profile, device="cpu").models
+    foreign = clips[([each.name for each in clips].index(clip.name) + 1) % len(clips)]
+    reverse, shelf = _reversed(clip), Shelf()
     for variant in variants:
-        for clip in (way for each in clips for way in (each, _reversed(each))):
-            file = cache / f"{clip.name}-{variant.name}-{models.version}.npz".replace(" ", "_").replace("/", "_")
+        for backward in _ways(variant, both_ways):
+            way = reverse if backward else clip
+            file = _file(cache, way.name, variant, models.version)
             if not file.exists():
-                foreign = clips[([each.name for each in clips].index(_name(clip)) + 1) % len(clips)]
-                part = _tracked(models, clip, variant, foreign)
+                part = _tracked(models, way, variant, foreign, shelf)
                 with file.with_suffix(".part").open("wb") as out:
                     np.savez(out, **vars(part))
                 file.with_suffix(".part").rename(file)
-                print(f"{variant.name}: {clip.name}, {len(part)} masks", flush=True)
-            with np.load(file) as stored:
-                parts.append(Samples(**dict(stored)))
-    parts = [part for part in parts if len(part)]
-    return Samples(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+                print(f"{variant.name}: {way.name}, {len(part)} masks", flush=True)
+
+
+def _file(cache: Path, name: str, variant: Variant, version: str) -> Path:
+    # What was measured of other evidence is no use to this one.
+    measured = zlib.crc32(" ".join([*signs(Evidence), *signs(AbsenceEvidence)]).encode())
+    return cache / f"{name}-{variant.name}-{version}-{measured:08x}.npz".replace(" ", "_").replace("/", "_")
 
 
 def _reversed(clip: AnnotatedClip) -> AnnotatedClip:
@@ -123,6 +193,19 @@ def _name(clip: AnnotatedClip) -> str:
 @dataclass
 class _Columns:
     rows: list[tuple[float, bool, bool, float, tuple[float, ...], tuple[float, ...]]]
+
+    def add(self, evidence: Evidence | AbsenceEvidence, mask: BoolMask, true: BoolMask, probability: Floats) -> None:
+        present = isinstance(evidence, Evidence)
+        self.rows.append(
+            (
+                region_similarity(mask, true),
+                not true.any(),
+                present,
+                float(probability[mask].mean()) if mask.any() else 1 - float(probability.max()),
+                astuple(evidence) if present else (),
+                () if present else astuple(evidence),
+            )
+        )
 
     def samples(self, clip: str, variant: str) -> Samples:
         none = (np.nan,)
@@ -143,7 +226,7 @@ class _Columns:
         )
 
 
-def _tracked(models: Models, clip: AnnotatedClip, variant: Variant, foreign: AnnotatedClip) -> Samples:
+def _tracked(models: Models, clip: AnnotatedClip, variant: Variant, foreign: AnnotatedClip, shelf: Shelf) -> Samples:
     rng = np.random.default_rng(zlib.crc32(f"{clip.name} {variant.name}".encode()))
     scaling = Scaling(clip.size_hw, variant.side, models.device)
     tracker = models.new_tracker()
@@ -156,90 +239,45 @@ def _tracked(models: Models, clip: AnnotatedClip, variant: Variant, foreign: Ann
         for at in range(min(starts.values()), last + 1)
         if at % variant.stride == 0 or at in starts.values() or (few and at in clip.masks)
     ]
-    disturb = _Disturbance(clip, variant, foreign, frames, rng)
+    show = Disturbance(shelf, clip, scaling, variant.disturbance, foreign, frames, rng)
     columns = _Columns([])
     traces: dict[int, Trace] = {}
     for number, at in enumerate(frames):
-        pixels, hidden, away = disturb(at)
-        truth = {each: (clip.ids(at) == each) & ~hidden for each in starts} if at in clip.masks else {}
-        joining = {each: _spoil(truth[each], variant.first, rng) for each, start in starts.items() if start == at}
-        image = scaling.image(pixels)
+        shown = show(at)
+        image = scaling.image(shown.pixels)
+        joining = [each for each, start in starts.items() if start == at]
+        midway = bool(variant.midway) and number == len(frames) // 2 and not joining and bool(tracker.object_ids)
         if joining:
-            step = tracker.track(image, scaling.index_mask(joining), sorted(joining))
-        elif variant.midway and number == len(frames) // 2 and tracker.object_ids:
-            masks = dict(zip(step.object_ids, scaling.masks(step.probabilities), strict=True))
-            spoiled = {each: _spoil(mask, variant.midway, rng) for each, mask in masks.items()}
-            step = tracker.track(image, scaling.index_mask(spoiled), sorted(spoiled), permanent=False)
-            joining = spoiled
+            assert shown.ids is not None, "objects start on annotated frames"
+            first = {each: _spoil(shown.ids == each, variant.first, rng) for each in joining}
+            step = tracker.track(image, _index(first, scaling), sorted(first))
+        elif midway:
+            spoiled = {each: _spoil(mask, variant.midway, rng) for each, mask in _masks(step).items()}
+            joining = list(spoiled)
+            step = tracker.track(image, _index(spoiled, scaling), sorted(spoiled), permanent=False)
         else:
             step = tracker.track(image)
-        look = FrameEvidence(step)
-        winners = step.probabilities.argmax(0)
-        small_truth: dict[int, BoolMask] = {}
+        look, masks = FrameEvidence(step), _masks(step)
         for channel, object_id in enumerate(step.object_ids, start=1):
-            seen = look.observe(channel, traces.pop(object_id, None))
+            seen = look.observe(channel, traces.get(object_id))
             if seen.trace is not None:
                 traces[object_id] = seen.trace
-            if object_id in joining or not (away or at in judged[object_id]):
-                continue
-            small_truth = small_truth or _at_working_size(scaling, {} if away else truth)
-            true = small_truth.get(object_id, np.zeros(scaling.working_hw, bool))
-            mask = (winners == channel).cpu().numpy()
-            probability = step.probabilities[channel].cpu().numpy()
-            present = isinstance(seen.evidence, Evidence)
-            columns.rows.append(
-                (
-                    region_similarity(mask, true),
-                    not true.any(),
-                    present,
-                    float(probability[mask].mean()) if mask.any() else 1 - float(probability.max()),
-                    astuple(seen.evidence) if present else (),
-                    () if present else astuple(seen.evidence),
-                )
-            )
+            if object_id not in joining and shown.ids is not None and (shown.away or at in judged[object_id]):
+                true = shown.ids == object_id
+                columns.add(seen.evidence, masks[object_id], true, step.probabilities[channel].cpu().numpy())
     return columns.samples(_name(clip), variant.name)
 
 
-def _at_working_size(scaling: Scaling, truth: dict[int, BoolMask]) -> dict[int, BoolMask]:
-    index = scaling.index_mask(truth).cpu().numpy()
-    return {object_id: index == object_id for object_id in truth}
+def _masks(step: TrackingStep) -> dict[int, BoolMask]:
+    winners = step.probabilities.cpu().numpy().argmax(0)
+    return {each: winners == channel for channel, each in enumerate(step.object_ids, start=1)}
 
 
-class _Disturbance:
-    """Changes the frames of the middle third."""
-
-    def __init__(
-        self,
-        clip: AnnotatedClip,
-        variant: Variant,
-        foreign: AnnotatedClip,
-        frames: Sequence[int],
-        rng: np.random.Generator,
-    ) -> None:
-        self._clip, self._kind, self._foreign = clip, variant.disturbance, foreign
-        self._disturbed = set(frames[len(frames) // 3 : 2 * len(frames) // 3]) if self._kind else set()
-        height, width = clip.size_hw
-        noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        self._texture = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-
-    def __call__(self, at: int) -> tuple[RgbFrame, BoolMask, bool]:
-        """Return the frame, what is hidden in it, and whether it shows another scene."""
-        pixels = self._clip.frame(at)
-        hidden = np.zeros(self._clip.size_hw, bool)
-        if at not in self._disturbed:
-            return pixels, hidden, False
-        if self._kind == "cut":
-            height, width = self._clip.size_hw
-            other = self._foreign.frame(at % len(self._foreign))
-            return np.asarray(cv2.resize(other, (width, height)), np.uint8), hidden, True
-        if self._kind == "blur":
-            reach = min(self._clip.size_hw) / 60
-            return np.asarray(cv2.GaussianBlur(pixels, (0, 0), reach), np.uint8), hidden, False
-        nearest = min((each for each, ids in self._clip.ids_at.items() if ids), key=lambda each: abs(each - at))
-        x, y, width, height = cv2.boundingRect((self._clip.ids(nearest) > 0).astype(np.uint8))
-        # Before every third frame the patch hides a half, else all.
-        hidden[y : y + height, x : x + (width // 2 if at % 3 == 0 else width)] = True
-        return np.where(hidden[..., None], self._texture, pixels), hidden, False
+def _index(masks: Mapping[int, BoolMask], scaling: Scaling) -> Tensor:
+    index = np.zeros(scaling.working_hw, np.int64)
+    for object_id, mask in masks.items():
+        index[mask] = object_id
+    return torch.from_numpy(index)
 
 
 def _spoil(mask: BoolMask, how: str, rng: np.random.Generator) -> BoolMask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import cv2
 import numpy as np
@@ -19,19 +19,22 @@ _NEGLIGIBLE = 0.02
 _BAND_SHARE = 0.03
 _WIDEST_BAND = 5
 _LARGEST_JUMP = 3.0
+_THINNEST_HAZE = float(np.exp(-8))
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What is kept of an object's mask for the frame after.
+    """What is kept of an object's mask for the frames after: of the last one that was not empty.
 
     Args:
         area: in pixels of the working size.
         centre: (x, y) of the centroid in pixels of the working size.
+        missing: for how many frames the mask has been empty since.
     """
 
     area: float
     centre: tuple[float, float]
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,25 +82,30 @@ class Evidence:
 
 @dataclass(frozen=True)
 class AbsenceEvidence:
-    """What speaks against an object with an empty mask being really gone.
+    """What speaks against (-1) an object with an empty mask being really gone, or may do either (0). NaN if unknown.
 
-    What memory read of the object was tried too: it ranked worse than chance on the clips of `benchmarks.calibration`.
+    Tried too, on the clips of `benchmarks.calibration`, and of no use to clips not fitted on: what memory read of the
+    object, how near the last mask was to the border, whether it had shrunk, and how sure it was.
 
     Args:
         peak: the object's largest probability anywhere; 0..1.
+        haze: log of the sum of its probabilities over the area of its last mask; at least -8.
+        missing: log(1 + frames since its last mask).
     """
 
-    peak: float
+    peak: float = field(metadata={"sign": -1, "share": True})
+    haze: float = field(metadata={"sign": -1})
+    missing: float = field(metadata={"sign": 0})
 
 
-def signs() -> dict[str, int]:
-    """Return the sign of every measurement of `Evidence` by its name, in the order of the fields."""
-    return {each.name: int(each.metadata["sign"]) for each in fields(Evidence)}
+def signs(kind: type[Evidence] | type[AbsenceEvidence] = Evidence) -> dict[str, int]:
+    """Return the sign of every measurement by its name, in the order of the fields."""
+    return {each.name: int(each.metadata["sign"]) for each in fields(kind)}
 
 
-def shares() -> frozenset[str]:
-    """Return the measurements of `Evidence` that are shares of something, 0..1."""
-    return frozenset(each.name for each in fields(Evidence) if each.metadata.get("share", False))
+def shares(kind: type[Evidence] | type[AbsenceEvidence] = Evidence) -> frozenset[str]:
+    """Return the measurements that are shares of something, 0..1."""
+    return frozenset(each.name for each in fields(kind) if each.metadata.get("share", False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +114,7 @@ class Observation:
 
     Args:
         evidence: `AbsenceEvidence` where the mask is empty.
-        trace: None where the mask is empty.
+        trace: where the mask is empty, that of the last one that was not, a frame older; None if there was none.
     """
 
     evidence: Evidence | AbsenceEvidence
@@ -129,7 +137,7 @@ class FrameEvidence:
 
         Args:
             channel: 1 and above, of `TrackingStep.probabilities`.
-            before: its trace on the frame before; None where it was absent or unknown.
+            before: its trace on the frame before; None where it was unknown.
         """
         whole = self._probabilities[channel]
         left, top, width, height = cv2.boundingRect((whole > _NEGLIGIBLE).view(np.uint8))
@@ -141,13 +149,12 @@ class FrameEvidence:
         mask = probability > rival
         area = float(np.count_nonzero(mask))
         if not area:
-            return Observation(AbsenceEvidence(float(np.nan_to_num(whole).max())), None)
+            return self._absence(channel, before)
 
         binary = mask.view(np.uint8)
         _, _labels, stats, centroids = cv2.connectedComponentsWithStats(binary, connectivity=8)
         sizes = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
         centre = (sizes[:, None] * centroids[1:]).sum(0) / area
-        trace = Trace(area, (left + float(centre[0]), top + float(centre[1])))
 
         reach = min(_WIDEST_BAND, max(1, round(_BAND_SHARE * area**0.5)))
         disc = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -161,27 +168,35 @@ class FrameEvidence:
         contours, _ = cv2.findContours(binary, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
         read = _Seen() if self._reading is None else self._reading.over(channel - 1, whole)
-        jump_area, jump_centre = _jumps(trace, before)
-        return Observation(
-            Evidence(
-                expected_iou=intersection / (area + float(probability.sum()) - intersection),
-                margin=float((inside - rival[mask]).mean()),
-                band_entropy=float(entropy[band].mean()) if band.any() else float("nan"),
-                core_entropy=float(entropy[core].mean()) if core.any() else float("nan"),
-                agreement=read.agreement,
-                mass_on_object=read.mass_on_object,
-                mass_outside=read.mass_outside,
-                similarity=read.similarity,
-                similarity_lead=read.similarity_lead,
-                area_jump=jump_area,
-                centroid_jump=jump_centre,
-                stray_share=1 - float(sizes.max()) / area,
-                competition=float(others[mask].mean()),
-                log_area=float(np.log(area / whole.size)),
-                raggedness=float(np.log(max(perimeter, 1.0) / (2 * (np.pi * area) ** 0.5))),
-            ),
-            trace,
+        position = (left + float(centre[0]), top + float(centre[1]))
+        jump_area, jump_centre = _jumps(area, position, before)
+        evidence = Evidence(
+            expected_iou=intersection / (area + float(probability.sum()) - intersection),
+            margin=float((inside - rival[mask]).mean()),
+            band_entropy=float(entropy[band].mean()) if band.any() else float("nan"),
+            core_entropy=float(entropy[core].mean()) if core.any() else float("nan"),
+            agreement=read.agreement,
+            mass_on_object=read.mass_on_object,
+            mass_outside=read.mass_outside,
+            similarity=read.similarity,
+            similarity_lead=read.similarity_lead,
+            area_jump=jump_area,
+            centroid_jump=jump_centre,
+            stray_share=1 - float(sizes.max()) / area,
+            competition=float(others[mask].mean()),
+            log_area=float(np.log(area / whole.size)),
+            raggedness=float(np.log(max(perimeter, 1.0) / (2 * (np.pi * area) ** 0.5))),
         )
+        return Observation(evidence, Trace(area, position))
+
+    def _absence(self, channel: int, last: Trace | None) -> Observation:
+        probability = np.nan_to_num(self._probabilities[channel])
+        peak = float(probability.max())
+        if last is None:
+            return Observation(AbsenceEvidence(peak, haze=float("nan"), missing=float("nan")), None)
+        trace = replace(last, missing=last.missing + 1)
+        haze = float(np.log(max(float(probability.sum()) / last.area, _THINNEST_HAZE)))
+        return Observation(AbsenceEvidence(peak, haze, missing=float(np.log(1 + trace.missing))), trace)
 
 
 @dataclass(frozen=True)
@@ -255,10 +270,10 @@ def _binary_entropy(probability: Floats) -> Floats:
     return entropy
 
 
-def _jumps(now: Trace, before: Trace | None) -> tuple[float, float]:
-    """Return the jumps of area and centroid; NaN if there was nothing before."""
-    if before is None:
+def _jumps(area: float, centre: tuple[float, float], before: Trace | None) -> tuple[float, float]:
+    """Return the jumps of area and centroid; NaN if there was nothing on the frame before."""
+    if before is None or before.missing:
         return float("nan"), float("nan")
-    way = float(np.hypot(now.centre[0] - before.centre[0], now.centre[1] - before.centre[1]))
-    area = abs(float(np.log(now.area / before.area)))
-    return min(area, _LARGEST_JUMP), min(way / float(min(now.area, before.area)) ** 0.5, _LARGEST_JUMP)
+    way = float(np.hypot(centre[0] - before.centre[0], centre[1] - before.centre[1]))
+    change = abs(float(np.log(area / before.area)))
+    return min(change, _LARGEST_JUMP), min(way / float(min(area, before.area)) ** 0.5, _LARGEST_JUMP)

@@ -13,9 +13,9 @@ Migration = Callable[[Connection], None]
 
 def _jobs_get_owners(connection: Connection) -> None:
     """Jobs tell their task and who works on them: of those that are there nobody does."""
-    if not inspect(connection).has_table("jobs"):
-        return
-    for column in (
+    if not _add_columns(
+        connection,
+        "jobs",
         "project VARCHAR(64) DEFAULT '' NOT NULL",
         "task VARCHAR(64) DEFAULT '' NOT NULL",
         "owner VARCHAR(200) DEFAULT '' NOT NULL",
@@ -23,7 +23,7 @@ def _jobs_get_owners(connection: Connection) -> None:
         "whose VARCHAR(200) DEFAULT '' NOT NULL",
         "waited_for BOOLEAN DEFAULT FALSE NOT NULL",
     ):
-        connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN {column}")
+        return
     jobs = Table(
         "jobs",
         MetaData(),
@@ -43,9 +43,19 @@ def _jobs_get_owners(connection: Connection) -> None:
 def _tasks_tell_when_they_were_used(connection: Connection) -> None:
     """What is known of tasks tells when it was last changed: of what is there, now."""
     for table in ("task_memories", "task_media"):
-        if inspect(connection).has_table(table):
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN used_at DOUBLE PRECISION DEFAULT 0 NOT NULL")
+        if _add_columns(connection, table, "used_at DOUBLE PRECISION DEFAULT 0 NOT NULL"):
             connection.exec_driver_sql(f"UPDATE {table} SET used_at = {time.time()}")  # noqa: S608 - our own words
+
+
+def _add_columns(connection: Connection, table: str, *columns: str) -> bool:
+    """Add columns that are not there yet; returns False where there is nothing to add them to, or nothing to add."""
+    if not inspect(connection).has_table(table):
+        return False
+    there = {column["name"] for column in inspect(connection).get_columns(table)}
+    missing = [column for column in columns if column.split()[0] not in there]
+    for column in missing:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+    return bool(missing)
 
 
 MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used)

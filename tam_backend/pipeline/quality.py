@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from tam_backend.models.protocols import TrackingStep
-from tam_backend.pipeline.evidence import Evidence, FrameEvidence, Trace
-from tam_backend.pipeline.quality_model import model_for
+from tam_backend.pipeline.evidence import AbsenceEvidence, FrameEvidence, Trace
+from tam_backend.pipeline.quality_model import models_for
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Verdict:
     """On one object's mask on one frame.
 
     Args:
-        quality: 0..1. Of a mask: the IoU with the truth to expect. Of an absent object: how confident the tracker is
-            that it is gone, 1 - its largest probability anywhere. That is not calibrated: trackers are too sure of it.
+        quality: 0..1. Of a mask: the IoU with the truth to expect. Of an absent object: the probability that it is
+            really not to be seen.
         absent: the mask is empty.
     """
 
@@ -25,7 +25,7 @@ class Verdict:
 
 
 class QualityMeter:
-    """Judges the masks of one pass over a video, frame by frame; remembers where each object was on the frame before.
+    """Judges the masks of one pass over a video, frame by frame; remembers where each object was last.
 
     Args:
         profile: the name of the tracker's profile; its family has coefficients of its own, or those for any tracker
@@ -33,7 +33,7 @@ class QualityMeter:
     """
 
     def __init__(self, profile: str) -> None:
-        self._model = model_for(profile)
+        self._models = models_for(profile)
         self._traces: dict[int, Trace] = {}
 
     def measure(self, step: TrackingStep, given: Collection[int] = ()) -> dict[int, Verdict]:
@@ -54,9 +54,8 @@ class QualityMeter:
             if seen.trace is not None:
                 traces[object_id] = seen.trace
             if object_id not in given:
-                if isinstance(seen.evidence, Evidence):
-                    verdicts[object_id] = Verdict(self._model.predict(asdict(seen.evidence)), absent=False)
-                else:
-                    verdicts[object_id] = Verdict(min(1.0, max(0.0, 1 - seen.evidence.peak)), absent=True)
+                absent = isinstance(seen.evidence, AbsenceEvidence)
+                model = self._models.absence if absent else self._models.mask
+                verdicts[object_id] = Verdict(model.predict(asdict(seen.evidence)), absent)
         self._traces = traces
         return verdicts

@@ -61,17 +61,37 @@ class LogisticModel:
         return probability
 
 
-def model_for(profile: str) -> LogisticModel:
-    """Return the model of a profile's family; one that none was fitted for has `FALLBACK`'s."""
-    known = load()
+@dataclass(frozen=True)
+class QualityModels:
+    """What a family of trackers is judged by.
+
+    Args:
+        mask: the IoU of a mask with the truth, from `Evidence`.
+        absence: the probability that an empty mask is right, from `AbsenceEvidence`.
+    """
+
+    mask: LogisticModel
+    absence: LogisticModel
+
+
+def models_for(profile: str) -> QualityModels:
+    """Return the models of a profile's family; one that none were fitted for has `FALLBACK`'s."""
+    known = shipped()
     return known.get(profile.split("-", maxsplit=1)[0], known[FALLBACK])
 
 
 @cache
-def load() -> dict[str, LogisticModel]:
-    """Return the package's models by family."""
-    stored = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
-    return {family: _model(parts) for family, parts in stored.items()}
+def shipped() -> dict[str, QualityModels]:
+    """Return the package's models by family; its file is read once."""
+    return load(COEFFICIENTS)
+
+
+def load(path: Path) -> dict[str, QualityModels]:
+    """Return the models in a file by family."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        family: QualityModels(_model(models["mask"]), _model(models["absence"])) for family, models in stored.items()
+    }
 
 
 def _model(stored: Mapping[str, Any]) -> LogisticModel:
@@ -79,7 +99,7 @@ def _model(stored: Mapping[str, Any]) -> LogisticModel:
     return LogisticModel(**lists, bias=float(stored["bias"]))
 
 
-def save(models: Mapping[str, LogisticModel], path: Path = COEFFICIENTS) -> None:
+def save(models: Mapping[str, QualityModels], path: Path) -> None:
     """Write coefficients, family by family; `FALLBACK` must be among them."""
     rounded = json.loads(
         json.dumps({family: asdict(each) for family, each in models.items()}),
