@@ -162,7 +162,7 @@ def test_the_last_mask_is_remembered_while_the_object_is_missing() -> None:
 
 
 # The fit to compact's present weights makes nothing of it beside the probabilities; it may not turn it round.
-@pytest.mark.parametrize(("profile", "by"), zip(PROFILES, (0.0, 0.05), strict=True))
+@pytest.mark.parametrize(("profile", "by"), [*zip(PROFILES, (0.0, 0.05), strict=True)])
 def test_a_mask_that_the_memory_agrees_with_beats_one_that_it_does_not(profile: str, by: float) -> None:
     agreed = quality(step(disc(), reading=reading(disc())), profile=profile)
     assert agreed >= quality(step(disc(), reading=reading(disc(x=100, y=30))), profile=profile) + by
