@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
-from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from tam_backend.errors import LabelConfigError
-
-MAX_CONFIG_CHARS = 1_000_000
-"""A config of a thousand labels in five tags is a third of this."""
+from tam_backend.labelstudio.tags import EXAMPLE, Tag, read_tags
 
 DEFAULT_FRAME_RATE = 24.0
 """What Label Studio's <Video> takes where the tag names no frameRate."""
@@ -31,7 +28,7 @@ class MediaKind(Enum):
 
 
 class ControlKind(Enum):
-    """What a tag draws."""
+    """What a tag draws; an ellipse or a polygon counts as the box around it."""
 
     POINT = "point"
     BOX = "box"
@@ -45,16 +42,12 @@ MASK_KINDS = (ControlKind.BRUSH, ControlKind.BITMASK)
 _KINDS = {
     "keypoint": ControlKind.POINT,
     "rectangle": ControlKind.BOX,
+    "ellipse": ControlKind.BOX,
+    "polygon": ControlKind.BOX,
     "brush": ControlKind.BRUSH,
     "bitmask": ControlKind.BITMASK,
     "videorectangle": ControlKind.VIDEO_BOX,
 }
-
-_EXAMPLE = (
-    'For frames: <Image name="frames" valueList="$frames"/> with <BrushLabels name="mask" toName="frames">; '
-    'for a video: <Video name="video" value="$video"/> with <VideoRectangle name="box" toName="video"/>. '
-    "`tam-backend import --config` prints a whole config."
-)
 
 
 @dataclass(frozen=True)
@@ -88,6 +81,31 @@ class Media:
 
 
 @dataclass(frozen=True)
+class LabelSource:
+    """Where the labels of a region stand in results: in the drawing tag itself, or in a <Labels> tag beside it.
+
+    Args:
+        name: of the tag.
+        labels: as they stand in results (a Label's alias where it has one, its value otherwise).
+        shown: the same labels as the page shows them.
+        is_open: the task's data bring labels of their own (`value="$labels"`): any label may be one of them.
+    """
+
+    name: str
+    labels: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    is_open: bool = False
+
+    def written(self, label: str, shown: str | None = None) -> str | None:
+        """Return what stands in results for a label of another tag, which shows it as `shown`; None = it has none."""
+        if label in self.labels:
+            return label
+        if shown is not None and shown in self.shown:
+            return self.labels[self.shown.index(shown)]
+        return label if self.is_open else None
+
+
+@dataclass(frozen=True)
 class Control:
     """A tag that draws regions on one media.
 
@@ -95,23 +113,40 @@ class Control:
         name: of the tag (a region's `from_name`).
         to_name: the media's name.
         kind: what it draws.
-        labels: its labels as they stand in results (a Label's alias where it has one, its value otherwise).
-        labels_tag: the name of the <Labels> tag that gives the labels, where the tag has none of its own.
-        shown: the labels as the page shows them; same order as `labels`.
+        shape: the tag without "Labels", in lower case: "keypoint", "rectangle", "brush" ..
+        smart: whether the config marks it with smart="true" or smart="false"; None = it does not say.
+        sources: where its labels stand; of <Labels> tags there may be several.
     """
 
     name: str
     to_name: str
     kind: ControlKind
-    labels: tuple[str, ...] = ()
-    labels_tag: str | None = None
-    shown: tuple[str, ...] = ()
+    shape: str = ""
+    smart: bool | None = None
+    sources: tuple[LabelSource, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels as they stand in results."""
+        return tuple(label for source in self.sources for label in source.labels)
+
+    @property
+    def labels_tag(self) -> str | None:
+        """The name of the first <Labels> tag that gives its labels, where it has none of its own."""
+        return next((source.name for source in self.sources if source.name != self.name), None)
 
     def shows(self, label: str | None) -> str | None:
         """Return what the page shows for a label of a result: the Label's value if the result holds its alias."""
-        if label in self.labels:
-            return self.shown[self.labels.index(label)] if self.shown else label
+        for source in self.sources:
+            if label in source.labels:
+                return source.shown[source.labels.index(label)]
         return label
+
+    def written(self, label: str, shown: str | None = None) -> str | None:
+        """See `LabelSource.written`; a tag without any labels takes every label as it comes."""
+        if not self.sources:
+            return label
+        return next((found for source in self.sources if (found := source.written(label, shown)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -129,8 +164,12 @@ class LabelingConfig:
         """Return the tags that draw on this media, in the order of the page."""
         return tuple(control for control in self.controls if control.to_name == media.name)
 
+    def mask_outputs(self, media: Media) -> tuple[Control, ...]:
+        """Return the tags that masks can be written to, in the order of the page."""
+        return tuple(control for control in self.controls_of(media) if control.kind in MASK_KINDS)
+
     def mask_output(self, media: Media) -> Control | None:
-        """Return the tag that masks are written to (the first brush or bitmask tag); None on a video."""
+        """Return the first tag for masks; None on a video. outputs.py tells which one takes a mask."""
         return self._first(media, MASK_KINDS)
 
     def box_output(self, media: Media) -> Control | None:
@@ -145,7 +184,7 @@ class LabelingConfig:
         """
         control = self.box_output(media) if media.kind is MediaKind.VIDEO else self.mask_output(media)
         if control is None:
-            raise LabelConfigError(f'Nothing in the labeling config takes an answer on "{media.name}".', _EXAMPLE)
+            raise LabelConfigError(f'Nothing in the labeling config takes an answer on "{media.name}".', EXAMPLE)
         return control
 
     def _first(self, media: Media, kinds: Sequence[ControlKind]) -> Control | None:
@@ -163,83 +202,25 @@ def parse_config(xml: str) -> LabelingConfig:
     >>> page.media[0].kind, page.mask_output(page.media[0]).name
     (<MediaKind.FRAMES: 'frames'>, 'm')
     """
-    tags = _read_tags(xml)
+    tags = read_tags(xml)
     media = tuple(found for tag in tags if (found := _media(tag)))
     if not media:
         raise LabelConfigError(
-            "The labeling config has no <Image> or <Video> that takes its value from the task.", _EXAMPLE
+            "The labeling config has no <Image> or <Video> that takes its value from the task.", EXAMPLE
         )
-    shared = {name: tag for tag in reversed(tags) if tag.kind == "labels" and tag.name for name in tag.to_names}
+    shared: dict[str, list[Tag]] = {}
+    for tag in tags:
+        for name in tag.to_names if tag.kind == "labels" and tag.name else ():
+            shared.setdefault(name, []).append(tag)
     kinds = {m.name: m.kind for m in media}
     config = LabelingConfig(media, tuple(control for tag in tags for control in _controls(tag, kinds, shared)))
     if not any(config.mask_output(m) if m.kind is not MediaKind.VIDEO else config.box_output(m) for m in media):
         names = ", ".join(f'"{m.name}"' for m in media)
-        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", _EXAMPLE)
+        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", EXAMPLE)
     return config
 
 
-@dataclass
-class _Tag:
-    kind: str
-    attributes: dict[str, str]
-    labels: list[tuple[str, str]]  # (as results hold it, as the page shows it)
-
-    @property
-    def name(self) -> str:
-        return self.attributes.get("name", "")
-
-    @property
-    def to_names(self) -> list[str]:
-        return [name for part in self.attributes.get("toname", "").split(",") if (name := part.strip())]
-
-
-def _read_tags(xml: str) -> list[_Tag]:
-    """Return all tags in the order of the page; a Label is kept in the nearest tag around it that holds labels."""
-    if not isinstance(xml, str) or not xml.strip():
-        raise LabelConfigError("The labeling config is empty.", _EXAMPLE)
-    if len(xml) > MAX_CONFIG_CHARS:
-        raise LabelConfigError(
-            f"The labeling config is {len(xml)} characters long; {MAX_CONFIG_CHARS} are allowed.",
-            "Remove what is not needed for labeling.",
-        )
-    tags: list[_Tag] = []
-    holders: list[_Tag | None] = [None]  # of every open tag: the nearest tag around its children that holds labels
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        tag = _Tag(name.lower(), {key.lower(): value for key, value in attributes.items()}, [])
-        holder = holders[-1]
-        shown = tag.attributes.get("value", "")
-        written = tag.attributes.get("alias") or shown
-        if tag.kind == "label" and holder is not None and written:
-            holder.labels.append((written, shown or written))
-        holders.append(tag if tag.name and tag.to_names else holder)
-        tags.append(tag)
-
-    def end(_: str) -> None:
-        holders.pop()
-
-    def refuse(*_: object) -> None:
-        raise LabelConfigError(
-            "The labeling config declares a document type.", "Remove the <!DOCTYPE ...> and its entities."
-        )
-
-    parser = expat.ParserCreate("utf-8")  # whatever encoding the text declares: it has been decoded already
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    # Without a document type no entity can be declared, so none can be expanded or fetched.
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(xml.lstrip().encode("utf-8", "surrogatepass"), True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        if isinstance(error, LabelConfigError):
-            raise
-        raise LabelConfigError(
-            f"The labeling config is not well-formed XML ({error}).", "Correct it in the project's settings."
-        ) from error
-    return tags
-
-
-def _media(tag: _Tag) -> Media | None:
+def _media(tag: Tag) -> Media | None:
     frames, value = tag.attributes.get("valuelist", ""), tag.attributes.get("value", "")
     if tag.kind == "image" and tag.name and _is_variable(frames):
         return Media(tag.name, MediaKind.FRAMES, frames[1:])
@@ -252,9 +233,10 @@ def _media(tag: _Tag) -> Media | None:
     return None
 
 
-def _controls(tag: _Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[str, _Tag]) -> list[Control]:
-    """Return the tag once for every media that it can draw on; `shared_labels` are the first <Labels> by media."""
-    kind = _KINDS.get(tag.kind.removesuffix("labels"))
+def _controls(tag: Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[str, Sequence[Tag]]) -> list[Control]:
+    """Return the tag once for every media that it can draw on; `shared_labels` are the <Labels> by media."""
+    shape = tag.kind.removesuffix("labels")
+    kind = _KINDS.get(shape)
     if kind is None or not tag.name:
         return []
     found = []
@@ -263,11 +245,23 @@ def _controls(tag: _Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[
         if to_name not in media or (media[to_name] is MediaKind.VIDEO) != (kind is ControlKind.VIDEO_BOX):
             continue
         own = tag.kind.endswith("labels") or bool(tag.labels)
-        source = tag if own else shared_labels.get(to_name, tag)
-        labels = dict(source.labels)
-        labels_tag = source.name if source is not tag else None
-        found.append(Control(tag.name, to_name, kind, tuple(labels), labels_tag, tuple(labels.values())))
+        sources = [tag] if own else shared_labels.get(to_name, ())
+        found.append(Control(tag.name, to_name, kind, shape, _smart(tag), tuple(map(_labels, sources))))
     return found
+
+
+def _labels(tag: Tag) -> LabelSource:
+    labels = dict(tag.labels)
+    is_open = _is_variable(tag.attributes.get("value", ""))
+    return LabelSource(tag.name, tuple(labels), tuple(labels.values()), is_open)
+
+
+def _smart(tag: Tag) -> bool | None:
+    """Read what the config says; a tag that is smart only is smart."""
+    says = tag.attributes.get("smart", "").strip().lower()
+    if not says:
+        return True if tag.attributes.get("smartonly", "").strip().lower() == "true" else None
+    return says == "true"
 
 
 def _is_variable(value: str) -> bool:

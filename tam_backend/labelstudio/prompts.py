@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError
+from tam_backend.errors import InvalidPromptError, LabelConfigError, PayloadError, PromptOffFrameError
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.edits import told_apart
 from tam_backend.labelstudio.objects import TaskObject, group_objects
@@ -72,7 +72,8 @@ def read_task(
     Args:
         task: as Label Studio sends it: data, drafts, annotations.
         context: `params.context` of the call; None in a batch call.
-        config: of the task's project.
+        config: of the task's project. What was saved of points and boxes counts where their tag is smart="true"; a
+            click counts whatever the tag says, unless it says smart="false": only a smart tool sends one.
         propagate_label: a prompt with this label (in any case) means: all objects, all frames.
         unsaved: results that this task was answered with since `saved_at(task)`, newest last: they may have been
             accepted but not be in the draft yet. Those that the draft has are ignored.
@@ -80,6 +81,7 @@ def read_task(
 
     Raises:
         PayloadError: malformed JSON, or a region that cannot be understood.
+        LabelConfigError: the click was made with a tag of smart="false".
     """
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
@@ -87,14 +89,17 @@ def read_task(
     saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config)
     media = _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
+    _refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
     saved = tuple(
-        told_apart(region, sent or {}) for region in (*saved, *fresh.values()) if region.control.to_name == media.name
+        told_apart(region, sent or {})
+        for region in (*saved, *fresh.values())
+        if region.control.to_name == media.name and (region.is_mask or region.control.smart)
     )
 
     def wants_propagation(region: Region) -> bool:
-        shown = (region.label, region.shown_label)
+        shown = (*region.labels, *map(region.control.shows, region.labels))
         return any(text is not None and text.casefold() == propagate_label.casefold() for text in shown)
 
     newest = clicked[-1] if clicked else None
@@ -106,6 +111,16 @@ def read_task(
         owner = next(obj for obj in objects if newest in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
     return TaskPrompts(media, objects, asked, propagate)
+
+
+def _refuse_ordinary(clicked: Sequence[Region]) -> None:
+    """Raise LabelConfigError for a click with a tag that the config takes out of prompting."""
+    for region in clicked[-1:]:
+        if region.control.smart is False and not region.is_mask:
+            raise LabelConfigError(
+                f'The tag "{region.control.name}" is an ordinary one (smart="false"): it makes no mask.',
+                'Set smart="true" on it in the labeling interface to prompt with it.',
+            )
 
 
 def saved_at(task: Mapping[str, Any]) -> datetime | None:
@@ -196,9 +211,9 @@ def _without_stale(saved: Sequence[Region], clicked: Sequence[Region]) -> list[R
     kept = [region for region in saved if region.region_id not in ids]
     if not clicked or clicked[-1].kind not in _PROMPT_KINDS:
         return kept
-    kind, label = clicked[-1].kind, clicked[-1].label
+    shape, label = clicked[-1].control.shape, clicked[-1].label
     same_label = [region for region in kept if region.label == label and region.kind in _PROMPT_KINDS]
-    stale = {region.region_id for region in same_label if region.kind is kind}
+    stale = {region.region_id for region in same_label if region.control.shape == shape}
     for other in same_label:
         here = [region for region in clicked if region.frame == other.frame]
         if stale or any(_contradict(other, region) for region in here):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,13 @@ from tam_backend.errors import PayloadError
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.shapes import (
+    FractionBox,
+    FractionEllipse,
+    FractionPoint,
+    FractionPolygon,
+    Outline,
+)
 from tam_backend.types import BoolMask, Box, Source
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
@@ -27,47 +33,17 @@ CHECKSUM_KEY = "tam"
 
 _KINDS = {
     "keypoint": ControlKind.POINT,
-    "keypointlabels": ControlKind.POINT,
     "rectangle": ControlKind.BOX,
-    "rectanglelabels": ControlKind.BOX,
+    "ellipse": ControlKind.BOX,
+    "polygon": ControlKind.BOX,
     "brush": ControlKind.BRUSH,
-    "brushlabels": ControlKind.BRUSH,
     "bitmask": ControlKind.BITMASK,
-    "bitmasklabels": ControlKind.BITMASK,
     "videorectangle": ControlKind.VIDEO_BOX,
 }
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
 _REMEDY = "Delete that region and draw it again."
 _MAX_FRAME = 10_000_000
-
-
-@dataclass(frozen=True)
-class FractionPoint:
-    """A click in fractions 0..1 of the frame's width and height; positive = on the object."""
-
-    x: float
-    y: float
-    positive: bool
-
-
-@dataclass(frozen=True)
-class FractionBox:
-    """A rectangle in fractions of the frame's width and height, turned clockwise about its top left corner."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    rotation_deg: float = 0.0
-
-    def enclosing(self, size_hw: tuple[int, int]) -> Box:
-        """Return the upright box around it, (x0, y0, x1, y1) in pixels of a frame of that size; may leave the frame."""
-        height_px, width_px = size_hw
-        cos, sin = math.cos(math.radians(self.rotation_deg)), math.sin(math.radians(self.rotation_deg))
-        w, h = self.width * width_px, self.height * height_px
-        xs = [self.x * width_px + dx * cos - dy * sin for dx, dy in ((0, 0), (w, 0), (0, h), (w, h))]
-        ys = [self.y * height_px + dx * sin + dy * cos for dx, dy in ((0, 0), (w, 0), (0, h), (w, h))]
-        return min(xs), min(ys), max(xs), max(ys)
+_FEWEST_CORNERS = 3
 
 
 @dataclass(frozen=True)
@@ -95,7 +71,7 @@ class Region:
         region_id: Label Studio's id.
         own_key: the object's key if the id is one that we made; None for what a human drew.
         control: the tag it was drawn with.
-        label: as results hold it; None without one.
+        labels: as results hold them, in their order.
         frame: from 0; always 0 on a single image and for video boxes, which have `keyframes` instead.
         origin: "manual" = a human drew it, "prediction" = as we sent it, "prediction-changed" = a human changed it.
         source: of our own masks: whether it answers a human's prompt, or was propagated or refined.
@@ -108,14 +84,14 @@ class Region:
     region_id: str
     own_key: str | None
     control: Control
-    label: str | None
+    labels: tuple[str, ...]
     frame: int
     origin: Origin = "manual"
     source: Source | None = None
     score: float | None = None
     size_hw: tuple[int, int] | None = None
     point: FractionPoint | None = None
-    box: FractionBox | None = None
+    box: Outline | None = None
     keyframes: tuple[VideoKeyframe, ...] = ()
     encoded: Mapping[str, Any] | None = None
 
@@ -123,6 +99,11 @@ class Region:
     def kind(self) -> ControlKind:
         """What it is."""
         return self.control.kind
+
+    @property
+    def label(self) -> str | None:
+        """The first label, which tells objects apart; None without one."""
+        return self.labels[0] if self.labels else None
 
     @property
     def is_mask(self) -> bool:
@@ -204,7 +185,7 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
     """
     if not isinstance(results, (list, tuple)):
         raise PayloadError("The results are not a list.", "Send Label Studio's own JSON.")
-    shared_labels: dict[str, str] = {}
+    shared_labels: dict[str, tuple[str, ...]] = {}
     masks: set[str] = set()
     for result in results:
         if not isinstance(result, Mapping):
@@ -212,28 +193,30 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
         region_id, kind_name = result.get("id"), result.get("type")
         if not isinstance(region_id, str) or not isinstance(kind_name, str):
             continue
-        if kind_name == "labels" and (label := _first_label(region_id, result.get("value"), "labels")) is not None:
-            shared_labels[region_id] = label
-        elif _KINDS.get(kind_name) in MASK_KINDS:
+        if kind_name == "labels":
+            # A page may have several <Labels>, each with a result of its own.
+            more = _labels(region_id, result.get("value"), "labels")
+            shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
+        elif _kind_of(kind_name) in MASK_KINDS:
             masks.add(region_id)
     regions = []
     for index, result in enumerate(results):
         # A mask that was accepted while a point label was active comes back twice: as itself, and as a "point" with the
         # mask's value and that label.
-        echo = _KINDS.get(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
+        echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
         if not echo and (region := _read(result, index, config, shared_labels)) is not None:
             regions.append(region)
     return tuple(regions)
 
 
 def _read(
-    result: Mapping[str, Any], index: int, config: LabelingConfig, shared_labels: Mapping[str, str]
+    result: Mapping[str, Any], index: int, config: LabelingConfig, shared_labels: Mapping[str, tuple[str, ...]]
 ) -> Region | None:
     kind_name, from_name, to_name = (result.get(key) for key in ("type", "from_name", "to_name"))
     if not (isinstance(kind_name, str) and isinstance(from_name, str) and isinstance(to_name, str)):
         return None
     control = config.control(from_name, to_name)
-    if control is None or _KINDS.get(kind_name) is not control.kind:
+    if control is None or kind_name.removesuffix("labels") != control.shape:
         return None
     region_id = result.get("id")
     if not isinstance(region_id, str) or not region_id:
@@ -246,7 +229,7 @@ def _read(
             f'Region "{region_id}" was drawn on an image turned in the editor.',
             "Turn the image back to 0 degrees, delete the region and draw it again.",
         )
-    label = _first_label(region_id, value, kind_name) or _first_label(region_id, value, "labels")
+    labels = _labels(region_id, value, kind_name) or _labels(region_id, value, "labels")
     own = parse_result_id(region_id)
     origin = result.get("origin")
     meta = result.get("meta")
@@ -256,14 +239,14 @@ def _read(
         region_id=region_id,
         own_key=own[0] if own else None,
         control=control,
-        label=label or shared_labels.get(region_id),
+        labels=labels or shared_labels.get(region_id, ()),
         frame=_whole(region_id, "item_index", result.get("item_index"), default=0),
         origin=cast(Origin, origin) if origin in ("prediction", "prediction-changed") else "manual",
         source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
         score=_number(region_id, "score", score) if _is_number(score) else None,
         size_hw=_size(region_id, result, needed=control.kind is ControlKind.BRUSH),
         point=_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
-        box=_box(region_id, value) if control.kind is ControlKind.BOX else None,
+        box=_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
         keyframes=_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
     )
@@ -273,13 +256,17 @@ def _malformed(region_id: str, what: str) -> PayloadError:
     return PayloadError(f'Region "{region_id}" {what}.', _REMEDY)
 
 
-def _first_label(region_id: str, value: Any, key: str) -> str | None:
+def _kind_of(result_type: str) -> ControlKind | None:
+    return _KINDS.get(result_type.removesuffix("labels"))
+
+
+def _labels(region_id: str, value: Any, key: str) -> tuple[str, ...]:
     labels = value.get(key) if isinstance(value, Mapping) else None
-    if labels is None or labels == []:
-        return None
+    if labels is None:
+        return ()
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise _malformed(region_id, f"has {key} that are not a list of texts")
-    return cast(str, labels[0])
+    return tuple(labels)
 
 
 def _is_number(value: Any) -> bool:
@@ -328,8 +315,29 @@ def _point(region_id: str, result: Mapping[str, Any], value: Mapping[str, Any]) 
 
 def _box(region_id: str, value: Mapping[str, Any]) -> FractionBox:
     x, y, width, height = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
+    return FractionBox(x, y, width, height, _rotation(region_id, value))
+
+
+def _outline(region_id: str, value: Mapping[str, Any], shape: str) -> Outline:
+    if shape == "ellipse":
+        x, y, rx, ry = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "radiusX", "radiusY"))
+        return FractionEllipse(x, y, rx, ry, _rotation(region_id, value))
+    return _polygon(region_id, value) if shape == "polygon" else _box(region_id, value)
+
+
+def _polygon(region_id: str, value: Mapping[str, Any]) -> FractionPolygon:
+    points = value.get("points")
+    if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
+        raise _malformed(region_id, "is a polygon without three corners")
+    if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
+        raise _malformed(region_id, "has a corner that is not a pair of numbers")
+    corners = ((_number(region_id, "x", x) / 100, _number(region_id, "y", y) / 100) for x, y in points)
+    return FractionPolygon(tuple(corners))
+
+
+def _rotation(region_id: str, value: Mapping[str, Any]) -> float:
     rotation = value.get("rotation")
-    return FractionBox(x, y, width, height, 0.0 if rotation is None else _number(region_id, "rotation", rotation))
+    return 0.0 if rotation is None else _number(region_id, "rotation", rotation)
 
 
 def _keyframes(region_id: str, value: Mapping[str, Any]) -> tuple[VideoKeyframe, ...]:

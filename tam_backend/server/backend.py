@@ -20,6 +20,7 @@ from tam_backend.errors import (
     TamError,
 )
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
+from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
@@ -324,6 +325,7 @@ class Backend:
         asked = prompts.asked
         if asked is None or asked.frame is None:
             raise PayloadError("The click names no frame.", "Send Label Studio's own JSON.")
+        output = mask_output(request.config, prompts.media, asked.object, asked.frame)
         wanted = to_prompts(asked.object, opened.video.size_hw, frames=(asked.frame,))
         mask = opened.click(wanted)
         if not mask.array.any():
@@ -331,11 +333,11 @@ class Backend:
                 f"Nothing was found at the click on frame {asked.frame}.", "Click elsewhere on it, or draw a box."
             )
         results = mask_results(
-            request.config.output(prompts.media),
+            output.control,
             prompts.media,
             key=asked.object.key,
             frame=asked.frame,
-            label=asked.object.label,
+            labels=output.labels,
             mask=mask.array,
             quality=mask.quality,
             source="prompt",
@@ -379,7 +381,10 @@ class Backend:
         return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
 
     def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
-        return as_answer(known, config.output(known.prompts.media), pursuit.results())
+        answer = as_answer(known, config, pursuit.results())
+        for error in answer.left_out:
+            self.problems.note("what was tracked", error.message, error.remedy)
+        return answer
 
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
@@ -461,13 +466,12 @@ class Backend:
                     boxes[object_id][found.frame] = mask_bounds(mask)
                     if boxes[object_id][found.frame] is not None:
                         qualities[object_id][found.frame] = found.quality[object_id]
-        control = request.config.output(media)
         results = [
             box_track_region(
-                control,
+                each.regions[0].control,
                 media,
                 region_id=each.region_id,
-                label=each.label,
+                labels=each.regions[0].labels,
                 boxes=boxes[each.object_id],
                 size_hw=video.size_hw,
                 clock=clock,

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tam_backend.labelstudio.config import Control, LabelingConfig
+from tam_backend.errors import LabelConfigError
+from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest
 from tam_backend.labelstudio.objects import TaskObject
+from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
 from tam_backend.labelstudio.regions import read_regions
 from tam_backend.labelstudio.results import mask_results
@@ -75,11 +77,13 @@ class MaskAnswer:
         results: JSON.
         score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
         digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
+        left_out: why an object has no masks here: no tag has its label.
     """
 
     results: Sequence[Mapping[str, Any]]
     score: float | None
     digests: Mapping[tuple[str, int], str]
+    left_out: Sequence[LabelConfigError] = ()
 
 
 def read(
@@ -129,17 +133,27 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(regions.values())
 
 
-def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) -> MaskAnswer:
-    """Turn masks into results, those that a human gave left out: they must never be sent back."""
+def as_answer(task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult]) -> MaskAnswer:
+    """Turn masks into results, those that a human gave left out: they must never be sent back.
+
+    Raises:
+        LabelConfigError: no object has a label that a tag for masks has.
+    """
     results: list[Mapping[str, Any]] = []
     judged: list[tuple[int, float]] = []
     settled: list[tuple[int, float]] = []
     digests: dict[tuple[str, int], str] = {}
     by_id = {each.object_id: each for each in task.followed}
+    left_out: dict[int, LabelConfigError] = {}
     for result in found:
         for object_id, mask in result.masks.items():
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
+                continue
+            try:
+                output = mask_output(config, task.prompts.media, each, result.frame)
+            except LabelConfigError as error:
+                left_out[object_id] = error
                 continue
             source = _shown_source(task, each, result.frame, result.source[object_id])
             score = each.score_on(result.frame) if source == "prompt" else None
@@ -147,17 +161,21 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
             (settled if source == "prompt" else judged).append((result.frame, quality))
             digests[each.key, result.frame] = mask_digest(mask)
             results += mask_results(
-                control,
+                output.control,
                 task.prompts.media,
                 key=each.key,
                 frame=result.frame,
-                label=each.label,
+                labels=output.labels,
                 mask=mask,
                 quality=quality,
                 source=source,
             )
+    if left_out and not results:
+        raise next(iter(left_out.values()))
     # What a human settled is not in question, unless there is nothing else.
-    return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests)
+    return MaskAnswer(
+        results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(left_out.values())
+    )
 
 
 def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:
