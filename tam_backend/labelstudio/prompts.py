@@ -50,12 +50,19 @@ class TaskPrompts:
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
+        held: the ids of the regions that stand in the editor, as far as the draft tells.
     """
 
     media: Media
     objects: tuple[TaskObject, ...]
     asked: Asked | None
     propagate: bool
+    held: frozenset[str] = frozenset()
+
+    def ours_on(self, each: TaskObject, frame: int) -> Region | None:
+        """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
+        ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == each.key and r.region_id in self.held]
+        return ours[-1] if ours else None
 
 
 def read_task(
@@ -110,7 +117,7 @@ def read_task(
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if newest in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
-    return TaskPrompts(media, objects, asked, propagate)
+    return TaskPrompts(media, objects, asked, propagate, frozenset(known))
 
 
 def _refuse_ordinary(clicked: Sequence[Region]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from tam_backend.errors import PayloadError
+from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.ids import parse_result_id
@@ -24,9 +25,6 @@ from tam_backend.labelstudio.shapes import (
 from tam_backend.types import BoolMask, Box, Source
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
-
-SOURCE_KEY = "tam_source"
-"""Under `meta` of our results: where a mask comes from. The editor keeps meta, and shows only its "text"."""
 
 CHECKSUM_KEY = "tam"
 """In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
@@ -79,6 +77,8 @@ class Region:
         size_hw: the frame's (height, width) as Label Studio knows it; None where it does not say.
         point, box, keyframes: the geometry.
         encoded: a mask's `value`, for `mask`.
+        attributes: results that a human hung on it, see attributes.py.
+        notes: what a human wrote beside its shape.
     """
 
     region_id: str
@@ -94,6 +94,8 @@ class Region:
     box: Outline | None = None
     keyframes: tuple[VideoKeyframe, ...] = ()
     encoded: Mapping[str, Any] | None = None
+    attributes: tuple[Mapping[str, Any], ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> ControlKind:
@@ -177,7 +179,8 @@ class Region:
 def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> tuple[Region, ...]:
     """Read the `result` list of an annotation, a draft, a prediction or a smart click's context.
 
-    Results of other types (choices, polygons, relations ..) and of tags that are not on the page are left out.
+    Results of other types (relations, text ..) and of tags that are not on the page are left out; choices and the like
+    become attributes of their regions.
 
     Raises:
         PayloadError: a region that we should understand but cannot; the message names it. A mask that cannot be decoded
@@ -199,13 +202,14 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
             shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
         elif _kind_of(kind_name) in MASK_KINDS:
             masks.add(region_id)
+    attributes = attributes_by_region(results)
     regions = []
     for index, result in enumerate(results):
         # A mask that was accepted while a point label was active comes back twice: as itself, and as a "point" with the
         # mask's value and that label.
         echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
         if not echo and (region := _read(result, index, config, shared_labels)) is not None:
-            regions.append(region)
+            regions.append(replace(region, attributes=attributes.get(region.region_id, ())))
     return tuple(regions)
 
 
@@ -249,6 +253,7 @@ def _read(
         box=_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
         keyframes=_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
+        notes=human_notes(result),
     )
 
 

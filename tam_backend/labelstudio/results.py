@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tam_backend.labelstudio.attributes import NEEDS_REVIEW, SOURCE_KEY
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.labelstudio.ids import result_id
 from tam_backend.labelstudio.regions import (
     CHECKSUM_KEY,
-    SOURCE_KEY,
     VideoKeyframe,
     keyframe_checksum,
 )
@@ -18,9 +18,6 @@ from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask, Box, Source
-
-NEEDS_REVIEW = "needs review"
-"""The meta text of doubtful masks."""
 
 
 def mask_results(

@@ -19,6 +19,7 @@ from tam_backend.errors import (
     PayloadError,
     TamError,
 )
+from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
@@ -342,6 +343,9 @@ class Backend:
             quality=mask.quality,
             source="prompt",
         )
+        there = prompts.ours_on(asked.object, asked.frame)
+        if there is not None:
+            results = brought_along(results, there.attributes, notes=there.notes)
         return self._answer(results, mask.quality)
 
     def _masks_on_all_frames(
@@ -365,7 +369,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
             complete = pursuit.done
-            answer = self._masks(known, request.config, pursuit)
+            answer = self._masks(known, request.config, pursuit, whole=request.context is None)
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
             self._loop.add(intent, pursuit.frames_total)
@@ -380,8 +384,8 @@ class Backend:
             return None
         return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
 
-    def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
-        answer = as_answer(known, config, pursuit.results())
+    def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit, *, whole: bool = True) -> MaskAnswer:
+        answer = as_answer(known, config, pursuit.results(), whole=whole)
         for error in answer.left_out:
             self.problems.note("what was tracked", error.message, error.remedy)
         return answer
@@ -467,18 +471,25 @@ class Backend:
                     if boxes[object_id][found.frame] is not None:
                         qualities[object_id][found.frame] = found.quality[object_id]
         results = [
-            box_track_region(
-                each.regions[0].control,
-                media,
-                region_id=each.region_id,
-                labels=each.regions[0].labels,
-                boxes=boxes[each.object_id],
-                size_hw=video.size_hw,
-                clock=clock,
-                quality=task_score(qualities[each.object_id].values()) or 0.0,
-                human=[key for region in each.regions for key in region.keyframes if key.by_human],
-            )
+            result
             for each in objects
+            for result in brought_along(
+                [
+                    box_track_region(
+                        each.regions[0].control,
+                        media,
+                        region_id=each.region_id,
+                        labels=each.regions[0].labels,
+                        boxes=boxes[each.object_id],
+                        size_hw=video.size_hw,
+                        clock=clock,
+                        quality=task_score(qualities[each.object_id].values()) or 0.0,
+                        human=[key for region in each.regions for key in region.keyframes if key.by_human],
+                    )
+                ],
+                each.regions[0].attributes,
+                notes=each.regions[0].notes,
+            )
         ]
         worst = worst_by_frame(frame for track in qualities.values() for frame in track.items())
         return self._answer(results, task_score(worst.values()), complete=complete or request.context is not None)

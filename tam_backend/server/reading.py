@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tam_backend.errors import LabelConfigError
+from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
-from tam_backend.labelstudio.regions import read_regions
+from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.pipeline.tracks import decoded
@@ -133,8 +134,19 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(regions.values())
 
 
-def as_answer(task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult]) -> MaskAnswer:
+def as_answer(
+    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, whole: bool = True
+) -> MaskAnswer:
     """Turn masks into results, those that a human gave left out: they must never be sent back.
+
+    What people hung on a mask of ours comes along with it.
+
+    Args:
+        task: what was asked.
+        config: of its project.
+        found: the masks.
+        whole: False leaves out what stands in the editor already as it is: to send it again would replace it there,
+            with whatever was hung on it since the draft was saved.
 
     Raises:
         LabelConfigError: no object has a label that a tag for masks has.
@@ -150,6 +162,8 @@ def as_answer(task: ReadTask, config: LabelingConfig, found: Iterable[FrameResul
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
                 continue
+            digest = mask_digest(mask)
+            there = task.prompts.ours_on(each, result.frame)
             try:
                 output = mask_output(config, task.prompts.media, each, result.frame)
             except LabelConfigError as error:
@@ -159,8 +173,10 @@ def as_answer(task: ReadTask, config: LabelingConfig, found: Iterable[FrameResul
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
-            digests[each.key, result.frame] = mask_digest(mask)
-            results += mask_results(
+            digests[each.key, result.frame] = digest
+            if there is not None and not whole and _is_same(there, digest):
+                continue
+            made = mask_results(
                 output.control,
                 task.prompts.media,
                 key=each.key,
@@ -170,12 +186,17 @@ def as_answer(task: ReadTask, config: LabelingConfig, found: Iterable[FrameResul
                 quality=quality,
                 source=source,
             )
-    if left_out and not results:
+            results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
+    if left_out and not digests:
         raise next(iter(left_out.values()))
     # What a human settled is not in question, unless there is nothing else.
     return MaskAnswer(
         results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(left_out.values())
     )
+
+
+def _is_same(there: Region, digest: str) -> bool:
+    return there.mask is not None and mask_digest(there.mask) == digest
 
 
 def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:
