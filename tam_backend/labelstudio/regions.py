@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from tam_backend.errors import PayloadError
+from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
@@ -132,7 +132,7 @@ class Region:
         """The (height, width) mask, strokes of a draft included; None for other kinds.
 
         Raises:
-            PayloadError: it cannot be decoded.
+            RegionError: it cannot be decoded.
         """
         if self.encoded is None:
             return None
@@ -141,7 +141,7 @@ class Region:
                 return decode_bitmask(self.encoded.get("imageDataURL"))
             return self._brush_mask(self.encoded)
         except PayloadError as error:
-            raise PayloadError(f'Region "{self.region_id}": {error.message}', error.remedy) from error
+            raise RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy) from error
 
     @cached_property
     def bounds(self) -> Box | None:
@@ -176,15 +176,23 @@ class Region:
         return rasterise_touches(mask, touches)
 
 
-def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> tuple[Region, ...]:
+def read_regions(
+    results: Sequence[Mapping[str, Any]], config: LabelingConfig, faults: list[RegionError] | None = None
+) -> tuple[Region, ...]:
     """Read the `result` list of an annotation, a draft, a prediction or a smart click's context.
 
     Results of other types (relations, text ..) and of tags that are not on the page are left out; choices and the like
     become attributes of their regions.
 
+    Args:
+        results: JSON.
+        config: of the task's project.
+        faults: takes what is wrong with regions that we should understand but cannot; they are left out then.
+
     Raises:
-        PayloadError: a region that we should understand but cannot; the message names it. A mask that cannot be decoded
-            raises when it is first asked for.
+        PayloadError: no list of objects.
+        RegionError: without `faults`, a region that cannot be understood. A mask that cannot be decoded raises when it
+            is first asked for.
     """
     if not isinstance(results, (list, tuple)):
         raise PayloadError("The results are not a list.", "Send Label Studio's own JSON.")
@@ -198,7 +206,7 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
             continue
         if kind_name == "labels":
             # A page may have several <Labels>, each with a result of its own.
-            more = _labels(region_id, result.get("value"), "labels")
+            more = _forgiven(faults, _labels, region_id, result.get("value"), "labels") or ()
             shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
         elif _kind_of(kind_name) in MASK_KINDS:
             masks.add(region_id)
@@ -208,9 +216,23 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
         # A mask that was accepted while a point label was active comes back twice: as itself, and as a "point" with the
         # mask's value and that label.
         echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
-        if not echo and (region := _read(result, index, config, shared_labels)) is not None:
+        region = None if echo else _forgiven(faults, _read, result, index, config, shared_labels)
+        if region is not None:
             regions.append(replace(region, attributes=attributes.get(region.region_id, ())))
     return tuple(regions)
+
+
+_Made = TypeVar("_Made")
+
+
+def _forgiven(faults: list[RegionError] | None, make: Callable[..., _Made], *arguments: Any) -> _Made | None:
+    try:
+        return make(*arguments)
+    except RegionError as error:
+        if faults is None:
+            raise
+        faults.append(error)
+        return None
 
 
 def _read(
@@ -229,7 +251,8 @@ def _read(
     if not isinstance(value, Mapping):
         raise _malformed(region_id, "has no value")
     if result.get("image_rotation") not in (0, None):
-        raise PayloadError(
+        raise RegionError(
+            region_id,
             f'Region "{region_id}" was drawn on an image turned in the editor.',
             "Turn the image back to 0 degrees, delete the region and draw it again.",
         )
@@ -257,8 +280,8 @@ def _read(
     )
 
 
-def _malformed(region_id: str, what: str) -> PayloadError:
-    return PayloadError(f'Region "{region_id}" {what}.', _REMEDY)
+def _malformed(region_id: str, what: str) -> RegionError:
+    return RegionError(region_id, f'Region "{region_id}" {what}.', _REMEDY)
 
 
 def _kind_of(result_type: str) -> ControlKind | None:

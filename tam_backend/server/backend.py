@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tam_backend.errors import (
     BusyError,
@@ -20,9 +20,9 @@ from tam_backend.errors import (
     TamError,
 )
 from tam_backend.labelstudio.attributes import brought_along
-from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
+from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind, parse_config
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, drawn_media, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
@@ -41,7 +41,7 @@ from tam_backend.server.label_studio import LabelStudioAccess
 from tam_backend.server.loop import Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
-from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, joined, read
 from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
@@ -64,6 +64,8 @@ _NETWORKS_S = 600.0
 _PAGE_MEDIA_S = 5.0
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +256,42 @@ class Backend:
         return prediction(results, score, self.model_version + ("" if complete else INCOMPLETE))
 
     def _predict(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
+        """Answer for one task: a click for what was clicked, a batch call for each media that something is drawn on."""
+        media = drawn_media(task, request.config) if request.context is None else ()
+        if len(media) < 2:
+            return self._predict_media(task, request, None)
+        answers, complete = self._of_each(task, media, lambda each: self._predict_media(task, request, each))
+        scores = [answer["score"] for answer in answers if "score" in answer]
+        complete = complete and all(answer["model_version"] == self.model_version for answer in answers)
+        results = [result for answer in answers for result in answer["result"]]
+        return self._answer(results, min(scores, default=None), complete=complete)
+
+    def _of_each(
+        self, task: Mapping[str, Any], media: Sequence[Media], work: Callable[[Media], _Found]
+    ) -> tuple[list[_Found], bool]:
+        """Return what comes of each media of a task, and whether all went well; one that fails is noted.
+
+        Raises:
+            TamError: nothing came of any.
+        """
+        found: list[_Found] = []
+        errors: list[TamError] = []
+        for each in media:
+            try:
+                found.append(work(each))
+            except (BusyError, CancelledError):  # noqa: PERF203 - media are few
+                raise
+            except TamError as error:
+                self.problems.failed(f"task {task.get('id')}, {each.name}", error)
+                errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        return found, not errors
+
+    def _predict_media(self, task: Mapping[str, Any], request: _Request, media: Media | None) -> dict[str, Any]:
         task_key = f"{request.project}/{task.get('id')}"
         unsaved = self._answers.unsaved(task_key, task) if request.context is not None else ()
-        known = self._read(task, request.context, request.config, request.project, unsaved)
+        known = self._read(task, request.context, request.config, request.project, unsaved, media)
         prompts = known.prompts
         if not known.followed:
             if prompts.propagate:
@@ -273,7 +308,7 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._lent(task, prompts, request.project, request.seconds_left) as opened:
+        with self._lent(task, prompts, request.config, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
@@ -289,8 +324,9 @@ class Backend:
         config: LabelingConfig,
         project: str,
         unsaved: Sequence[Mapping[str, Any]] = (),
+        media: Media | None = None,
     ) -> ReadTask:
-        return read(
+        known = read(
             task,
             context,
             config,
@@ -298,14 +334,18 @@ class Backend:
             project=project,
             propagate_label=self.settings.propagate_label,
             unsaved=unsaved,
+            medium=media,
         )
+        for fault in known.prompts.left_out:
+            self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
+        return known
 
     def _lent(
-        self, task: Mapping[str, Any], prompts: TaskPrompts, project: str, timeout_s: float
+        self, task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, project: str, timeout_s: float
     ) -> AbstractContextManager[OpenTask]:
         value = _media_value(task, prompts)
-        number = str(task.get("id"))
-        key = SessionKey(project, number, hashlib.sha256(repr(value).encode()).hexdigest()[:32])
+        number, shown = str(task.get("id")), _shown(task, prompts, config, value)
+        key = SessionKey(project, number, hashlib.sha256(shown.encode()).hexdigest()[:32])
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
@@ -316,7 +356,7 @@ class Backend:
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
-        return self._tasks.lend((project, number, repr(value)), opened)
+        return self._tasks.lend((project, number, shown), opened)
 
     def _stored(self, key: SessionKey, video: VideoSource) -> StoredSession:
         return self.store.open(key, frames=len(video), size_hw=video.size_hw, weights=self.model_version)
@@ -400,10 +440,30 @@ class Backend:
             annotations = events.current_annotations(intent, self._label_studio.client)
             events.take_note(annotations, config, intent, self._memories, self.store)
             task = events.as_one_annotation(intent, annotations)
-        known = self._read(task, intent.context, config, intent.project, intent.unsaved)
+        media = drawn_media(task, config) if intent.context is None else ()
+        if len(media) < 2:
+            found = [self._tracked(task, None, config, intent, job)]
+        else:
+            found, _ = self._of_each(task, media, lambda each: self._tracked(task, each, config, intent, job))
+        answers = [answer for answer in found if answer is not None]
+        if not answers:
+            return None
+        answer = joined(answers)
+        prediction = self._answer(answer.results, answer.score)
+        memory = self._memories.get(intent.project, str(intent.task_id))
+        if memory.pushed_digest == prediction_digest(prediction):
+            return None
+        self._sent(intent.project, task, answer)
+        return prediction
+
+    def _tracked(
+        self, task: Mapping[str, Any], media: Media | None, config: LabelingConfig, intent: Intent, job: Job
+    ) -> MaskAnswer | None:
+        """Track one media of a job's task; None where there is nothing to track."""
+        known = self._read(task, intent.context, config, intent.project, intent.unsaved, media)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return None
-        with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
+        with self._lent(task, known.prompts, config, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
                 job.measured(pursuit.frames_done, pursuit.frames_total)
@@ -416,14 +476,10 @@ class Backend:
                     if result is not None:
                         job.advance(result.frame)
                 answer = self._masks(known, config, pursuit)
-                following = masks_for_next(task, known, pursuit)
+                following = masks_for_next(task, known, pursuit) if known.begins_chains(config) else None
             if following is not None:
                 self._go_on_in_chain(following, known, opened, intent)
-        prediction = self._answer(answer.results, answer.score)
-        if known.memory.pushed_digest == prediction_digest(prediction):
-            return None
-        self._sent(intent.project, task, answer)
-        return prediction
+        return answer
 
     def _go_on_in_chain(self, following: Following, known: ReadTask, opened: OpenTask, intent: Intent) -> None:
         """Begin the next task of a chain with what this one ended with, if that is new to it.
@@ -431,14 +487,14 @@ class Backend:
         What goes wrong with the next task does not spoil this one.
         """
         client = self._label_studio.client
-        project, number = intent.project, str(following.task_id)
+        project, number, config = intent.project, str(following.task_id), parse_config(intent.label_config)
         if client is None:
             return
         try:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
-            with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
+            with self._lent(task, known.prompts, config, project, _NETWORKS_S) as following_opened:
                 seeds = following.moved_on(
                     opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]
                 ).seeds
@@ -545,3 +601,10 @@ def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[st
         f"Task {task.get('id')} has no address, nor a list of addresses, as {prompts.media.data_key!r} in its data.",
         "Import the video with `tam-backend import`, or name the key that holds it in the labeling config.",
     )
+
+
+def _shown(task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, value: str | list[str]) -> str:
+    """Name what a session tracks: two media that show the same are two sessions, each with objects of its own."""
+    media = config.media[: config.media.index(prompts.media)]
+    again = any(before.value(task["data"]) == value for before in media)
+    return f"{prompts.media.name}: {value!r}" if again else repr(value)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tam_backend.errors import LabelConfigError
+from tam_backend.errors import LabelConfigError, RegionError
 from tam_backend.labelstudio.attributes import brought_along
-from tam_backend.labelstudio.config import LabelingConfig
+from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest
+from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
@@ -51,6 +52,10 @@ class ReadTask:
                 if key not in keys
             ),
         )
+
+    def begins_chains(self, config: LabelingConfig) -> bool:
+        """Whether the next task of a chain begins with this media's masks: it is the page's first that takes masks."""
+        return self.prompts.media == next((media for media in config.media if config.mask_outputs(media)), None)
 
     def wanted(self, size_hw: tuple[int, int]) -> list[Prompt]:
         """Return all prompts of all objects, for frames of (height, width)."""
@@ -96,15 +101,24 @@ def read(
     project: str,
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
+    medium: Media | None = None,
 ) -> ReadTask:
-    """Read a task, and give objects that are new their ids.
+    """Read one medium of a task, and give objects that are new their ids.
 
     Raises:
         PayloadError: see `read_task`.
     """
     number = str(task.get("id"))
     known = memories.get(project, number)
-    prompts = read_task(task, context, config, propagate_label=propagate_label, unsaved=unsaved, sent=known.digests)
+    prompts = read_task(
+        task,
+        context,
+        config,
+        propagate_label=propagate_label,
+        unsaved=unsaved,
+        sent=known.digests,
+        medium=medium,
+    )
     keys = [each.key for each in prompts.objects]
     if not set(keys) <= known.object_ids.keys():
         known = memories.change(project, number, lambda memory: memory.with_objects(keys))
@@ -113,12 +127,30 @@ def read(
         return replace(each, object_id=known.object_ids[each.key])
 
     asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
-    return ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    found = ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
+
+
+def joined(answers: Sequence[MaskAnswer]) -> MaskAnswer:
+    """Return the answers of several media of a task as one; it is as good as the worst of them."""
+    return MaskAnswer(
+        [result for answer in answers for result in answer.results],
+        min((answer.score for answer in answers if answer.score is not None), default=None),
+        {key: digest for answer in answers for key, digest in answer.digests.items()},
+        [error for answer in answers for error in answer.left_out],
+    )
 
 
 def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dict[str, frozenset[int]]:
     """Return the frames on which our objects have masks in an annotation or a prediction."""
-    return frames_by_object(read_regions(results, config))
+    faults: list[RegionError] = []
+    held = frames_by_object(read_regions(results, config, faults))
+    # A mask that cannot be read has not been taken away.
+    for fault in faults:
+        own = parse_result_id(fault.region_id)
+        if own is not None:
+            held[own[0]] = held.get(own[0], frozenset()) | {own[1]}
+    return held
 
 
 def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -157,10 +189,13 @@ def as_answer(
     digests: dict[tuple[str, int], str] = {}
     by_id = {each.object_id: each for each in task.followed}
     left_out: dict[int, LabelConfigError] = {}
+    unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
     for result in found:
         for object_id, mask in result.masks.items():
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
+                continue
+            if (each.key, result.frame) in unreadable:
                 continue
             digest = mask_digest(mask)
             there = task.prompts.ours_on(each, result.frame)

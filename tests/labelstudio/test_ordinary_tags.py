@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ls_json import blob, box, brush, click, common, point, task
+from ls_json import bitmask, blob, box, brush, click, common, point, task
 
 from tam_backend.errors import LabelConfigError
 from tam_backend.labelstudio.config import parse_config
@@ -107,8 +107,7 @@ def test_a_mask_goes_to_the_first_tag_that_has_its_label(label: str, name: str) 
 
 
 def test_a_mask_stays_in_the_tag_that_a_human_drew_it_with() -> None:
-    mask = {**brush("m", MASK, "Car"), "from_name": "people", "type": "bitmasklabels"}
-    mask["value"] = {"imageDataURL": "data:image/png;base64,", "bitmasklabels": ["Car"]}
+    mask = {**bitmask("m", MASK, "Car"), "from_name": "people"}
     assert output_of(TWO_TAGS, mask, frame=2) == ("people", ("Car",))
 
 
