@@ -12,6 +12,8 @@ export TORCHVISION ?= 0.29.1
 export LABEL_STUDIO ?= 1.23.2
 export LABEL_STUDIO_ML ?= 1.0.9
 KEEP ?= 1
+# Test processes side by side, each of one thread: many tests wait for a server or a process, and the others compute.
+WORKERS ?= 2
 ARGS ?=
 
 BACKEND := .venv/.complete
@@ -36,7 +38,8 @@ lint: $(BACKEND)
 	.venv/bin/mypy --strict -p demo -p training -p benchmarks
 
 unit: $(BACKEND)
-	.venv/bin/python -m pytest -m "not e2e" --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --durations=10 \
+		--cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 e2e: $(BACKEND) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY)
 	@scripts/setup.sh browser

@@ -1,4 +1,4 @@
-"""Clips with true masks on disk, in DAVIS layout or one folder per clip."""
+"""Clips with true masks on disk: one folder per clip, or data sets in DAVIS layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-FRAMES, MASKS = "JPEGImages", "Annotations"
+# Folders of frames and of masks, by their names in DAVIS and in other data sets.
+LAYOUTS = (("JPEGImages", "Annotations"), ("frames", "masks"))
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class AnnotatedClip:
 def find_clips(folders: Sequence[Path]) -> list[AnnotatedClip]:
     """Return all clips in some folders.
 
-    A folder may be a clip (JPEGImages/*.jpg, Annotations/*.png), a folder of such clips, or a data set in DAVIS layout
-    (JPEGImages/CLIP/*.jpg or JPEGImages/480p/CLIP/*.jpg, and Annotations likewise).
+    A folder may be a clip (JPEGImages/*.jpg, Annotations/*.png, or frames and masks), a folder of such clips, or a
+    data set in DAVIS layout (JPEGImages/CLIP/*.jpg or JPEGImages/480p/CLIP/*.jpg, and Annotations likewise).
 
     Raises:
         FileNotFoundError: a folder holds no clip.
@@ -98,25 +99,36 @@ def find_clips(folders: Sequence[Path]) -> list[AnnotatedClip]:
     for folder in folders:
         found = list(_clips_in(folder))
         if not found:
-            raise FileNotFoundError(f"{folder} holds no clip: no {FRAMES} with images and {MASKS} with masks.")
+            layouts = " or ".join(f"{frames} with images and {masks} with masks" for frames, masks in LAYOUTS)
+            raise FileNotFoundError(f"{folder} holds no clip: no {layouts}.")
         clips += found
     return clips
 
 
 def _clips_in(folder: Path) -> Iterator[AnnotatedClip]:
-    if not (folder / FRAMES).is_dir():
+    layout = _layout(folder)
+    if layout is None:
         for child in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
-            if (child / FRAMES).is_dir():
+            if _layout(child) is not None:
                 yield from _clips_in(child)
         return
-    for frames_dir in sorted({file.parent for file in (folder / FRAMES).rglob("*.jpg")}):
-        masks_dir = folder / MASKS / frames_dir.relative_to(folder / FRAMES)
-        name = folder.resolve().name if frames_dir == folder / FRAMES else frames_dir.name
+    all_frames, all_masks = layout
+    for frames_dir in sorted({file.parent for file in all_frames.rglob("*.jpg")}):
+        masks_dir = all_masks / frames_dir.relative_to(all_frames)
+        name = folder.resolve().name if frames_dir == all_frames else frames_dir.name
         frames = tuple(sorted(frames_dir.glob("*.jpg"), key=_number))
         index_of = {_number(file): index for index, file in enumerate(frames)}
         masks = {index_of[_number(m)]: m for m in sorted(masks_dir.glob("*.png")) if _number(m) in index_of}
         if masks:
             yield AnnotatedClip(name, frames, masks)
+
+
+def _layout(folder: Path) -> tuple[Path, Path] | None:
+    """Return the folders of frames and of masks in a folder; None if it has none."""
+    for frames, masks in LAYOUTS:
+        if (folder / frames).is_dir():
+            return folder / frames, folder / masks
+    return None
 
 
 def _number(file: Path) -> int:

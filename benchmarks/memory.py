@@ -1,9 +1,10 @@
 """Resident memory and time per frame over a long video: `python -m benchmarks.memory [--frames 2000] [--side 240]`.
 
 A pass of XMem (random lively weights, or --weights) or of the compact profile over a clip that goes back and forth,
-with a human's mask at its start and every 500 frames. Prints a row for every 100 frames, draws OUT/memory.png, and
-tells how much more there is at the end than after 300 frames, when all of the working memory is in use. With the usual
-settings XMem's long-term memory fills over the first 2000 frames; a smaller one (--long-term 1000) is full after 200.
+with a human's mask at its start and every 500 frames. Prints a row for every 100 frames (or --every), draws
+OUT/memory.png, and tells how much more there is at the end than after 300 frames, when all of the working memory is in
+use. With the usual settings XMem's long-term memory fills over the first 2000 frames; a smaller one (--long-term 1000)
+is full after 200.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from tam_backend.models import zoo
 from tam_backend.models.protocols import Tracker
 from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
 
-EVERY = 100
 _SETTLED = 300
 _TURN = 120  # frames in one direction
 
@@ -40,8 +40,8 @@ class Row:
     milliseconds: float
 
 
-def run(tracker: Tracker, frames: int, side: int, objects: int) -> list[Row]:
-    """Track, and measure every `EVERY` frames."""
+def run(tracker: Tracker, frames: int, side: int, objects: int, every: int) -> list[Row]:
+    """Track, and measure after every so many frames."""
     rows, times = [], []
     for index in range(frames):
         place = index % (2 * _TURN)
@@ -50,8 +50,8 @@ def run(tracker: Tracker, frames: int, side: int, objects: int) -> list[Row]:
         start = time.perf_counter()
         tracker.step(shown.image, *given)
         times.append((time.perf_counter() - start) * 1e3)
-        if (index + 1) % EVERY == 0:
-            rows.append(Row(index + 1, resident_mb(), elements(tracker), statistics.median(times[-EVERY:])))
+        if (index + 1) % every == 0:
+            rows.append(Row(index + 1, resident_mb(), elements(tracker), statistics.median(times[-every:])))
             print(f"{index + 1:>6}{resident_mb():>8} MB{elements(tracker):>8}{times[-1]:>9.1f} ms", flush=True)
     return rows
 
@@ -61,7 +61,7 @@ def elements(tracker: Tracker) -> int:
     return tracker.memory.elements if isinstance(tracker, XMemTracker) else int(getattr(tracker, "memory_elements", 0))
 
 
-def draw(rows: list[Row], file: Path) -> None:
+def draw(rows: list[Row], every: int, file: Path) -> None:
     """Plot memory and time over the frames."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
@@ -72,7 +72,7 @@ def draw(rows: list[Row], file: Path) -> None:
     top.plot([row.frame for row in rows], [row.resident_mb for row in rows])
     top.set(ylabel="resident MB", ylim=(0, None))
     bottom.plot([row.frame for row in rows], [row.milliseconds for row in rows])
-    bottom.set(xlabel="frame", ylabel="ms a frame (median of 100)", ylim=(0, None))
+    bottom.set(xlabel="frame", ylabel=f"ms a frame (median of {every})", ylim=(0, None))
     figure.savefig(file, dpi=120, bbox_inches="tight")
 
 
@@ -81,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=("xmem", "compact"), default="xmem")
     parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--every", type=int, default=100, help="frames from one row to the next")
     parser.add_argument("--side", type=int, default=240, help="shorter side, pixels")
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--long-term", type=int, default=XMemConfig().max_long_term_elements, help="XMem: elements")
@@ -99,8 +100,8 @@ def main() -> None:
             torch.save(lively_network().state_dict(), weights)
             tracker = XMemTracker(load_xmem(weights, precision="fast"), config)
     print(f"{arguments.profile}, {arguments.objects} object(s), side {arguments.side}, load {os.getloadavg()[0]:.1f}")
-    rows = run(tracker, arguments.frames, arguments.side, arguments.objects)
-    draw(rows, arguments.out / "memory.png")
+    rows = run(tracker, arguments.frames, arguments.side, arguments.objects, arguments.every)
+    draw(rows, arguments.every, arguments.out / "memory.png")
     settled = [row for row in rows if row.frame >= _SETTLED] or rows
     if len(settled) > 1:
         grown = settled[-1].resident_mb - settled[0].resident_mb

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tam_backend import Prompt, TrackAnything, open_video
-from tam_backend.tracking_job import track
+from tam_backend.tracking_job import out_folder, track
 
 _CLIP = Path(__file__).resolve().parents[2] / "shared" / "clips" / "chair" / "JPEGImages"
 
@@ -35,7 +35,7 @@ def main() -> None:
         mask = np.zeros((height, width), np.bool_)
         mask[height // 4 : height * 3 // 4, width // 3 : width * 2 // 3] = True
         for _ in range(arguments.rounds):
-            timing = track(tam, video, [Prompt(object_id=1, frame=0, mask=mask)], Path(folder)).timing
+            timing = track(tam, video, [Prompt(object_id=1, frame=0, mask=mask)], out_folder(Path(folder))).timing
             networks = timing.track_s + timing.segment_s
             print(
                 f"{len(video)} frames: {timing.total_s:.2f} s in all, networks {networks:.2f} s, decoding and scaling "

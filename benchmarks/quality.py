@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,31 +15,8 @@ from benchmarks.baselines import Baseline, repeat_first, warp_by_flow
 from benchmarks.clicking import next_click
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.scores import BoolMask, Score, region_similarity, score
+from benchmarks.tables import CLICKS, ClickRow, TrackingRow, print_clicks, print_tracking, tracking_rows
 from tam_backend import Prompt, Session, TrackAnything, open_video
-
-CLICKS = (1, 3, 5)
-
-
-@dataclass(frozen=True)
-class TrackingRow:
-    """One method on one object of one clip; J, F and J&F in percent."""
-
-    clip: str
-    object_id: int
-    method: str
-    frames: int
-    region: float
-    boundary: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class ClickRow:
-    """IoU in percent after each of `CLICKS` clicks, mean over a clip's masks."""
-
-    clip: str
-    masks: int
-    after: tuple[float, ...]
 
 
 @dataclass
@@ -138,14 +115,6 @@ def cycle_consistency(tam: TrackAnything, clip: AnnotatedClip, object_id: int) -
     raise AssertionError("propagation left out a frame")
 
 
-def tracking_rows(clip: AnnotatedClip, method: str, scores: dict[int, list[Score]]) -> Iterator[TrackingRow]:
-    """Sum up the objects that were judged at all."""
-    for object_id, per_frame in scores.items():
-        if per_frame:
-            j, f = (100 * float(np.mean(values)) for values in zip(*per_frame, strict=True))
-            yield TrackingRow(clip.name, object_id, method, len(per_frame), j, f, (j + f) / 2)
-
-
 def baseline_scores(clip: AnnotatedClip, baseline: Baseline) -> dict[int, list[Score]]:
     """Judge a baseline, object by object, on the same frames."""
     scores: dict[int, list[Score]] = {}
@@ -155,35 +124,6 @@ def baseline_scores(clip: AnnotatedClip, baseline: Baseline) -> dict[int, list[S
         masks = baseline(clip, first, start) if judged else ()
         scores[object_id] = [score(m, clip.ids(at) == object_id) for at, m in masks if at in judged]
     return scores
-
-
-def mean_rows(rows: Sequence[TrackingRow]) -> list[TrackingRow]:
-    """Return one row per method: the mean over objects, each counting the same."""
-    means = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
-        j, f = (float(np.mean([getattr(row, part) for row in own])) for part in ("region", "boundary"))
-        means.append(TrackingRow("mean", 0, method, sum(row.frames for row in own), j, f, (j + f) / 2))
-    return means
-
-
-def print_tracking(rows: Sequence[TrackingRow]) -> None:
-    """Print the table."""
-    print(f"{'clip':<14}{'object':>7} {'method':<30}{'frames':>7}{'J':>7}{'F':>7}{'J&F':>7}")
-    for row in [*rows, *mean_rows(rows)]:
-        name = str(row.object_id) if row.object_id else "all"
-        figures = f"{row.region:>7.1f}{row.boundary:>7.1f}{row.mean:>7.1f}"
-        print(f"{row.clip:<14}{name:>7} {row.method:<30}{row.frames:>7}{figures}")
-
-
-def print_clicks(rows: Sequence[ClickRow]) -> None:
-    """Print the table; the mean counts every mask the same."""
-    head = "".join(f"{n:>8}" for n in CLICKS)
-    print(f"{'clip':<14}{'masks':>7}   IoU after clicks:{head}")
-    total = sum(row.masks for row in rows)
-    mean = tuple(sum(row.after[i] * row.masks for row in rows) / total for i in range(len(CLICKS)))
-    for row in [*rows, ClickRow("mean", total, mean)]:
-        print(f"{row.clip:<14}{row.masks:>7}   {'':<17}" + "".join(f"{value:>8.1f}" for value in row.after))
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -223,10 +163,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 scores = track(
                     tam, clip, clicks, refine == "on" if refine else None, touched.setdefault(name, Touched())
                 )
-                rows += tracking_rows(clip, name, scores)
+                rows += tracking_rows(clip.name, name, scores)
         if not options.no_baselines:
-            rows += tracking_rows(clip, "repeat first mask", baseline_scores(clip, repeat_first))
-            rows += tracking_rows(clip, "flow warp", baseline_scores(clip, warp_by_flow))
+            rows += tracking_rows(clip.name, "repeat first mask", baseline_scores(clip, repeat_first))
+            rows += tracking_rows(clip.name, "flow warp", baseline_scores(clip, warp_by_flow))
     if rows:
         print_tracking(rows)
         for name, each in touched.items():

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_MEM_EVERY, _MIN_FRAMES, _MAX_FRAMES, _PROTOTYPES, _MAX_LONG_TERM, _TOP_K = 5, 5, 10, 128, 10_000, 30
+_MIN_FRAMES, _MAX_FRAMES, _PROTOTYPES, _MAX_LONG_TERM, _TOP_K = 5, 10, 128, 10_000, 30
 
 
 class Transcription:
@@ -120,10 +120,12 @@ class ReferenceTracker:
 
     Args:
         state: the published state dict, float32.
+        mem_every: frames from one that is memorised to the next; 5 is XMem's.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], mem_every: int = 5) -> None:
         self._network = Transcription(state)
+        self._mem_every = mem_every
         self._hidden = state["decoder.hidden_update.transform.weight"].shape[0] // 3
         self._ids: tuple[int, ...] = ()
         self._sensory = torch.empty(0)
@@ -146,7 +148,7 @@ class ReferenceTracker:
         with self._part("key"):
             f4, f8, f16 = self._network.key(frame)
             key, shrinkage, selection = self._network.projections(f16)
-        memorise = not last and (mask is not None or self._clock - self._last_memorised >= _MEM_EVERY)
+        memorise = not last and (mask is not None or self._clock - self._last_memorised >= self._mem_every)
         if mask is None:
             with self._part("read"):
                 readout = self._read(key.flatten(2)[0], selection.flatten(2)[0])

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, LabelStudioRefusedError, TamError
+from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, LabelStudioRefusedError, TamError, printable
 from tam_backend.importer import DEFAULT_MAX_FRAMES
 from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, get_settings
 
@@ -49,10 +49,14 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="The weights that do not come with the package.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+_IMPORT_TIMEOUT_S = 3600.0  # of one download
 # Everything for people goes to stderr; stdout is for what other programs read.
 _console = Console(stderr=True)
 
 _Profile = Annotated[str | None, typer.Option(help="Networks and weights; see `tam-backend profiles`.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of the same names in --out that we did not write.")
+]
 _Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 
 
@@ -73,12 +77,17 @@ def main() -> None:
 def _say_error(message: str, remedy: str) -> None:
     _console.print("[bold red]Error:[/]", end=" ")
     for text in filter(None, (message, remedy)):
-        _console.print(text, highlight=False, soft_wrap=True, markup=False)  # a path may hold [brackets]
+        _console.print(printable(text), highlight=False, soft_wrap=True, markup=False)  # a path may hold [brackets]
+
+
+def _say_note(note: str) -> None:
+    _console.print("[bold yellow]Note:[/]", end=" ")
+    _console.print(printable(note), highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
 def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video file, or a folder of images.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video file, or a folder of images.")],
     prompts: Annotated[Path, typer.Option(help="prompts.json, or an image that is the mask of frame 0.")],
     out: Annotated[Path, typer.Option(help="Folder for masks/, result.json and overlay.mp4.")],
     profile: _Profile = None,
@@ -99,6 +108,7 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         ),
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write overlay.mp4.")] = False,
+    overwrite: _Overwrite = False,
     frames: Annotated[str, typer.Option(metavar="A:B", help="Only frames A up to, but not including, B.")] = ":",
 ) -> None:
     """Track the prompted objects through a video and write one indexed PNG mask per frame."""
@@ -110,27 +120,30 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
     )
     start, stop = _frame_range(frames)
     with open_video(source) as video:
-        wanted = read_prompts(prompts)
+        wanted = read_prompts(prompts, _say_note)
         length = len(video)
         with _console.status("Loading the networks ..."):
             from tam_backend.engine import TrackAnything
+            from tam_backend.tracking_job import out_folder, write_overlay
             from tam_backend.tracking_job import track as run
-            from tam_backend.tracking_job import write_overlay
 
+            folder = out_folder(out, overwrite=overwrite)
             tam = TrackAnything.load(
                 settings.profile, settings.device, settings.weights_folder, settings.tracker_side, settings.refine
             )
         with _progress() as progress:
             task = progress.add_task("tracking", total=len(range(length)[start:stop]))
-            report = run(tam, video, wanted, out, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
+            report = run(tam, video, wanted, folder, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
         if overlay:
             with _console.status("Writing overlay.mp4 ..."):
                 labels = {prompt.object_id: prompt.label or f"object {prompt.object_id}" for prompt in wanted}
-                write_overlay(video, report, labels, out)
-    timing = report.timing
+                write_overlay(video, report, labels, folder)
+    for frame, reason in report.left_out.items():
+        _say_note(f"Frame {frame} was left out: {reason}")
+    timing, place = report.timing, printable(str(out))
     _console.print(
         f"{report.frames} frames, {len(report.tracks)} object(s) in {timing.total_s:.1f} s "
-        f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {out}",
+        f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {place}",
         markup=False,
     )
 
@@ -158,7 +171,9 @@ def serve(
 
 @app.command("import")
 def import_(  # noqa: PLR0917 - typer makes options of them, whatever their order
-    videos: Annotated[list[Path] | None, typer.Argument(metavar="VIDEO...", help="Video files, image folders.")] = None,
+    videos: Annotated[
+        list[str] | None, typer.Argument(metavar="VIDEO...", help="Video files, image folders, addresses on the web.")
+    ] = None,
     project: Annotated[int | None, typer.Option(help="Label Studio's project: the number in its address.")] = None,
     fps: Annotated[float | None, typer.Option(help="So many frames per second of the video; default all.")] = None,
     stride: Annotated[int, typer.Option(help="Every STRIDE-th frame.")] = 1,
@@ -171,6 +186,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
     masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
     video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
+    transcode: Annotated[
+        bool, typer.Option("--transcode", help="Of videos that browsers cannot play, import a copy in H.264.")
+    ] = False,
     backend_url: Annotated[
         str | None, typer.Option(help="How browsers reach this backend; default TAM_PUBLIC_URL, or localhost:9090.")
     ] = None,
@@ -209,14 +227,18 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             client=client,
             base_url=settings.own_url,
             selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
-            on_progress=lambda path, doing: status.update(escape(f"{path.name}: {doing} ...")),
+            download=partial(_downloaded, settings, client),
+            transcode_to=settings.data_dir / "transcoded" if transcode else None,
+            on_progress=lambda source, doing: status.update(escape(printable(f"{Path(source).name}: {doing} ..."))),
         )
     if report.imported:
         client.install_webhook(project, settings.webhook_url, library.webhook_secret)
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         pages = f"{done.pages} of {done.record.frames} frames"
-        _console.print(f"{done.record.path.name}: {pages}, task {tasks}", highlight=False, markup=False)
+        _console.print(printable(f"{done.record.path.name}: {pages}, task {tasks}"), highlight=False, markup=False)
+        for note in done.notes:
+            _say_note(note)
     for failed in report.failed:
         _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:
@@ -227,6 +249,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 def report(
     project: Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, .png, .csv and .json.")] = None,
+    overwrite: _Overwrite = False,
     seconds_per_mask: Annotated[
         float | None,
         typer.Option(help="To draw one mask by hand; default as measured in the project, else 79 (COCO's annotators)."),
@@ -269,7 +292,7 @@ def report(
     for sentence in sentences(found):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     if out is not None:
-        for path in write_report(found, out):
+        for path in write_report(found, out, overwrite=overwrite):
             _console.print(str(path), highlight=False, soft_wrap=True, markup=False)
 
 
@@ -327,6 +350,15 @@ def fetch(
             else:
                 store.fetch(file, partial(_show, progress, task))
     _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
+
+
+def _downloaded(settings: Settings, client: LabelStudioClient, address: str) -> Path:
+    """Download a video, under the rules for the media of tasks; nobody waits for it in a browser."""
+    from tam_backend.video.fetch import MediaFetcher
+
+    patient = settings.model_copy(update={"media_timeout_s": max(settings.media_timeout_s, _IMPORT_TIMEOUT_S)})
+    fetcher = MediaFetcher(patient, authorization=client.authorization)
+    return fetcher.download(address, settings.data_dir / "imported")
 
 
 def _label_studio(settings: Settings) -> LabelStudioClient:

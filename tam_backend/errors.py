@@ -32,6 +32,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """Return a text that can be written anywhere: bytes of file names that are no UTF-8 as \\xe9.
+
+    >>> printable("caf\\udce9.mp4")
+    'caf\\\\xe9.mp4'
+    """
+    return "".join(_escaped(each) if "\ud800" <= each <= "\udfff" else each for each in text)
+
+
+def _escaped(surrogate: str) -> str:
+    code = ord(surrogate)
+    # Python keeps the byte 0xe9 of a file name as U+DCE9 (PEP 383).
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
 class TamError(Exception):
     """The root of the family.
 
@@ -43,9 +58,9 @@ class TamError(Exception):
     status: ClassVar[int] = 500
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.remedy = printable(remedy)
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()

@@ -5,13 +5,16 @@ The tasks hold only URLs that this backend serves and signs (`video.library`), s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, TamError
-from tam_backend.video.library import VideoLibrary, VideoRecord
+from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
+from tam_backend.types import Timeline, VideoSource
+from tam_backend.video.library import VideoLibrary, VideoRecord, fingerprint
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
 DEFAULT_MAX_FRAMES = 50
@@ -77,18 +80,26 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class ImportedVideo:
-    """A video that arrived: its record, the ids of its tasks in the order of its frames, and how many became pages."""
+    """A video that arrived.
+
+    Args:
+        record: of it, or of its copy.
+        task_ids: in the order of its frames.
+        pages: how many frames became pages.
+        notes: sentences for whoever imports it: that browsers cannot play it, which frames a copy lacks.
+    """
 
     record: VideoRecord
     task_ids: tuple[int, ...]
     pages: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FailedVideo:
-    """A video that did not arrive, and why."""
+    """A video that did not arrive, as it was named, and why."""
 
-    path: Path
+    path: Path | str
     error: TamError
 
 
@@ -100,8 +111,15 @@ class ImportReport:
     failed: tuple[FailedVideo, ...]
 
 
-def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedTask, ...]:
+def plan_tasks(
+    record: VideoRecord, selection: FrameSelection, timeline: Timeline | None = None
+) -> tuple[PlannedTask, ...]:
     """Choose a video's frames and cut them into tasks.
+
+    Args:
+        record: the video.
+        selection: which frames.
+        timeline: when each frame is shown, to choose frames by time; None: at a steady rate.
 
     Raises:
         InvalidInputError: frames per second are asked of images, which have no clock.
@@ -117,15 +135,25 @@ def plan_tasks(record: VideoRecord, selection: FrameSelection) -> tuple[PlannedT
                 f"{record.path.name} is a folder of images; it has no frames per second.", "Use a stride instead."
             )
         step = max(1.0, record.fps / selection.fps)
-    indices: list[int] = []
-    while (index := int(len(indices) * step + 0.5)) < record.frames:
-        indices.append(index)
+    if selection.fps is not None and timeline is not None and not timeline.is_steady:
+        indices = timeline.sampled(selection.fps)
+        step = record.frames / len(indices)
+    else:
+        indices = _every(step, record.frames)
     pages = selection.max_frames or len(indices)
     starts = range(0, len(indices), pages)
     return tuple(
         PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step))
         for part, start in enumerate(starts, start=1)
     )
+
+
+def _every(step: float, frames: int) -> list[int]:
+    """Return the frames nearest to every `step` frames."""
+    indices: list[int] = []
+    while (index := int(len(indices) * step + 0.5)) < frames:
+        indices.append(index)
+    return indices
 
 
 def task_data(
@@ -162,48 +190,124 @@ def task_data(
     return data
 
 
-def _say_nothing(path: Path, doing: str) -> None:
+def is_address(source: str) -> bool:
+    """Whether a video is named by an address (`http://...`), and not by a path."""
+    return "://" in source and not Path(source).exists()
+
+
+def _say_nothing(path: Path | str, doing: str) -> None:
     """Take progress and drop it."""
     _ = path, doing
 
 
 def import_videos(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     project_id: int,
     *,
     library: VideoLibrary,
     client: TaskClient,
     base_url: str,
     selection: FrameSelection,
-    on_progress: Callable[[Path, str], None] = _say_nothing,
+    download: Callable[[str], Path] | None = None,
+    transcode_to: Path | None = None,
+    on_progress: Callable[[Path | str, str], None] = _say_nothing,
 ) -> ImportReport:
     """Register videos and make their tasks. A video that fails does not keep the others from arriving.
 
     Args:
-        paths: video files, or folders of images.
+        paths: video files, folders of images, or addresses of videos on the web.
         project_id: Label Studio's project.
         library: where they are registered; must be the one of the backend that serves them.
         client: Label Studio.
         base_url: how browsers reach the backend.
         selection: which frames.
+        download: brings an address's file here, to stay; None: only files are imported.
+        transcode_to: folder for copies of videos that browsers cannot play; they are imported in their place. None:
+            there are none, and the videos' notes say so.
         on_progress: called with the video and what is being done to it, before each slow step.
     """
     imported: list[ImportedVideo] = []
     failed: list[FailedVideo] = []
     for path in paths:
         try:
+            file = _arrived(path, download, on_progress)
             on_progress(path, "reading")
-            planned = plan_tasks(library.register(path), selection)
+            file, notes = _playable(file, transcode_to, lambda: on_progress(path, "copying as H.264"))  # noqa: B023
+            record = library.register(file)
+            timeline = None if selection.fps is None else library.timeline(record.id)
+            planned = plan_tasks(record, selection, timeline)
             on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
             task_ids = _create(planned, project_id, library, client, base_url)
             if len(planned) > 1:
                 on_progress(path, "linking the tasks")
                 _link(planned, task_ids, library, client, base_url)
             pages = sum(len(task.frame_indices) for task in planned)
-            imported.append(ImportedVideo(planned[0].record, task_ids, pages))
+            imported.append(ImportedVideo(planned[0].record, task_ids, pages, notes))
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))
+
+
+def _arrived(
+    source: Path | str, download: Callable[[str], Path] | None, on_progress: Callable[[Path | str, str], None]
+) -> Path:
+    """Return the file or folder that is meant."""
+    if isinstance(source, Path) or not is_address(source):
+        return Path(source)
+    parts = urlsplit(source)
+    if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
+        return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+    advice = "Or download it yourself, and import the file."
+    if download is None:
+        raise MediaForbiddenError(f"{source} is a web address (URL), which cannot be imported here.", advice)
+    on_progress(source, "downloading")
+    try:
+        return download(source)
+    except TamError as error:
+        raise type(error)(error.message, f"{error.remedy} {advice}".strip()) from error
+
+
+def _playable(file: Path, transcode_to: Path | None, on_copy: Callable[[], None]) -> tuple[Path, tuple[str, ...]]:
+    """Return the file, or its copy where browsers cannot play it and one is wanted, and what is to be said of it."""
+    from tam_backend.video import open_video  # noqa: PLC0415 - av takes long to import
+    from tam_backend.video.playable import why_not_playable  # noqa: PLC0415 - the same
+
+    if not file.is_file():
+        return file, ()
+    with open_video(file) as video:
+        if len(video) == 1 and video.fps is None:
+            return file, ()  # a picture
+        what = why_not_playable(file)
+        if not what:
+            return file, ()
+        if transcode_to is None:
+            return file, (
+                f"{file.name} is {what}, which browsers cannot be relied on to play: a <Video> tag may stay black. Its "
+                "pages of frames show everywhere. For <Video> import it with --transcode: that makes an H.264 copy.",
+            )
+        folder = transcode_to / fingerprint(file.resolve())
+        copy = folder / f"{file.stem}.mp4"
+        # A copy that is there already stays as it is, for the tasks that show it.
+        left_out = () if copy.exists() else _copied(video, copy, on_copy)
+    notes = [f"{file.name} is {what}: its copy in H.264, without sound, was imported: {copy}"]
+    if left_out:
+        notes.append(f"Damaged frames of {file.name} are not in the copy: {', '.join(map(str, left_out))}.")
+    return copy, tuple(notes)
+
+
+def _copied(video: VideoSource, copy: Path, on_copy: Callable[[], None]) -> tuple[int, ...]:
+    """Write an H.264 copy; return the frames that it lacks."""
+    from tam_backend.video.playable import write_playable  # noqa: PLC0415 - av takes long to import
+
+    on_copy()
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    part = copy.with_name(f".part-{copy.name}")
+    try:
+        left_out = write_playable(video, part)
+        part.replace(copy)
+    finally:
+        part.unlink(missing_ok=True)
+    return left_out
 
 
 def _create(

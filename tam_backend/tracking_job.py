@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from tam_backend.engine import TrackAnything
-from tam_backend.errors import InvalidInputError
 from tam_backend.export import OverlayWriter, load_mask, save_index_mask
+from tam_backend.out_folder import OutFolder
 from tam_backend.pipeline.prefetch import Behind
+from tam_backend.pipeline.reconcile import reconcile
 from tam_backend.pipeline.session import Session
 from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource
 
 # Overlay videos of image folders, which have no clock.
 DEFAULT_FPS = 24.0
+
+_MASKS, _RESULT, _OVERLAY = "masks", "result.json", "overlay.mp4"
 
 
 @dataclass(frozen=True)
@@ -43,49 +46,59 @@ class TrackingReport:
         size_hw: (height, width) of the masks.
         tracks: object id -> its frames in ascending order.
         timing: where the seconds went.
+        left_out: damaged frame -> what is wrong with it.
     """
 
     frames: int
     size_hw: tuple[int, int]
     tracks: dict[int, tuple[TrackedFrame, ...]]
     timing: Timing
+    left_out: Mapping[int, str] = field(default_factory=dict)
+
+
+def out_folder(out: Path, *, overwrite: bool = False) -> OutFolder:
+    """Look through the folder that `track` and `write_overlay` write into.
+
+    Raises:
+        InvalidInputError: it cannot be written to, or files of others are in the way and `overwrite` was not said.
+    """
+    return OutFolder(out, files=(_RESULT, _OVERLAY), filled=(_MASKS,), overwrite=overwrite)
 
 
 def track(
     tam: TrackAnything,
     video: VideoSource,
     prompts: Sequence[Prompt],
-    out: Path,
+    out: OutFolder,
     *,
     start: int = 0,
     stop: int | None = None,
     on_frame: Callable[[int], None] = lambda _frame: None,
 ) -> TrackingReport:
-    """Track and write `out`/masks/00000.png .. and `out`/result.json.
+    """Track and write masks/00000.png .. and result.json; damaged frames are left out, and named.
 
     Args:
         tam: the networks.
         video: the video; stays open.
         prompts: at least one.
-        out: the folder; made if missing, masks and overlay of an earlier run are removed.
+        out: of `out_folder`; made if missing. What an earlier run wrote there is removed once all prompts are taken.
         start: first frame.
         stop: one past the last frame; None = the video's end.
         on_frame: called with the index of each frame when its masks are known.
 
     Raises:
         InvalidInputError: `out` cannot be written to.
-        TamError: what `Session.prompt` and `Session.propagate` raise.
+        TamError: what `reconcile` and `Session.propagate` raise.
     """
     began_s = time.perf_counter()
-    folder = _empty_folder(out)
     rows: dict[int, list[TrackedFrame]] = {}
     with tam.session(video) as session:
-        for prompt in prompts:
-            session.prompt(prompt)
+        reconcile(session, prompts)
+        out.clear()
         frames = 0
         with Behind() as writer:
             for result in session.propagate(start, stop):
-                writer.do(partial(save_index_mask, folder / f"{result.frame:05d}.png", result.masks))
+                writer.do(partial(_write_masks, out, result))
                 for object_id in result.masks:
                     rows.setdefault(object_id, []).append(_row(result, object_id))
                 frames += 1
@@ -97,35 +110,33 @@ def track(
                 object_id: tuple(sorted(track, key=lambda row: row.frame)) for object_id, track in sorted(rows.items())
             },
             timing=replace(session.timing, total_s=time.perf_counter() - began_s),
+            left_out={frame: error.message for frame, error in session.unreadable.items()},
         )
-        (out / "result.json").write_text(json.dumps(_as_json(tam, session, report), indent=1), encoding="utf-8")
+        with out.writing(_RESULT) as path:
+            path.write_text(json.dumps(_as_json(tam, session, report), indent=1), encoding="utf-8")
     return report
 
 
-def write_overlay(video: VideoSource, report: TrackingReport, labels: dict[int, str], out: Path) -> Path:
-    """Draw the written masks of `out` over the video, to `out`/overlay.mp4, and return that path."""
-    path = out / "overlay.mp4"
+def write_overlay(video: VideoSource, report: TrackingReport, labels: dict[int, str], out: OutFolder) -> None:
+    """Draw the masks that `track` wrote over the video, to overlay.mp4."""
     frames = sorted({row.frame for track in report.tracks.values() for row in track})
-    with OverlayWriter(path, report.size_hw, video.fps or DEFAULT_FPS) as writer:
+    with (
+        out.writing(_OVERLAY) as path,
+        OverlayWriter(path, report.size_hw, video.fps or DEFAULT_FPS) as writer,
+    ):
         for frame in frames:
-            written = out / "masks" / f"{frame:05d}.png"
+            written = out.path / _mask_name(frame)
             masks = {object_id: load_mask(written, object_id) for object_id in report.tracks}
             writer.write(video[frame], masks, labels)
-    return path
 
 
-def _empty_folder(out: Path) -> Path:
-    """Make `out`/masks, without what an earlier run left: a mask of another run is worse than none."""
-    folder = out / "masks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob("[0-9]*.png"), out / "overlay.mp4", out / "result.json"):
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidInputError(
-            f"Masks cannot be written to {out}: {error.strerror}.", "Name a folder with --out that you may write to."
-        ) from error
-    return folder
+def _write_masks(out: OutFolder, result: FrameResult) -> None:
+    with out.writing(_mask_name(result.frame)) as path:
+        save_index_mask(path, result.masks)
+
+
+def _mask_name(frame: int) -> str:
+    return f"{_MASKS}/{frame:05d}.png"
 
 
 def _row(result: FrameResult, object_id: int) -> TrackedFrame:
@@ -140,6 +151,7 @@ def _row(result: FrameResult, object_id: int) -> TrackedFrame:
 
 
 def _as_json(tam: TrackAnything, session: Session, report: TrackingReport) -> dict[str, Any]:
+    left_out = [{"frame": frame, "reason": reason} for frame, reason in report.left_out.items()]
     return {
         "profile": tam.models.profile,
         "frames": report.frames,
@@ -148,5 +160,6 @@ def _as_json(tam: TrackAnything, session: Session, report: TrackingReport) -> di
             {"id": object_id, "label": session.labels[object_id], "frames": [asdict(row) for row in track]}
             for object_id, track in report.tracks.items()
         ],
+        **({"left_out": left_out} if left_out else {}),
         "timing": {part: round(seconds, 3) for part, seconds in asdict(report.timing).items()},
     }

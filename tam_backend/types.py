@@ -159,6 +159,55 @@ class Timing:
     decode_s: float = 0.0
 
 
+# Containers that count in milliseconds (Matroska) round the times of a steady rate by so much.
+_ROUNDING_S = 0.00101
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """When a player shows each frame of a video; before the first one's time it shows the first.
+
+    Args:
+        starts_s: (frames,) float64, ascending, from 0 up: the seconds at which each frame appears.
+        end_s: when the last one ends.
+    """
+
+    starts_s: NDArray[np.float64]
+    end_s: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether frame i appears i frames after the first, as near as a container can tell."""
+        starts = self.starts_s
+        if len(starts) < 3:
+            return True
+        evenly = np.linspace(starts[0], starts[-1], len(starts))
+        return bool(np.abs(starts - evenly).max() <= _ROUNDING_S)
+
+    @property
+    def begins_at_zero(self) -> bool:
+        """Whether the first frame appears when the player begins."""
+        return bool(self.starts_s[0] <= _ROUNDING_S)
+
+    def frame_at(self, time_s: float) -> int:
+        """Return the frame (0-based) that is shown at a time; ends are clamped."""
+        return max(int(np.searchsorted(self.starts_s, time_s, side="right")) - 1, 0)
+
+    def sampled(self, fps: float) -> list[int]:
+        """Return the frames (0-based) that lie nearest to every 1 / fps seconds from the first one on, each once.
+
+        >>> Timeline(np.array([0, 0.1, 0.2, 0.3, 1.3, 2.3]), 3.3).sampled(2)
+        [0, 3, 4, 5]
+        """
+        elapsed = self.starts_s - self.starts_s[0]
+        halfway = (elapsed[:-1] + elapsed[1:]) / 2
+        # Frame i is nearest from halfway[i - 1] up to, but not including, halfway[i].
+        first = np.ceil(np.concatenate(([0.0], halfway)) * fps - 1e-9)
+        beyond = np.concatenate((halfway, [np.nextafter(elapsed[-1], np.inf)])) * fps - 1e-9
+        beyond[-1] += 2e-9
+        return [int(frame) for frame in np.flatnonzero(first < beyond)]
+
+
 @runtime_checkable
 class VideoSource(Protocol):
     """Frame-exact random access to a video, a folder of images or a list of frame URLs."""
@@ -184,3 +233,9 @@ class VideoSource(Protocol):
 
     def close(self) -> None:
         """Give back the file handles; calling it twice is harmless."""
+
+
+def timeline_of(video: VideoSource) -> Timeline | None:
+    """Return when each frame is shown; None where nothing tells. A `VideoSource` need not have a `timeline`."""
+    timeline = getattr(video, "timeline", None)
+    return timeline if isinstance(timeline, Timeline) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,7 +20,7 @@ from synthetic import MovingDiscs, iou
 
 from tam_backend import open_video
 from tam_backend.cli import main
-from tam_backend.export import load_mask, save_index_mask
+from tam_backend.export import load_mask, mask_ids, save_index_mask
 from tam_backend.labelstudio.config import MediaKind, parse_config
 from tam_backend.settings import get_settings
 
@@ -134,6 +136,66 @@ def test_nothing_of_an_earlier_run_is_left_beside_the_new_masks(folder: Path, tm
         done = run("track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", frames)
         assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_masks_that_somebody_drew_are_in_the_way_until_overwriting_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for name in ("00000.png", "00010.png"):
+        save_index_mask(tmp_path / "masks" / name, {1: VIDEO.truth(0, 1)})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()}
+    arguments = ["track", folder / "images", "--prompts", folder / "first.png", "--out", tmp_path, "--frames", "0:2"]
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "masks/00000.png, masks/00010.png" in done.stderr and "--overwrite" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()} == before
+    assert run(*arguments, "--overwrite").returncode == 0
+    assert mask_ids(tmp_path / "masks" / "00000.png") == (1, 2), "a file of the same name is replaced"
+    assert (tmp_path / "masks" / "00010.png").read_bytes() == before["00010.png"], "another one is not"
+
+
+def test_a_run_that_is_refused_leaves_the_masks_of_the_one_before(folder: Path, tmp_path: Path) -> None:
+    arguments = ["track", folder / "images", "--out", tmp_path, "--frames", "0:2", "--prompts"]
+    assert run(*arguments, folder / "first.png").returncode == 0
+    (tmp_path / "off.json").write_text('{"objects": [{"id": 1, "prompts": [{"frame": 0, "points": [[999, 9, 1]]}]}]}')
+    assert run(*arguments, tmp_path / "off.json").returncode == 2
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["00000.png", "00001.png"]
+
+
+def test_a_damaged_image_is_named_and_the_others_are_tracked(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "images", tmp_path / "images")
+    (tmp_path / "images" / "frame_3.jpg").write_bytes(b"nothing of use")
+    done = run("track", tmp_path / "images", "--prompts", folder / "first.png", "--out", tmp_path / "out", "--overlay")
+    assert done.returncode == 0, done.stderr
+    assert "Frame 3 was left out: frame_3.jpg is no image" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [
+        f"{frame:05d}.png" for frame in (0, 1, 2, 4, 5)
+    ]
+    report = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [each["frame"] for each in report["left_out"]] == [3]
+    assert [row["frame"] for row in report["objects"][0]["frames"]] == [0, 1, 2, 4, 5]
+
+
+def test_names_that_are_no_utf_8_are_read_and_written(folder: Path, tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(folder / "images", place / "images")
+    for path in list((place / "images").iterdir()):
+        path.rename(path.with_name(os.fsdecode(b"\xe9_") + path.name))
+    shutil.copy(folder / "first.png", place / "first.png")
+    done = run("track", place / "images", "--prompts", place / "first.png", "--out", place / "out", "--overlay")
+    assert done.returncode == 0, done.stderr
+    assert "caf\\xe9" in done.stderr and done.stderr.encode()
+    with open_video(place / "out" / "overlay.mp4") as overlay:
+        assert len(overlay) == 6
+    to_project = ["--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"]
+    for missing in (["track", place / "no", "--prompts", "x", "--out", "y"], ["import", place / "no.mp4", *to_project]):
+        done = run(*missing)
+        assert done.returncode == 2 and "caf\\xe9" in done.stderr and done.stderr.encode()
+
+
+def test_a_web_address_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    done = run("track", "https://example.com/a/clip.mp4", "--prompts", "x.json", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "https://example.com/a/clip.mp4 is a web address" in done.stderr and "Download it" in done.stderr
 
 
 def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
 """Importing: the right frames as pages, chains that hold, and no video lost to another's failure."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -9,11 +13,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from video.video_making import make_video
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, MediaNotFoundError, UnreadableMediaError
+from tam_backend.errors import (
+    InvalidInputError,
+    LabelStudioError,
+    MediaForbiddenError,
+    MediaNotFoundError,
+    UnreadableMediaError,
+)
 from tam_backend.export import OverlayWriter
 from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
 from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
+from tam_backend.settings import Settings
+from tam_backend.types import Timeline
+from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary, VideoRecord
 
 BASE = "http://localhost:9090"
@@ -38,6 +52,20 @@ def test_stride_takes_every_kth_frame() -> None:
 def test_fps_takes_frames_by_the_clock() -> None:
     assert chosen(FrameSelection(fps=2), frames=48) == [0, 12, 24, 36]
     assert chosen(FrameSelection(fps=10), frames=13, fps=25.0) == [0, 3, 5, 8, 10]
+
+
+def test_fps_goes_by_the_frames_own_times_where_they_are_uneven() -> None:
+    starts_s = np.concatenate((np.arange(100) * 0.02, 2 + np.arange(50) * 0.5))
+    [task] = plan_tasks(record(150, 5.5), FrameSelection(fps=2, max_frames=0), Timeline(starts_s, 27))
+    assert task.frame_indices == (0, 25, 50, 75, *range(100, 150))
+    assert task.stride == 3
+
+
+def test_fps_of_a_steady_video_stays_exact_whenever_it_begins() -> None:
+    for begin_s in (0.0, 1.0):
+        steady = Timeline(begin_s + np.arange(120) / 24, begin_s + 5)
+        [task] = plan_tasks(record(), FrameSelection(fps=8, max_frames=0), steady)
+        assert task.frame_indices == tuple(range(0, 120, 3))
 
 
 def test_more_fps_than_the_video_has_takes_every_frame_once() -> None:
@@ -196,6 +224,112 @@ def test_bad_video_is_named_and_the_others_arrive(library: VideoLibrary, clip: P
     assert [imported.record.path for imported in report.imported] == [clip]
     assert [type(failure.error) for failure in report.failed] == [MediaNotFoundError, UnreadableMediaError]
     assert ["gone.mp4" in str(report.failed[0].error), "notes.mp4" in str(report.failed[1].error)] == [True, True]
+
+
+@pytest.fixture
+def web(tmp_path: Path, clip: Path) -> Iterator[str]:
+    """A web server that has the address /clip.mp4."""
+    (tmp_path / "web").mkdir()
+    with OverlayWriter(tmp_path / "web" / "clip.mp4", (48, 64), fps=25) as writer:
+        for shade in range(6):
+            writer.write(np.full((48, 64, 3), 40 * shade, np.uint8), {})
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def from_web(
+    library: VideoLibrary, tmp_path: Path, host: str, *sources: str
+) -> tuple[ImportReport, RecordingLabelStudio]:
+    label_studio = RecordingLabelStudio()
+    fetcher = MediaFetcher(Settings(data_dir=tmp_path / "data", media_hosts=(host,)))
+    report = import_videos(
+        sources, 5, library=library, client=label_studio, base_url="http://b", selection=FrameSelection(),
+        download=lambda address: fetcher.download(address, tmp_path / "imported"),
+    )  # fmt: skip
+    return report, label_studio
+
+
+def test_a_video_on_the_web_is_imported_and_stays(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    host = web.removeprefix("http://")
+    for _ in range(2):
+        report, label_studio = from_web(library, tmp_path, host, f"{web}/clip.mp4?name=a%20b")
+        assert [(done.pages, done.record.path.name) for done in report.imported] == [(6, "clip.mp4")]
+    assert len(list((tmp_path / "imported").glob("*/clip.mp4"))) == 1, "the same content is kept once"
+    assert library.own_video(label_studio.tasks[100]["video"]) == report.imported[0].record.path
+    (tmp_path / "web" / "clip.mp4").write_bytes(b"another file now")
+    report, _ = from_web(library, tmp_path, host, f"{web}/clip.mp4")
+    assert len(report.failed) == 1
+    assert library.own_video(label_studio.tasks[100]["video"]), "what was imported goes on showing the older one"
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("{web}/none.mp4", MediaNotFoundError),
+        ("{web}/", UnreadableMediaError),
+        ("http://elsewhere.example/clip.mp4", MediaForbiddenError),
+        ("ftp://elsewhere.example/clip.mp4", MediaForbiddenError),
+        ("s3://bucket/clip.mp4", MediaNotFoundError),
+    ],
+)
+def test_an_address_that_cannot_be_imported_is_named_as_it_was_given(
+    library: VideoLibrary, tmp_path: Path, web: str, address: str, error: type[Exception]
+) -> None:
+    address = address.format(web=web)
+    report, label_studio = from_web(library, tmp_path, web.removeprefix("http://"), address)
+    [failed] = report.failed
+    assert (failed.path, type(failed.error), label_studio.tasks) == (address, error, {})
+    assert "download it yourself" in failed.error.remedy
+
+
+def test_a_file_address_is_the_file(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    report, _ = from_web(library, tmp_path, "x", (tmp_path / "web" / "clip.mp4").as_uri())
+    assert [done.pages for done in report.imported] == [6]
+
+
+def test_a_name_that_is_no_utf_8_goes_into_the_address(library: VideoLibrary, tmp_path: Path, web: str) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    (tmp_path / "web" / "clip.mp4").rename(clip)
+    record = library.register(clip)
+    address = library.video_url("http://b", record.id)
+    assert "/caf%E9.mp4?" in address
+    assert library.own_video(address) == clip
+
+
+def test_a_video_that_browsers_cannot_play_is_imported_with_a_note(library: VideoLibrary, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mpeg4", frames=6)
+    client = RecordingLabelStudio()
+    [imported] = run([path], library, client).imported
+    assert (imported.record.path, imported.pages) == (path, 6)
+    [note] = imported.notes
+    assert "clip.avi is MPEG-4 Part 2 in AVI" in note and "--transcode" in note
+
+
+def test_its_copy_is_imported_in_its_place_and_made_once(library: VideoLibrary, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mpeg4", frames=6)
+    client = RecordingLabelStudio()
+    doings: list[str] = []
+    for _ in range(2):
+        [imported] = run(
+            [path], library, client, transcode_to=tmp_path / "copies", on_progress=lambda _, doing: doings.append(doing)
+        ).imported
+    assert imported.record.path.name == "clip.mp4" and imported.record.path.is_relative_to(tmp_path / "copies")
+    assert doings.count("copying as H.264") == 1
+    assert client.tasks[100]["video"] == client.tasks[101]["video"]
+    assert library.own_video(client.tasks[100]["video"]) == imported.record.path
+    assert "its copy in H.264" in imported.notes[0]
+
+
+def test_folders_pictures_and_what_browsers_play_have_no_notes(
+    library: VideoLibrary, clip: Path, tmp_path: Path
+) -> None:
+    paths = [clip, clip / "0.png", make_video(tmp_path / "clip.mp4", frames=3)]
+    report = run(paths, library, RecordingLabelStudio(), transcode_to=tmp_path / "copies")
+    assert [(done.record.path, done.notes) for done in report.imported] == [(path, ()) for path in paths]
 
 
 def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tam_backend.errors import InvalidPromptError
 from tam_backend.export import save_index_mask
@@ -53,6 +54,23 @@ def test_points_boxes_labels_and_several_keyframes_are_read(tmp_path: Path) -> N
     assert (third.object_id, third.label) == (4, "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_is_read_as_other_programs_write_it(tmp_path: Path, encoding: str) -> None:
+    text = json.dumps(
+        {"objects": [{"id": 1, "label": "кот", "prompts": [{"frame": 0, "box": [0, 0, 5, 5]}]}]}, ensure_ascii=False
+    )
+    (tmp_path / "prompts.json").write_bytes(text.encode(encoding))
+    [prompt] = read_prompts(tmp_path / "prompts.json")
+    assert prompt.label == "кот"
+
+
+def test_json_that_is_no_unicode_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_bytes('{"objects": [{"id": 1, "label": "café"}]}'.encode("latin-1"))
+    with pytest.raises(InvalidPromptError, match="no Unicode text") as refused:
+        read_prompts(tmp_path / "prompts.json")
+    assert "UTF-8" in refused.value.remedy
+
+
 def test_a_mask_path_is_relative_to_the_file_and_picks_the_objects_pixels(tmp_path: Path) -> None:
     save_index_mask(tmp_path / "first.png", {1: square(0, 0), 2: square(10, 10)})
     (prompt,) = read_prompts(write(tmp_path, {"objects": [{"id": 2, "prompts": [{"frame": 0, "mask": "first.png"}]}]}))
@@ -65,6 +83,19 @@ def test_an_image_instead_of_json_is_the_mask_of_frame_0(tmp_path: Path) -> None
     one, three = read_prompts(tmp_path / "first.png")
     assert (one.object_id, three.object_id, one.frame, three.frame) == (1, 3, 0, 0)
     assert three.mask is not None and np.array_equal(three.mask, square(10, 10))
+
+
+def test_a_mask_without_any_object_is_refused(tmp_path: Path) -> None:
+    save_index_mask(tmp_path / "empty.png", {1: np.zeros((20, 30), bool)})
+    with pytest.raises(InvalidPromptError, match=r"empty\.png shows no object"):
+        read_prompts(tmp_path / "empty.png")
+
+
+def test_how_a_doubtful_mask_was_read_is_told(tmp_path: Path) -> None:
+    Image.fromarray(np.kron(square(4, 4), np.ones((4, 4))).astype(np.uint8) * 255).save(tmp_path / "first.jpg")
+    notes: list[str] = []
+    (prompt,) = read_prompts(tmp_path / "first.jpg", notes.append)
+    assert (prompt.object_id, len(notes)) == (1, 1) and "first.jpg is a JPEG" in notes[0]
 
 
 @pytest.mark.parametrize(

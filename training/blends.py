@@ -12,27 +12,35 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.clips import AnnotatedClip, find_clips
-from benchmarks.quality import CLICKS, click_rows, track, tracking_rows
+from benchmarks.quality import click_rows, track
+from benchmarks.tables import CLICKS, click_means, mean_over_masks, mean_over_objects, tracking_rows
 from tam_backend.models.segmenters.compact_network import ClickNetwork
 from tam_backend.models.xmem.compact import CompactNetwork
-from training.export import blend
+from training.export import blend, weights_of
 from training.validation import SEGMENTER_FILE, TRACKER_FILE, assemble, load_network
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def tracking_figures(weights: Mapping[str, Tensor], clips: Sequence[AnnotatedClip], clicks: int) -> dict[str, float]:
-    """Return "clip object" -> J&F in percent, tracked from masks, or from so many clicks of the embedded segmenter."""
+    """Return "clip object" -> J&F in percent, and the means.
+
+    Args:
+        weights: of the tracker.
+        clips: with masks.
+        clicks: how many of the embedded segmenter tracking starts from; 0 = from masks.
+    """
     segmenter, tracker = ClickNetwork(), CompactNetwork()
     load_network(segmenter, SEGMENTER_FILE)
     _fill(tracker, weights)
     tam = assemble(segmenter, tracker)
-    rows = [row for clip in clips for row in tracking_rows(clip, "", track(tam, clip, clicks))]
-    return {f"{row.clip} {row.object_id}": row.mean for row in rows}
+    rows = [row for clip in clips for row in tracking_rows(clip.name, "", track(tam, clip, clicks))]
+    figures = {f"{row.clip} {row.object_id}": row.mean for row in rows}
+    means = {"mean over objects": mean_over_objects(rows).mean, "mean over masks": mean_over_masks(rows).mean}
+    return figures | means if rows else figures
 
 
 def click_figures(weights: Mapping[str, Tensor], clips: Sequence[AnnotatedClip]) -> dict[str, float]:
@@ -41,10 +49,8 @@ def click_figures(weights: Mapping[str, Tensor], clips: Sequence[AnnotatedClip])
     _fill(segmenter, weights)
     tam = assemble(segmenter, CompactNetwork())
     rows = [click_rows(tam, clip) for clip in clips]
-    masks = sum(row.masks for row in rows)
     figures = {f"{row.clip}, {n}": row.after[i] for row in rows for i, n in enumerate(CLICKS)}
-    # Every mask counts the same, as in `benchmarks.quality`.
-    return figures | {f"mean, {n}": sum(r.after[i] * r.masks for r in rows) / masks for i, n in enumerate(CLICKS)}
+    return figures | {f"mean, {n}": each.mean for n, each in zip(CLICKS, click_means(rows), strict=True)}
 
 
 def print_table(columns: Mapping[float, Mapping[str, float]]) -> None:
@@ -64,22 +70,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--tracker", type=Path, help="a checkpoint of training.tracker")
-    which.add_argument("--segmenter", type=Path, help="a checkpoint of training.segmenter")
+    which.add_argument("--tracker", type=Path, help="a checkpoint of training.tracker, or .safetensors")
+    which.add_argument("--segmenter", type=Path, help="a checkpoint of training.segmenter, or .safetensors")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="0 = embedded, 1 = checkpoint")
     parser.add_argument("--clicks", type=int, default=0, help="start tracking from so many clicks instead of a mask")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clips = find_clips(options.folders)
-    start = load_file(TRACKER_FILE if options.tracker else SEGMENTER_FILE)
-    end = torch.load(options.tracker or options.segmenter, weights_only=True)["average"]
+    start = weights_of(TRACKER_FILE if options.tracker else SEGMENTER_FILE)
+    end = weights_of(options.tracker or options.segmenter)
     columns: dict[float, Mapping[str, float]] = {}
     for share in options.shares:
         weights = blend(start, end, share)
         if options.tracker:
-            figures = tracking_figures(weights, clips, options.clicks)
-            columns[share] = figures | {"mean": sum(figures.values()) / len(figures)}
+            columns[share] = tracking_figures(weights, clips, options.clicks)
         else:
             columns[share] = click_figures(weights, clips)
     print_table(columns)

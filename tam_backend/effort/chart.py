@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from tam_backend.effort.summary import Effort, EffortReport
+from tam_backend.fonts import draw_text
 
 COLOURS = {"kept": "#2f9e62", "clicked": "#3b7ddd", "edited": "#e09b2d", "drawn": "#d9534f"}
 MEANINGS = {"kept": "kept as proposed", "clicked": "by a click", "edited": "edited", "drawn": "drawn by hand"}
@@ -108,7 +109,7 @@ def as_svg(chart: Chart) -> str:
 
 def write_png(chart: Chart, path: Path, scale: int = 2) -> None:
     """Write the chart as a picture of `scale` pixels for each of its own."""
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - not needed for `--help`
+    from PIL import Image, ImageDraw  # noqa: PLC0415 - not needed for `--help`
 
     image = Image.new("RGB", (chart.width * scale, chart.height * scale), _PAPER)
     pen = ImageDraw.Draw(image)
@@ -119,9 +120,8 @@ def write_png(chart: Chart, path: Path, scale: int = 2) -> None:
                 corner = ((part.x + part.width) * scale - 1, (part.y + part.height) * scale - 1)
                 pen.rectangle((part.x * scale, part.y * scale, *corner), fill=part.colour)
         else:
-            font = ImageFont.load_default(part.size * scale)
             place = (part.x * scale, part.y * scale)
-            pen.text(place, part.text, fill=part.colour, font=font, anchor=anchors[part.anchor])
+            draw_text(pen, place, part.text, part.size * scale, part.colour, anchors[part.anchor])
     image.save(path, format="PNG", optimize=True)
 
 

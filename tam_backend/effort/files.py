@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tam_backend.effort.chart import as_svg, duration, effort_chart, write_png
 from tam_backend.effort.summary import Effort, EffortReport, Pace
+from tam_backend.out_folder import OutFolder
 
 COLUMNS = ("video", "task", "frames", "touched", "masks", "kept", "clicked", "edited", "drawn", "erased", "IoU", "time",
            "saved")  # fmt: skip
@@ -36,27 +37,37 @@ svg { display: block; width: 100%; height: auto; }
 """
 
 
-def write_report(report: EffortReport, folder: Path) -> list[Path]:
+def write_report(report: EffortReport, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write report.csv, report.json, report.png and report.html; return their paths.
 
     Args:
         report: what to write.
         folder: made if it is not there.
+        overwrite: whether files of these names that we did not write are replaced.
 
     Raises:
-        OSError: it cannot be written.
+        InvalidInputError: there are such files, or the folder cannot be written to.
+        OSError: the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"report.{kind}" for kind in ("csv", "json", "png", "html")]
-    with paths[0].open("w", newline="", encoding="utf-8") as file:
-        names = [field.name for field in fields(Effort)]
-        writer = csv.DictWriter(file, names)
+    names = [f"report.{kind}" for kind in ("csv", "json", "png", "html")]
+    out = OutFolder(folder, files=names, overwrite=overwrite)
+    out.clear()
+    with out.writing(names[0]) as path:
+        _write_csv(report, path)
+    with out.writing(names[1]) as path:
+        path.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with out.writing(names[2]) as path:
+        write_png(effort_chart(report), path)
+    with out.writing(names[3]) as path:
+        path.write_text(as_html(report), encoding="utf-8")
+    return [folder / name for name in names]
+
+
+def _write_csv(report: EffortReport, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Effort)])
         writer.writeheader()
         writer.writerows(asdict(each) for each in report.tasks)
-    paths[1].write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    write_png(effort_chart(report), paths[2])
-    paths[3].write_text(as_html(report), encoding="utf-8")
-    return paths
 
 
 def rows(report: EffortReport) -> list[tuple[str, ...]]:

@@ -246,7 +246,7 @@ def _controls(tag: Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[s
             continue
         own = tag.kind.endswith("labels") or bool(tag.labels)
         sources = [tag] if own else shared_labels.get(to_name, ())
-        found.append(Control(tag.name, to_name, kind, shape, _smart(tag), tuple(map(_labels, sources))))
+        found.append(Control(tag.name, to_name, kind, shape, is_smart(tag), tuple(map(_labels, sources))))
     return found
 
 
@@ -256,7 +256,7 @@ def _labels(tag: Tag) -> LabelSource:
     return LabelSource(tag.name, tuple(labels), tuple(labels.values()), is_open)
 
 
-def _smart(tag: Tag) -> bool | None:
+def is_smart(tag: Tag) -> bool | None:
     """Read what the config says; a tag that is smart only is smart."""
     says = tag.attributes.get("smart", "").strip().lower()
     if not says:

@@ -425,12 +425,12 @@ def _clip(box: Box, size_hw: tuple[int, int], region: Region) -> Box:
 
 
 def _union(regions: Sequence[Region], size_hw: tuple[int, int]) -> BoolMask | None:
-    masks = [_resized(region.mask, size_hw) for region in regions if region.mask is not None]
+    masks = [resized(region.mask, size_hw) for region in regions if region.mask is not None]
     return np.logical_or.reduce(masks) if masks else None
 
 
-def _resized(mask: BoolMask, size_hw: tuple[int, int]) -> BoolMask:
-    """Return a mask at the frame's size, by the nearest pixel: it may have been drawn on a scaled copy of the frame."""
+def resized(mask: BoolMask, size_hw: tuple[int, int]) -> BoolMask:
+    """Return a mask at another (height, width), by the nearest pixel: as it was drawn on a scaled copy of the frame."""
     if mask.shape == tuple(size_hw):
         return mask
     rows, columns = (_nearest(new, old) for new, old in zip(size_hw, mask.shape, strict=True))

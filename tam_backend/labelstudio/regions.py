@@ -294,6 +294,8 @@ def _labels(region_id: str, value: Any, key: str) -> tuple[str, ...]:
         return ()
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise _malformed(region_id, f"has {key} that are not a list of texts")
+    if any("\ud800" <= char <= "\udfff" for label in labels for char in label):
+        raise _malformed(region_id, "has a label with half a character (a lone surrogate)")
     return tuple(labels)
 
 

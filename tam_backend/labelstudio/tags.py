@@ -25,6 +25,7 @@ class Tag:
     """A tag of the page; names of tags and attributes in lower case."""
 
     kind: str
+    written: str  # the kind as the config writes it
     attributes: dict[str, str]
     labels: list[tuple[str, str]]  # (as results hold it, as the page shows it)
 
@@ -52,7 +53,7 @@ def read_tags(xml: str) -> list[Tag]:
     holders: list[Tag | None] = [None]  # of every open tag: the nearest tag around its children that holds labels
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        tag = Tag(name.lower(), {key.lower(): value for key, value in attributes.items()}, [])
+        tag = Tag(name.lower(), name, {key.lower(): value for key, value in attributes.items()}, [])
         holder = holders[-1]
         shown = tag.attributes.get("value", "")
         written = tag.attributes.get("alias") or shown

@@ -33,8 +33,8 @@ def go_on(
     """Track `missing` frames, put them into `tracks`, and yield them as they come;
     None after a frame that was only entered from.
 
-    Each stretch of them is entered from the tracked frame before it or, at the video's start, after it; what was
-    tracked there is ordinary memory, and the keyframes near it are kept for good.
+    Each stretch of them is entered from the tracked frame before it or, at the video's start, after it; damaged frames
+    between are passed over. What was tracked there is ordinary memory, and the keyframes near it are kept for good.
 
     Args:
         workplace: networks and video.
@@ -44,8 +44,10 @@ def go_on(
         missing: ascending.
     """
     for stretch in stretches(missing):
-        forward = stretch.start - 1 in tracks
-        start = stretch.start - 1 if forward else stretch.stop
+        start = _entry(workplace, tracks, stretch)
+        if start is None:
+            continue
+        forward = start < stretch.start
         frames = [start, *(stretch if forward else reversed(stretch))]
         tracker = TrackerPass(workplace)
         with closing(tracker.frames(frames)) as coming:
@@ -68,3 +70,10 @@ def go_on(
                 result = absences.observed(disjoint(frame, tracked), keyframes)
                 tracks.put(result)
                 yield result
+
+
+def _entry(workplace: Workplace, tracks: Tracks, stretch: range) -> int | None:
+    """Return the frame to enter a stretch from; None where there is none, because all of them are damaged."""
+    before = range(stretch.start - 1, -1, -1)
+    after = range(stretch.stop, len(workplace.video))
+    return next((frame for frame in (*before, *after) if frame in tracks and workplace.can_read(frame)), None)

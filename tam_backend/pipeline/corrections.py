@@ -109,7 +109,8 @@ def _gap(
         gone = TrackedMask(Mask(np.zeros(place.video.size_hw, np.bool_), 1.0), "propagated")
         yield from ((frame, gone) for frame in gap.frames)
         return
-    held = before is not None and after is not None and all(tracks.mask(at, object_id) for at in gap.frames)
+    tracked = [at for at in gap.frames if at not in place.unreadable]
+    held = before is not None and after is not None and all(tracks.mask(at, object_id) for at in tracked)
     passes = [
         [anchor, *frames]
         for anchor, frames in ((before, range((before or 0) + 1, gap.frames.stop)), (after, reversed(gap.frames)))
@@ -154,9 +155,14 @@ def _seen_before(own: Mapping[int, Mask], absences: Absences, object_id: int, le
 def _led(
     place: Workplace, tracks: Tracks, keyframes: Keyframes, object_id: int, frames: list[int]
 ) -> Generator[tuple[int, TrackedMask], None, None]:
-    """Lead a tracker from the keyframe `frames[0]` on, and yield the object's mask on the frames after it."""
+    """Lead a tracker from the keyframe `frames[0]` on, and yield the object's mask on the frames after it.
+
+    From a damaged keyframe nothing can be tracked: the frames keep what they had.
+    """
     own = keyframes[object_id]
     start = frames[0]
+    if not place.can_read(start):
+        return
     tracker = TrackerPass(place, refined=(object_id,))
     with closing(tracker.frames(frames)) as coming:
         for sight in coming:

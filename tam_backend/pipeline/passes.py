@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from tam_backend.errors import MediaError, MediaNotFoundError, UnreadableMediaError
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
 from tam_backend.pipeline.prefetch import prefetched
@@ -17,6 +18,9 @@ from tam_backend.pipeline.scaling import Scaling
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
 
+DAMAGE = (UnreadableMediaError, MediaNotFoundError)
+"""What is wrong with one frame and not with all of them: such a frame is left out."""
+
 # Keyframes of an object, besides the frame that a pass starts from, that its tracker is shown: the nearest.
 _KEYFRAMES_SHOWN = 4
 
@@ -25,7 +29,7 @@ _KEYFRAMES_SHOWN = 4
 class Workplace:
     """What every pass works with: the networks, the lock of their device, the video, and the clock.
 
-    `refine`: whether the segmenter refines doubtful masks.
+    `refine`: whether the segmenter refines doubtful masks; `unreadable`: frames that were met and could not be read.
     """
 
     models: Models
@@ -34,6 +38,18 @@ class Workplace:
     scaling: Scaling
     stopwatch: Stopwatch
     refine: bool = False
+    unreadable: dict[int, MediaError] = field(default_factory=dict)
+
+    def can_read(self, frame: int) -> bool:
+        """Try a frame, and remember it if it is damaged."""
+        try:
+            with self.stopwatch.measure("decode"):
+                _ = self.video[frame]
+        except DAMAGE as error:
+            self.unreadable[frame] = error
+            return False
+        self.unreadable.pop(frame, None)
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +91,7 @@ class TrackerPass:
         self._refiner = (
             Refiner(workplace.models.segmenter, workplace.scaling, objects=refined) if workplace.refine else None
         )
+        self._read_last: int | None = None
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -82,10 +99,17 @@ class TrackerPass:
         return self._tracker.object_ids
 
     def frames(self, frames: Sequence[int]) -> Generator[Sight, None, None]:
-        """Make frames ready for `track`, in their order; the next ones while the caller works on one."""
+        """Make frames ready for `track`, in their order; the next ones while the caller works on one.
+
+        A damaged frame is left out, and remembered in the workplace.
+
+        Raises:
+            MediaError: the whole video cannot be read any more.
+        """
         with closing(prefetched(frames, self._sight)) as coming:
             for _, sight in coming:
-                yield sight
+                if sight is not None:
+                    yield sight
 
     def track(
         self, sight: Sight, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
@@ -129,13 +153,28 @@ class TrackerPass:
             self.memorise(frame, {object_id: keyframes[frame].array})
 
     def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
-        """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`."""
-        image, place = self._sight(frame).image, self._workplace
+        """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`.
+
+        A damaged frame has nothing to be remembered.
+        """
+        sight, place = self._sight(frame), self._workplace
+        if sight is None:
+            return
         index = place.scaling.index_mask(masks)
         with place.lock, place.stopwatch.measure("track"):
-            self._tracker.memorise(image, index, sorted(masks))
+            self._tracker.memorise(sight.image, index, sorted(masks))
 
-    def _sight(self, frame: int) -> Sight:
-        with self._workplace.stopwatch.measure("decode"):
-            pixels = self._workplace.video[frame]
-            return Sight(frame, pixels, self._workplace.scaling.image(pixels))
+    def _sight(self, frame: int) -> Sight | None:
+        place = self._workplace
+        with place.stopwatch.measure("decode"):
+            try:
+                pixels = place.video[frame]
+            except DAMAGE as error:
+                if self._read_last is not None:
+                    _ = place.video[self._read_last]  # if that fails too, it is not the frame that is damaged
+                    self._read_last = None
+                place.unreadable[frame] = error
+                return None
+            place.unreadable.pop(frame, None)
+            self._read_last = frame
+            return Sight(frame, pixels, place.scaling.image(pixels))

@@ -8,6 +8,8 @@ Objects may be prompted first on different frames. Let f be the first of all key
    with the late objects' spooled masks;
 3. the backward pass of step 1 goes on from f down to the start, now with all objects.
 
+A frame that is damaged is left out, and an object whose first keyframe is on one joins at its next.
+
 A keyframe's mask is a human's: it is yielded as it is, memorised for good, and memorised one keyframe ahead, so that
 the tracker knows what it is heading for.
 """
@@ -32,7 +34,11 @@ def propagate(
 
     Keyframes outside the range count: tracking begins at them, and only frames of the range are yielded. Yields None
     after a frame that was tracked but has no result to show yet, so that a caller is never kept for long.
+
+    Raises:
+        MediaError: no object has a keyframe that can be read.
     """
+    keyframes = _from_readable_ones(workplace, keyframes)
     first = {object_id: min(frames) for object_id, frames in keyframes.items()}
     earliest, latest = min(first.values()), max(first.values())
     backward = closing(_track(workplace, keyframes, range(latest, start - 1, -1)))
@@ -58,6 +64,18 @@ def propagate(
         if earliest > start:
             for frame, tracked in going_back:
                 yield disjoint(frame, tracked) if frame < stop else None
+
+
+def _from_readable_ones(workplace: Workplace, keyframes: Keyframes) -> Keyframes:
+    """Return each object's keyframes from the first one that can be read on; an object without any is left out."""
+    readable = {}
+    for object_id, masks in keyframes.items():
+        begin = next((frame for frame in sorted(masks) if workplace.can_read(frame)), None)
+        if begin is not None:
+            readable[object_id] = {frame: mask for frame, mask in masks.items() if frame >= begin}
+    if not readable:
+        raise next(iter(workplace.unreadable.values()))
+    return readable
 
 
 def disjoint(frame: int, tracked: Mapping[int, TrackedMask]) -> FrameResult:

@@ -32,6 +32,12 @@ class Pursuit:
         reconcile(self.session, prompts)
         self._left = set(self.session.outstanding)
 
+    def look_again(self) -> None:
+        """Try damaged frames anew, unless it is at work already."""
+        if self._running is None:
+            self.session.look_again()
+            self._left = set(self.session.outstanding)
+
     @property
     def frames_done(self) -> int:
         """How many frames have the result that the prompts give."""

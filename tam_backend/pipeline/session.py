@@ -12,7 +12,13 @@ import cv2
 import numpy as np
 import torch
 
-from tam_backend.errors import EmptyVideoError, FrameOutOfRangeError, InvalidInputError, InvalidPromptError
+from tam_backend.errors import (
+    EmptyVideoError,
+    FrameOutOfRangeError,
+    InvalidInputError,
+    InvalidPromptError,
+    MediaError,
+)
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
 from tam_backend.pipeline.continuation import go_on
 from tam_backend.pipeline.corrections import Absences, retrack
@@ -83,6 +89,7 @@ class Session:
             self._objects = {each: _TrackedObject.of(state) for each, state in stored.objects().items()}
             self._tracks = Tracks(video.size_hw, stored.tracks(), stored)
         self._embeddings: OrderedDict[int, FrameEmbedding] = OrderedDict()
+        self._unreadable: dict[int, MediaError] = {}
 
     @property
     def video(self) -> VideoSource:
@@ -113,15 +120,31 @@ class Session:
         return dict(self._object(object_id).keyframes)
 
     @property
+    def unreadable(self) -> Mapping[int, MediaError]:
+        """Frame -> what is wrong with it, of the damaged frames that were met; they are left out."""
+        return dict(sorted(self._unreadable.items()))
+
+    def look_again(self) -> None:
+        """Count damaged frames among the outstanding ones again: somebody may have repaired them."""
+        self._unreadable.clear()
+
+    def leave_out(self, frame: int, error: MediaError) -> None:
+        """Take note that a frame is damaged."""
+        self._unreadable[frame] = error
+
+    @property
     def outstanding(self) -> frozenset[int]:
-        """The frames that `update` would track: those without a result, and those that changed keyframes can reach."""
+        """The frames that `update` would track: those without a result, and those that changed keyframes can reach.
+
+        Damaged frames do not count; `update` tries them, too, when there is anything to do.
+        """
         total = len(self._video)
         left = {frame for frame in range(total) if frame not in self._tracks}
         for each in self._objects.values():
             for gap in gaps_around(each.keyframes, each.changed, total):
                 left.update(gap.frames)
             left.update(each.changed)
-        return frozenset(left)
+        return frozenset(left - self._unreadable.keys())
 
     def known(self, object_id: int) -> Mapping[int, Known]:
         """Return frame -> what a human said of this object there.
@@ -275,8 +298,9 @@ class Session:
     def propagate(self, start: int = 0, stop: int | None = None, refine: bool | None = None) -> Iterator[FrameResult]:
         """Track all objects over frames [start, stop), yielding one result per frame as soon as it is known.
 
-        Frames come from the first keyframe to the end, then from the first keyframe back to the start. Closing the
-        iterator cancels. The prompts at the time of the call count; later ones need a new call.
+        Frames come from the first keyframe to the end, then from the first keyframe back to the start. Damaged frames
+        are left out (`unreadable`). Closing the iterator cancels. The prompts at the time of the call count; later ones
+        need a new call.
 
         Args:
             start: first frame.
@@ -355,6 +379,8 @@ class Session:
                 if result is not None:
                     self._tracks.put(result)
                 yield result
+        if self._unreadable.keys() >= set(range(start, stop)):
+            raise self._unreadable[start]
         if (start, stop) == (0, len(self._video)):
             self._now_tracked(changed)
 
@@ -403,6 +429,7 @@ class Session:
             scaling=Scaling(self._video.size_hw, self._models.tracker_side, self._models.device),
             stopwatch=self._stopwatch,
             refine=self._models.refines if refine is None else refine,
+            unreadable=self._unreadable,
         )
 
     def close(self) -> None:

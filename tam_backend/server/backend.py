@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from tam_backend.errors import (
@@ -18,14 +19,16 @@ from tam_backend.errors import (
     LabelStudioError,
     PayloadError,
     TamError,
+    UnreadableMediaError,
 )
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind, parse_config
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, drawn_media, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, drawn_media, resized, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.labelstudio.supported import remarks
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
 from tam_backend.pipeline.database import Database, sqlite_url
@@ -46,7 +49,8 @@ from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
-from tam_backend.types import Box, Prompt, RgbFrame, VideoSource
+from tam_backend.types import Box, Prompt, RgbFrame, VideoSource, timeline_of
+from tam_backend.video.base import own_size_hw
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -62,6 +66,8 @@ BATCH_S_PER_TASK = 30.0
 _NETWORKS_S = 600.0
 # Of the page of a task, whose media has left the cache.
 _PAGE_MEDIA_S = 5.0
+# Projects whose labeling configs the status page speaks of.
+_PROJECTS_REMARKED = 64
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
 
@@ -116,6 +122,7 @@ class Backend:
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
+        self._remarks: dict[str, tuple[str, ...]] = {}
         self._executor = InProcessExecutor()
         self._loop = Loop(self.jobs, self.problems, self._memories, self._label_studio, self._executor, self._carry_out)
         self.store.prune(settings.keep_sessions_days)
@@ -151,6 +158,7 @@ class Backend:
             "version": self.model_version,
             "ready": self._networks.ready,
             "failure": str(failure) if failure else "",
+            "remarks": [(project, remark) for project, found in list(self._remarks.items()) for remark in found],
         }
 
     def setup(self, payload: Mapping[str, Any]) -> str:
@@ -159,17 +167,35 @@ class Backend:
         Raises:
             LabelConfigError: nothing in the project's labeling config can be predicted.
         """
-        schema = payload["schema"]
+        schema, project = payload["schema"], _project_of(payload)
         if schema.strip():
-            parse_config(schema)
+            self._look_at(schema, project)
         if url := payload.get("hostname"):
-            self._label_studio.learn(url, payload.get("access_token") or "")
-            self._fetcher.learn_label_studio_url(url)
-        project = _project_of(payload)
+            self._meet(url, payload.get("access_token") or "", project)
         if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
         return self.model_version
+
+    def _look_at(self, schema: str, project: str) -> None:
+        """Say what of a project's labeling config cannot be served: in the log, and for good on the status page."""
+        found = remarks(schema, self.settings.propagate_label)
+        if self._remarks.get(project, ()) != found:
+            for remark in found:
+                logger.warning("Project %s, its labeling config: %s", project, remark)
+        self._remarks.pop(project, None)
+        self._remarks[project] = found
+        while len(self._remarks) > _PROJECTS_REMARKED:
+            self._remarks.pop(next(iter(self._remarks)))
+
+    def _meet(self, url: str, access_token: str, project: str) -> None:
+        """Take Label Studio's address and token; an odd token is none, and the project connects without pushing."""
+        try:
+            self._label_studio.learn(url, access_token)
+        except LabelStudioError as error:
+            self.problems.note(f"project {project}, its token", error.message, error.remedy)
+            self._label_studio.learn(url, "")
+        self._fetcher.learn_label_studio_url(url)
 
     def _listen_to(self, project: str) -> None:
         """See to it that a project's events come to us with the secret."""
@@ -353,6 +379,7 @@ class Backend:
             video = self._fetcher.open_media(
                 value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
             )
+            _check_one_page(prompts, video)
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
@@ -379,7 +406,7 @@ class Backend:
             key=asked.object.key,
             frame=asked.frame,
             labels=output.labels,
-            mask=mask.array,
+            mask=resized(mask.array, own_size_hw(opened.video, asked.frame)),
             quality=mask.quality,
             source="prompt",
         )
@@ -409,7 +436,8 @@ class Backend:
             ) as job:
                 self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
             complete = pursuit.done
-            answer = self._masks(known, request.config, pursuit, whole=request.context is None)
+            self._name_left_out(task, pursuit)
+            answer = self._masks(task, known, request.config, opened, pursuit, whole=request.context is None)
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
             self._loop.add(intent, pursuit.frames_total)
@@ -424,11 +452,27 @@ class Backend:
             return None
         return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
 
-    def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit, *, whole: bool = True) -> MaskAnswer:
-        answer = as_answer(known, config, pursuit.results(), whole=whole)
+    def _masks(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        config: LabelingConfig,
+        opened: OpenTask,
+        pursuit: Pursuit,
+        *,
+        whole: bool = True,
+    ) -> MaskAnswer:
+        """Return what was tracked as results; objects that no tag can take are named."""
+        size_of = partial(own_size_hw, opened.video)
+        answer = as_answer(known, config, pursuit.results(), size_of=size_of, whole=whole)
         for error in answer.left_out:
-            self.problems.note("what was tracked", error.message, error.remedy)
+            self.problems.note(f"task {task.get('id')}", error.message, error.remedy)
         return answer
+
+    def _name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
+        """Say which frames are damaged: nothing is shown of them in Label Studio."""
+        for frame, error in pursuit.session.unreadable.items():
+            self.problems.note(f"task {task.get('id')}", f"Frame {frame} was left out: {error.message}", error.remedy)
 
     def _sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
         self._memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))
@@ -475,7 +519,8 @@ class Backend:
                     result = pursuit.advance()
                     if result is not None:
                         job.advance(result.frame)
-                answer = self._masks(known, config, pursuit)
+                self._name_left_out(task, pursuit)
+                answer = self._masks(task, known, config, opened, pursuit)
                 following = masks_for_next(task, known, pursuit) if known.begins_chains(config) else None
             if following is not None:
                 self._go_on_in_chain(following, known, opened, intent)
@@ -510,7 +555,7 @@ class Backend:
     ) -> dict[str, Any]:
         """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
         media, video = prompts.media, opened.video
-        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video))
+        clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), timeline_of(video))
         objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
         wanted: list[Prompt] = [prompt for each in objects for prompt in to_prompts(each, video.size_hw, clock=clock)]
         boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
@@ -521,6 +566,7 @@ class Backend:
             ) as job:
                 self._advance(task, opened, propagation, request, job, encode_s=0.0)
             complete = propagation.done
+            self._name_left_out(task, propagation)
             for found in propagation.results():
                 for object_id, mask in found.masks.items():
                     boxes[object_id][found.frame] = mask_bounds(mask)
@@ -588,6 +634,17 @@ class Backend:
 def _project_of(payload: Mapping[str, Any]) -> str:
     """Return a project's id: Label Studio writes "<id>.<time of creation>"."""
     return str(payload.get("project", "")).split(".")[0]
+
+
+def _check_one_page(prompts: TaskPrompts, video: VideoSource) -> None:
+    """Refuse an animation, or a video, as the one picture of an <Image>: its masks would all lie on each other."""
+    if prompts.media.kind is MediaKind.IMAGE and len(video) > 1:
+        pages = len(video)
+        video.close()
+        raise UnreadableMediaError(
+            f"{video.name} has {pages} pages, but the labeling config shows one image.",
+            "Import it with `tam-backend import`, which makes a list of frames of it.",
+        )
 
 
 def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request, send_file
 
 from tam_backend.errors import NotFoundError, UnauthorizedError
 from tam_backend.video.library import VideoLibrary
+from tam_backend.video.mime import mime_type
 
 JPEG_QUALITY = 90
 # A frame never changes under its URL: the id stands for the file's content (size and time of change).
@@ -56,7 +57,8 @@ def frames_blueprint(library: VideoLibrary) -> Blueprint:
         bounded = _bounded_range(request.headers.get("Range", ""))
         if bounded is not None:
             request.environ["HTTP_RANGE"] = bounded
-        reply = send_file(path, conditional=True, etag=video_id)
+        # The name is not sent: it need not be Unicode, and the address has it.
+        reply = send_file(path, mime_type(path), conditional=True, etag=video_id, download_name="video")
         reply.headers["Cache-Control"] = _CACHE_CONTROL
         return reply
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from tam_backend.labelstudio.edits import frames_by_object, mask_digest
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_prompts
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
@@ -25,6 +25,8 @@ from tam_backend.types import FrameResult, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
+
+SizeOf = Callable[[int], tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,7 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def as_answer(
-    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, whole: bool = True
+    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, size_of: SizeOf, whole: bool = True
 ) -> MaskAnswer:
     """Turn masks into results, those that a human gave left out: they must never be sent back.
 
@@ -177,6 +179,7 @@ def as_answer(
         task: what was asked.
         config: of its project.
         found: the masks.
+        size_of: frame -> its own (height, width), which the masks are brought to.
         whole: False leaves out what stands in the editor already as it is: to send it again would replace it there,
             with whatever was hung on it since the draft was saved.
 
@@ -197,7 +200,8 @@ def as_answer(
                 continue
             if (each.key, result.frame) in unreadable:
                 continue
-            digest = mask_digest(mask)
+            own = resized(mask, size_of(result.frame))
+            digest = mask_digest(own)
             there = task.prompts.ours_on(each, result.frame)
             try:
                 output = mask_output(config, task.prompts.media, each, result.frame)
@@ -217,7 +221,7 @@ def as_answer(
                 key=each.key,
                 frame=result.frame,
                 labels=output.labels,
-                mask=mask,
+                mask=own,
                 quality=quality,
                 source=source,
             )

@@ -124,6 +124,7 @@ class OpenTask:
             if self._pursuit is None:
                 self._pursuit = Pursuit(self.tam.session(self.video, self._open_stored()))
                 self._fingerprint = ""
+            self._pursuit.look_again()
             if fingerprint != self._fingerprint:
                 self._fingerprint = ""
                 self._pursuit.want(prompts)

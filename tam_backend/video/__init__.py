@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tam_backend.video.decode import VideoFile
     from tam_backend.video.images import ImageSequence
+    from tam_backend.video.paged import PagedImage
     from tam_backend.video.source import FrameSubset
 
 __all__ = ["FrameSubset", "open_video"]
 
 
-def open_video(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence:
-    """Open a video file, a folder of images (in natural order), one image, or a list of images.
+def open_video(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence | PagedImage:
+    """Open a video file, a folder of images (in natural order), one image (of one or more pages), or a list of images.
 
     Args:
         path: the file or the folder; or image files in the order of their frames.
@@ -25,7 +26,7 @@ def open_video(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequ
 
     Raises:
         MediaNotFoundError, MediaForbiddenError: it does not exist, or may not be read.
-        UnreadableMediaError: no video or image that can be decoded, or images of different sizes.
+        UnreadableMediaError: no video or image that can be decoded.
         EmptyVideoError: it has no frame.
         MediaTooLargeError: frames of more than 67 megapixels.
 

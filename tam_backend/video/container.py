@@ -58,6 +58,15 @@ class OpenVideo:
         self.broken = False
 
     @property
+    def delay_s(self) -> float:
+        """What players add to all times: a file that starts below 0 is shown from 0 on, one that starts later is not.
+
+        That is what Chromium does (its FFmpegDemuxer), after the HTML standard's "offsets into the media resource".
+        """
+        start = self._container.start_time
+        return max(-start / av.time_base, 0.0) if start is not None else 0.0
+
+    @property
     def format_name(self) -> str:
         """FFmpeg's name of the container format."""
         return str(self._container.format.name)

@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tam_backend.errors import EmptyVideoError, UnreadableMediaError
-from tam_backend.types import RgbFrame
+from tam_backend.types import RgbFrame, Timeline
 from tam_backend.video.base import FrameSource
 from tam_backend.video.container import OpenVideo
 from tam_backend.video.frame_index import FrameIndex, Keyframe, build_index, identity
@@ -77,6 +77,12 @@ class VideoFile(FrameSource):
     def __len__(self) -> int:
         with self._lock:
             return len(self._index)
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """When each frame is shown, as browsers do; None where the file does not tell of each (AVI)."""
+        with self._lock:
+            return self._index.timeline
 
     def __getitem__(self, index: int) -> RgbFrame:
         """Return frame `index` (0-based): (H, W, 3) uint8 RGB, contiguous, the caller's own.

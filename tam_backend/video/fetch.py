@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
-from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError, UnreadableMediaError
+import cv2
+import numpy as np
+
+from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError
 from tam_backend.settings import Settings
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
-from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place
+from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
-from tam_backend.video.images import images_in, read_image
+from tam_backend.video.images import image_size_hw, images_in, read_image
 from tam_backend.video.limits import check_index
 from tam_backend.video.source import FrameSubset
 
@@ -97,6 +102,35 @@ class MediaFetcher:
         places = [self._addresses.locate(url, task_id) for url in value]
         return _FrameList(places, self._borrow, timeout_s)
 
+    def download(self, address: str, folder: Path) -> Path:
+        """Bring a file from the web into a folder, to stay there; return its path.
+
+        It lies in a folder of its own, named after its content: a file that has changed on the web is another one, and
+        what was made of the older one goes on showing that.
+
+        Args:
+            address: http(s), or a page of Label Studio.
+            folder: made if it is not there.
+
+        Raises:
+            InvalidInputError: it is no address of a single file on the web.
+            MediaError: as `open_media` says.
+        """
+        place = self._addresses.locate(address)
+        if not isinstance(place, RemoteFile):
+            raise InvalidInputError("It is no web address (URL).", "Give http://... or https://..., or a file.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".part-") as part:
+            arrived = Path(part) / place.name
+            self._downloader.fetch(place, arrived)
+            with arrived.open("rb") as file:
+                content = _digest(file)
+            kept = folder / content / place.name
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                arrived.replace(kept)
+        return kept
+
     def _open_one(self, value: str, task_id: int | None, timeout_s: float | None) -> VideoSource:
         frame = self._own_frames(value)
         if frame is not None:
@@ -117,6 +151,14 @@ class MediaFetcher:
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
         return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
+
+
+def _digest(file: BinaryIO) -> str:
+    """Return 16 hex digits that stand for a file's content."""
+    digest = sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()[:16]
 
 
 def _check_list(value: object) -> None:
@@ -160,6 +202,10 @@ class _BorrowedVideo(FrameSource):
     def __repr__(self) -> str:
         return f"<downloaded {self._video!r}>"
 
+    @property
+    def timeline(self) -> Timeline | None:
+        return self._video.timeline
+
     def __len__(self) -> int:
         return len(self._video)
 
@@ -172,11 +218,15 @@ class _BorrowedVideo(FrameSource):
 
 
 class _FrameList(FrameSource):
-    """Images that are fetched when they are read. Opening fetches the first, to know the size."""
+    """Images that are fetched when they are read. Opening fetches the first, to know the size.
+
+    Pages of a list may differ in size: those of another size than the first are scaled to it, whatever their shape.
+    """
 
     def __init__(self, places: Sequence[Place], borrow: _Borrow, timeout_s: float | None) -> None:
         self._places = places
         self._borrow = borrow
+        self._own_sizes: dict[int, tuple[int, int]] = {}
         first = self._read(0, timeout_s)
         super().__init__(_name(places[0]), (first.shape[0], first.shape[1]))
 
@@ -190,13 +240,22 @@ class _FrameList(FrameSource):
         index = operator.index(index)
         check_index(self.name, index, len(self))
         frame = self._read(index)
-        if frame.shape[:2] != self.size_hw:
-            raise UnreadableMediaError(
-                f"{_name(self._places[index])} (frame {index}) is {frame.shape[1]} x {frame.shape[0]} pixels, but "
-                f"the first frame is {self.size_hw[1]} x {self.size_hw[0]}.",
-                "All frames of one task must have the same size.",
-            )
-        return frame
+        self._own_sizes[index] = (frame.shape[0], frame.shape[1])
+        if self._own_sizes[index] == self.size_hw:
+            return frame
+        height, width = self.size_hw
+        return np.ascontiguousarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
+
+    def own_size_hw(self, index: int) -> tuple[int, int]:
+        index = operator.index(index)
+        check_index(self.name, index, len(self))
+        if index not in self._own_sizes:
+            file = self._borrow(self._places[index], None)
+            try:
+                self._own_sizes[index] = image_size_hw(file.path)
+            finally:
+                file.give_back()
+        return self._own_sizes[index]
 
     def close(self) -> None:
         """Nothing is held between reads."""

@@ -7,7 +7,7 @@ reader stamps the ordinal on every packet before decoding, and the decoder hands
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from tam_backend.types import Timeline
 from tam_backend.video.container import OpenVideo
 
 Identity = tuple[int | None, int | None, int]
@@ -25,6 +26,9 @@ Identity = tuple[int | None, int | None, int]
 # (mpeg-ts cut in mid-stream, AVI without pts, VP8's invisible frames, MPEG-4's packed ones) is decoded once instead.
 _CLEAN_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
 _CLEAN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "png", "prores", "dnxhd", "ffv1"})
+
+# Here packets have no times but those that FFmpeg makes up, wrongly where frames are stored out of order.
+_UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "h261", "h263"})
 
 
 def identity(packet: Packet[VideoStream]) -> Identity:
@@ -57,11 +61,13 @@ class FrameIndex:
         ordinals: (frames,) int64: frame index -> ordinal of its packet.
         keyframes: by rank; the first is the start of the file.
         counted: True where a packet's ordinal does not tell its frame; frames are then counted from the start.
+        timeline: when the frames are shown; None where the file does not tell of each.
     """
 
     ordinals: NDArray[np.int64]
     keyframes: tuple[Keyframe, ...]
     counted: bool = False
+    timeline: Timeline | None = None
 
     def __len__(self) -> int:
         return len(self.ordinals)
@@ -94,10 +100,23 @@ def build_index(path: Path) -> FrameIndex:
     with OpenVideo(path) as video:
         packets = [_PacketRow.of(packet) for packet in video.packets()]
         index = _index_by_times(packets) if _is_clean(video, packets) else None
+        timed = not _UNTIMED_FORMATS.intersection(video.format_name.split(","))
+        tick_s, delay_s = float(video.stream.time_base or 0) if timed else 0.0, video.delay_s
     if index is None:
         with OpenVideo(path) as video:
             index = _index_by_decoding(video, packets)
-    return index
+    return replace(index, timeline=_timeline(index, packets, tick_s, delay_s))
+
+
+def _timeline(index: FrameIndex, packets: list[_PacketRow], tick_s: float, delay_s: float) -> Timeline | None:
+    rows = [] if index.counted else [packets[ordinal] for ordinal in index.ordinals.tolist()]
+    ticks = [row.pts for row in rows if row.pts is not None]
+    if not rows or len(ticks) < len(rows) or tick_s <= 0:
+        return None
+    # Not below 0: nothing is shown there. Damaged files have times that go back.
+    starts_s = np.maximum.accumulate(np.maximum(np.array(ticks, np.float64) * tick_s + delay_s, 0.0))
+    usual = float(np.median(np.diff(ticks))) if len(ticks) > 1 else 0.0
+    return Timeline(starts_s, float(starts_s[-1]) + tick_s * (rows[-1].duration or max(usual, 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +127,19 @@ class _PacketRow:
     keyframe: bool
     discard: bool
     corrupt: bool
+    duration: int | None
 
     @classmethod
     def of(cls, packet: Packet[VideoStream]) -> _PacketRow:
-        return cls(packet.pts, packet.dts, identity(packet), packet.is_keyframe, packet.is_discard, packet.is_corrupt)
+        return cls(
+            packet.pts,
+            packet.dts,
+            identity(packet),
+            packet.is_keyframe,
+            packet.is_discard,
+            packet.is_corrupt,
+            packet.duration,
+        )
 
     @property
     def timestamp(self) -> int | None:

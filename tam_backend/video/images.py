@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tam_backend.errors import (
     EmptyVideoError,
+    MediaError,
     MediaForbiddenError,
     MediaNotFoundError,
     MediaTooLargeError,
@@ -21,9 +25,13 @@ from tam_backend.errors import (
 )
 from tam_backend.types import RgbFrame
 from tam_backend.video.base import FrameSource
+from tam_backend.video.depth import as_8_bit, white_of
 from tam_backend.video.limits import check_index, check_pixel_count
+from tam_backend.video.paged import pages_of, pixels_of
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif"})
+
+_IMAGES_LOOKED_AT = 8  # for how bright deep images are
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -54,24 +62,48 @@ def image_size_hw(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> RgbFrame:
-    """Decode an image file: (H, W, 3) uint8 RGB, EXIF orientation applied, 16 bit scaled down, alpha dropped.
+    """Decode an image file: (H, W, 3) uint8 RGB, EXIF orientation applied, deep pixels scaled down, alpha dropped.
 
     Raises:
-        MediaNotFoundError, MediaForbiddenError, UnreadableMediaError, MediaTooLargeError
+        MediaNotFoundError, MediaForbiddenError, MediaTooLargeError
+        UnreadableMediaError: it cannot be decoded, or has several pages.
     """
+    pixels = _decoded(path)
+    return np.ascontiguousarray(as_8_bit(pixels, white_of(pixels)))
+
+
+def _decoded(path: Path) -> NDArray[Any]:
+    """Return the upright picture, (H, W, 3) RGB of any depth."""
     turn = _header(path).turn
+    pages = len(pages_of(path))
+    if pages > 1:
+        raise UnreadableMediaError(
+            f"{path.name} has {pages} pages; it is not one frame.",
+            "Open it by itself, as a video, or save its pages as files of their own.",
+        )
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr: Any = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     except (cv2.error, OSError) as error:
         raise _unreadable(path) from error
-    if bgr is None:
-        raise _unreadable(path)
-    rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(_upright(rgb, turn))
+    return _decoded_by_pillow(path) if bgr is None else _upright(bgr[..., ::-1], turn)
+
+
+def _decoded_by_pillow(path: Path) -> NDArray[Any]:
+    """Decode what OpenCV does not, such as fractions in a TIFF."""
+    try:
+        with Image.open(path) as image:
+            pixels = pixels_of(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, KeyError) as error:
+        raise _unreadable(path) from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
 class ImageSequence(FrameSource):
     """Image files as a `VideoSource`: frame i is the i-th file. Only headers are read when it is opened.
+
+    Its size is the one that most of them have. One that is damaged, or of another size, keeps its number, and reading
+    it raises.
 
     Args:
         paths: the files, in the order of their frames.
@@ -79,16 +111,18 @@ class ImageSequence(FrameSource):
 
     Raises:
         EmptyVideoError: no files.
-        MediaNotFoundError, UnreadableMediaError: a file is missing, is no image, or differs in size from the first.
+        MediaNotFoundError: a file is missing.
+        MediaError: none of the files can be read.
     """
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         if not paths:
             raise EmptyVideoError(f"There are no images in {name}.", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}.")
         self._paths = tuple(paths)
-        super().__init__(name, image_size_hw(self._paths[0]))
-        for path in self._paths[1:]:
-            self._check_size(path, image_size_hw(path))
+        sizes = _readable_sizes(self._paths)
+        size_hw = Counter(sizes.values()).most_common(1)[0][0]
+        self._typical = next(path for path, size in sizes.items() if size == size_hw)
+        super().__init__(name, size_hw)
 
     def __repr__(self) -> str:
         return f"<ImageSequence {self._name!r} {len(self)} frames {self._size_hw[1]}x{self._size_hw[0]}>"
@@ -105,20 +139,49 @@ class ImageSequence(FrameSource):
         """
         index = operator.index(index)
         check_index(self._name, index, len(self))
-        frame = read_image(self._paths[index])
-        self._check_size(self._paths[index], (frame.shape[0], frame.shape[1]))
-        return frame
+        pixels = _decoded(self._paths[index])
+        self._check_size(self._paths[index], (pixels.shape[0], pixels.shape[1]))
+        if pixels.dtype == np.uint8:
+            return np.ascontiguousarray(pixels)
+        return np.ascontiguousarray(as_8_bit(pixels, max(self._white, white_of(pixels))))
 
     def close(self) -> None:
         """Nothing is held open."""
 
+    @cached_property
+    def _white(self) -> float:
+        """Of all deep images alike, so that a dark frame stays dark."""
+        looked_at = np.linspace(0, len(self) - 1, min(len(self), _IMAGES_LOOKED_AT)).astype(int)
+        whites = [1.0]
+        for index in looked_at.tolist():
+            try:
+                pixels = _decoded(self._paths[index])
+            except MediaError:
+                continue
+            whites += [] if pixels.dtype == np.uint8 else [white_of(pixels)]
+        return max(whites)
+
     def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
         if size_hw != self._size_hw:
             raise UnreadableMediaError(
-                f"{path.name} is {size_hw[1]} x {size_hw[0]} pixels, but {self._paths[0].name} is "
+                f"{path.name} is {size_hw[1]} x {size_hw[0]} pixels, but {self._typical.name} is "
                 f"{self._size_hw[1]} x {self._size_hw[0]}.",
                 "All images of one video must have the same size.",
             )
+
+
+def _readable_sizes(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Return path -> (height, width), without the images that are damaged."""
+    sizes: dict[Path, tuple[int, int]] = {}
+    damage: MediaError | None = None
+    for path in paths:
+        try:
+            sizes[path] = image_size_hw(path)
+        except (UnreadableMediaError, MediaTooLargeError) as error:  # noqa: PERF203 - the others are frames all the same
+            damage = damage or error
+    if not sizes and damage is not None:
+        raise damage
+    return sizes
 
 
 class _Turn(NamedTuple):
@@ -142,7 +205,7 @@ _TURNS = {
 }
 
 
-def _upright(rgb: RgbFrame, turn: _Turn) -> RgbFrame:
+def _upright(rgb: NDArray[Any], turn: _Turn) -> NDArray[Any]:
     if turn.transpose:
         rgb = rgb.transpose(1, 0, 2)
     if turn.mirror_x:

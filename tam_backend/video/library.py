@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
 from tam_backend.leases import LeaseCache
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -84,7 +84,7 @@ class VideoLibrary:
             MediaError: it does not exist, cannot be decoded, or has no frame (see `open_video`).
         """
         path = path.expanduser().resolve()
-        video_id = _fingerprint(path)
+        video_id = fingerprint(path)
         source = open_video(path)
         try:
             record = VideoRecord(video_id, path, len(source), source.size_hw, source.fps)
@@ -126,6 +126,18 @@ class VideoLibrary:
         height, width = content["size_hw"]
         return VideoRecord(video_id, path, content["frames"], (height, width), content["fps"])
 
+    def timeline(self, video_id: str) -> Timeline | None:
+        """Read when each frame is shown; None where nothing tells.
+
+        Raises:
+            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
+        """
+        source = open_video(self.get(video_id).path)
+        try:
+            return source.timeline
+        finally:
+            source.close()
+
     def frame(self, video_id: str, index: int) -> RgbFrame:
         """Decode one frame, holding only this video's lock.
 
@@ -155,7 +167,7 @@ class VideoLibrary:
         Raises:
             NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
         """
-        name = quote(self.get(video_id).path.name, safe="")
+        name = quote(os.fsencode(self.get(video_id).path.name), safe="")  # a name need not be UTF-8
         return f"{base.rstrip('/')}/videos/{video_id}/{name}?sig={self._signature(video_id, 'video')}"
 
     def frame_signature_fits(self, video_id: str, index: int, signature: str) -> bool:
@@ -196,7 +208,7 @@ class VideoLibrary:
         """Compare what is there with an id; a folder, asked for frame by frame, is looked through once a second."""
         if self._folder_id == (path, video_id) and time.monotonic() < self._folder_id_until:
             return True
-        unchanged = _fingerprint(path) == video_id
+        unchanged = fingerprint(path) == video_id
         if unchanged and path.is_dir():
             self._folder_id, self._folder_id_until = (path, video_id), time.monotonic() + _FOLDER_KNOWN_S
         return unchanged
@@ -216,7 +228,7 @@ class VideoLibrary:
         return self._secret
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint(path: Path) -> str:
     """Hash a file's absolute path, size and time of change; of a folder, those of its images."""
     try:
         files = [path]

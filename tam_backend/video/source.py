@@ -7,26 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tam_backend.errors import EmptyVideoError, MediaNotFoundError
-from tam_backend.types import RgbFrame, VideoSource
+from tam_backend.types import RgbFrame, VideoSource, timeline_of
 from tam_backend.video.base import FrameSource
 from tam_backend.video.decode import VideoFile
 from tam_backend.video.images import IMAGE_SUFFIXES, ImageSequence, images_in
 from tam_backend.video.limits import check_index
+from tam_backend.video.paged import PagedImage, pages_of
 
 
-def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence:
+def open_source(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequence | PagedImage:
     """Do what `tam_backend.open_video` promises."""
     if not isinstance(path, (str, Path)):
         paths = [Path(item).expanduser() for item in path]
         return ImageSequence(paths, name=paths[0].name if paths else "an empty list")
+    if isinstance(path, str) and "://" in path and not Path(path).exists():
+        raise MediaNotFoundError(
+            f"{path} is a web address (URL), no file.", "Download it, and give the file; or `tam-backend import` it."
+        )
     path = Path(path).expanduser()
     if path.is_dir():
         return ImageSequence(images_in(path), name=path.resolve().name)
     if not path.exists():
         raise MediaNotFoundError(f"{path} does not exist.", "Check the path.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSequence([path], name=path.name)
+        pages = pages_of(path)
+        return PagedImage(path, pages) if len(pages) > 1 else ImageSequence([path], name=path.name)
     return VideoFile(path)
+
+
+def _span_s(video: VideoSource, first: int, last: int) -> float:
+    """Return the seconds from one frame to another; 0 without a clock, or where they do not go forward."""
+    timeline = timeline_of(video)
+    if video.fps is None or last <= first:
+        return 0.0
+    if timeline is None or timeline.is_steady:
+        return (last - first) / video.fps
+    return float(timeline.starts_s[last] - timeline.starts_s[first])
 
 
 class FrameSubset(FrameSource):
@@ -53,8 +69,8 @@ class FrameSubset(FrameSource):
         for index in self._indices:
             check_index(video.name, index, length)
         self._video = video
-        span = self._indices[-1] - self._indices[0]
-        fps = None if video.fps is None or span <= 0 else video.fps * (len(self) - 1) / span
+        span_s = _span_s(video, self._indices[0], self._indices[-1])
+        fps = (len(self) - 1) / span_s if span_s > 0 else None
         super().__init__(video.name, video.size_hw, fps)
 
     @property

@@ -15,6 +15,7 @@ from tam_backend.effort.chart import COLOURS, as_svg, effort_chart
 from tam_backend.effort.files import as_html, rows, sentences, write_report
 from tam_backend.effort.records import AnnotationRecord, SubmittedMask, TaskRecord
 from tam_backend.effort.summary import EffortReport, summarise
+from tam_backend.errors import InvalidInputError
 
 
 def report(title: str = "Bears", video: str = "bear.mp4", tasks: int = 2) -> EffortReport:
@@ -49,6 +50,18 @@ def test_picture_shows_how_many_masks_were_kept_and_edited(tmp_path: Path) -> No
     legend = 24 * 24
     assert share(COLOURS["kept"]) - legend == pytest.approx(3 * (share(COLOURS["edited"]) - legend), rel=0.05)
     assert share(COLOURS["drawn"]) <= legend
+
+
+def test_a_report_that_somebody_went_on_writing_is_not_replaced(tmp_path: Path) -> None:
+    write_report(report(), tmp_path)
+    write_report(report(), tmp_path)
+    with (tmp_path / "report.csv").open("a", encoding="utf-8") as file:
+        file.write("a line of their own\n")
+    with pytest.raises(InvalidInputError, match=r"report\.csv"):
+        write_report(report(), tmp_path)
+    assert (tmp_path / "report.csv").read_text(encoding="utf-8").endswith("a line of their own\n")
+    write_report(report(), tmp_path, overwrite=True)
+    assert "their own" not in (tmp_path / "report.csv").read_text(encoding="utf-8")
 
 
 def test_page_loads_nothing_and_escapes_what_others_wrote() -> None:

@@ -10,16 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from stored_sessions import VIDEO, click, opened
 
 from tam_backend.errors import BusyError, StoreError
+from tam_backend.pipeline import store as store_module
 from tam_backend.pipeline.database import Database, sqlite_url
 from tam_backend.pipeline.holder import Holder
 from tam_backend.pipeline.session import Session
-from tam_backend.pipeline.store import SessionStore
+from tam_backend.pipeline.store import LEASE_S, SessionStore
 from tam_backend.types import BoolMask, Prompt
 
 HERE = Path(__file__).resolve().parent
@@ -46,11 +48,11 @@ for result in session.update():
 time.sleep(60)
 """
 )
-# The same with a short lease, telling what ended it.
+# The same, telling what ended it.
 IS_FROZEN = (
     BEGIN
     + """
-session = opened(SessionStore(Database(sqlite_url(path)), lease_s=0.5))
+session = opened(SessionStore(Database(sqlite_url(path))))
 session.prompt(click(1, 5))
 try:
     for result in session.propagate():
@@ -156,15 +158,19 @@ def test_a_correction_whose_process_was_killed_is_tracked_to_its_end_and_nothing
         assert all(after[frame] == before[frame] for frame in (0, *range(30, len(VIDEO))))
 
 
-def test_a_frozen_process_finds_its_session_taken_over_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_frozen_process_finds_its_session_taken_over_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "tam.sqlite"
+    store = SessionStore(Database(sqlite_url(path)))
     with killed_at_the_end(start(IS_FROZEN, path)) as worker:
         read_lines(worker, 3)
         worker.send_signal(signal.SIGSTOP)
-        store = SessionStore(Database(sqlite_url(path)))
         with pytest.raises(BusyError):
             opened(store)
-        time.sleep(0.6)
+        long_after = time.time() + 2 * LEASE_S
+        clock = SimpleNamespace(time=lambda: long_after, monotonic=time.monotonic)
+        monkeypatch.setattr(store_module, "time", clock)
         with opened(store) as session:
             session.prompt(Prompt(object_id=1, frame=20, mask=noise()))
             list(session.update())

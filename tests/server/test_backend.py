@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from colour_models import ColourModels
 from fake_backend import make_settings
+from PIL import Image
 from synthetic import MovingDiscs, iou
 
 from tam_backend.engine import TrackAnything
@@ -411,7 +412,7 @@ def test_who_waits_for_another_propagation_and_hangs_up_waits_no_longer(backend:
     assert backend.jobs.all()[0].state == "done"
 
 
-def test_a_propagation_that_failed_is_begun_anew_not_taken_for_complete(
+def test_a_frame_that_could_not_be_read_is_tried_again_with_the_next_propagate(
     backend: Backend, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
@@ -424,8 +425,7 @@ def test_a_propagation_that_failed_is_begun_anew_not_taken_for_complete(
 
     with monkeypatch.context() as broken:
         broken.setattr(FrameSubset, "__getitem__", fails_at_5)
-        with pytest.raises(UnreadableMediaError):
-            propagate(backend, data, clicked)
+        assert len(propagate(backend, data, clicked)) == 9
     assert len(propagate(backend, data, clicked)) == 10
 
 
@@ -455,6 +455,33 @@ def test_an_answer_that_was_not_accepted_is_dropped_when_a_later_one_is_in_the_d
     just_now = datetime.now(timezone.utc).isoformat()
     results = predict(backend, data, PROPAGATE, drafts=draft(rabbit, updated_at=just_now))
     assert {each["value"]["brushlabels"][0] for each in results} == {"Rabbit"}
+
+
+def test_an_animation_as_the_one_image_of_a_task_is_refused(backend: Backend, tmp_path: Path) -> None:
+    pages = [Image.fromarray(frame) for frame in VIDEO]
+    pages[0].save(tmp_path / "moving.webp", save_all=True, append_images=pages[1:], lossless=True)
+    record = backend.library.register(tmp_path / "moving.webp")
+    config = BRUSH.replace('valueList="$frames"', 'value="$picture"')
+    with pytest.raises(UnreadableMediaError, match=r"moving\.webp has 10 pages"):
+        predict(
+            backend, {"picture": backend.library.video_url("http://x", record.id)}, point(0, "Rabbit"), config=config
+        )
+
+
+def test_a_damaged_page_is_named_and_the_others_are_answered(backend: Backend, tmp_path: Path) -> None:
+    folder = tmp_path / "some damaged"
+    folder.mkdir()
+    for index, frame in enumerate(VIDEO):
+        cv2.imwrite(str(folder / f"{index}.png"), frame[..., ::-1])
+    (folder / "5.png").write_bytes((folder / "5.png").read_bytes()[:500])
+    record = backend.library.register(folder)
+    data = {"frames": [backend.library.frame_url("http://x", record.id, index) for index in range(VIDEO.frames)]}
+    [rabbit] = predict(backend, data, point(0, "Rabbit"))
+    results = predict(backend, data, PROPAGATE, drafts=draft(rabbit))
+    assert {each["item_index"] for each in results} | {0} == set(range(VIDEO.frames)) - {5}
+    assert [each.message for each in backend.problems.recent()] == [
+        "Frame 5 was left out: 5.png is no image that can be decoded."
+    ]
 
 
 def test_a_box_on_a_video_becomes_a_track_of_boxes(backend: Backend, tmp_path: Path) -> None:

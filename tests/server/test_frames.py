@@ -1,5 +1,6 @@
 """Frames over HTTP: right pixels, long caches, any origin, and nothing without a signature."""
 
+import os
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -190,3 +191,23 @@ def test_folder_of_images_has_no_video_file(client: FlaskClient, backend: FakeBa
     cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((32, 32, 3), np.uint8))
     url = backend.library.video_url("", backend.library.register(tmp_path / "images").id)
     assert client.get(url).status_code == 404
+
+
+def test_a_file_whose_name_is_no_utf_8_is_served(client: FlaskClient, backend: FakeBackend, clip: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(clip.parent) + b"/caf\xe9.mp4"))
+    clip.rename(odd)
+    record = backend.library.register(odd)
+    for address in (backend.library.video_url("", record.id), frame_path(backend, record.id, 2)):
+        assert client.get(address).status_code == 200
+    odd.unlink()
+    reply = client.get(frame_path(backend, record.id, 2))
+    assert reply.status_code == 404 and "caf\\xe9.mp4" in reply.get_json()["error"]["message"]
+
+
+def test_a_video_is_of_the_type_that_it_is_whatever_it_is_called(
+    client: FlaskClient, backend: FakeBackend, clip: Path
+) -> None:
+    for name in ("clip", "clip.ts", "clip.webm", "clip.mp4"):
+        clip = clip.rename(clip.with_name(name))
+        record = backend.library.register(clip)
+        assert client.get(backend.library.video_url("", record.id)).mimetype == "video/mp4"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from test_backend import PROPAGATE, VIDEO, backend, by_frame, data, draft, mask_of, point, predict
 
@@ -113,3 +116,41 @@ def test_a_mask_of_ours_that_cannot_be_read_is_not_replaced(backend: Backend, da
 def test_a_bad_click_is_refused_by_name(backend: Backend, data: dict[str, Any]) -> None:
     with pytest.raises(RegionError, match="turned"):
         predict(backend, data, {**point(0, "Rabbit"), "image_rotation": 90})
+
+
+SIZES = ((96, 128), (80, 120), (96, 128), (160, 90))
+
+
+@pytest.fixture
+def uneven() -> dict[str, Any]:
+    """Pages of several sizes, a red disc in the middle of each."""
+    pages = []
+    for height, width in SIZES:
+        page = np.full((height, width, 3), 90, np.uint8)
+        cv2.circle(page, (width // 2, height // 2), 20, (0, 0, 255), -1)
+        pages.append("data:image/png;base64," + b64encode(cv2.imencode(".png", page)[1].tobytes()).decode())
+    return {"frames": pages}
+
+
+def middle(number: int, label: str) -> dict[str, Any]:
+    height, width = SIZES[number]
+    size = {"original_height": height, "original_width": width}
+    click = point(number, label)
+    return {**click, **size, "value": {**click["value"], "x": 50, "y": 50}}
+
+
+@pytest.mark.parametrize("number", range(len(SIZES)))
+def test_a_page_of_another_size_gets_a_mask_of_its_own_size(
+    backend: Backend, uneven: dict[str, Any], number: int
+) -> None:
+    [clicked] = predict(backend, uneven, middle(number, "Rabbit"))
+    assert mask_of(clicked).shape == SIZES[number]
+    assert mask_of(clicked)[SIZES[number][0] // 2, SIZES[number][1] // 2]
+
+
+def test_pages_of_several_sizes_are_tracked_together(backend: Backend, uneven: dict[str, Any]) -> None:
+    [clicked] = predict(backend, uneven, middle(1, "Rabbit"))
+    masks = by_frame(predict(backend, uneven, PROPAGATE, drafts=draft(clicked)))
+    assert {frame: mask_of(mask).shape for frame, mask in masks.items()} == {n: SIZES[n] for n in (0, 2, 3)}
+    # The one that was clicked comes back bit for bit, so that it is left out.
+    assert 1 not in masks

@@ -100,11 +100,26 @@ def test_grey_16_bit_palette_and_alpha_images_become_rgb(tmp_path: Path) -> None
         np.testing.assert_array_equal(video[0][..., 1] > 0, grey > 80)
 
 
-def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
-    save(tmp_path / "1.png")
-    save(tmp_path / "2.png", size_wh=(31, 20))
-    with pytest.raises(UnreadableMediaError, match=r"2\.png is 31 x 20 pixels, but 1\.png is 30 x 20"):
-        open_video(tmp_path)
+def test_an_image_of_another_size_is_named_when_it_is_read_and_the_others_are_frames(tmp_path: Path) -> None:
+    save(tmp_path / "0 cover.png", size_wh=(31, 20))
+    save(tmp_path / "1.png", 10)
+    save(tmp_path / "2.png", 20)
+    with open_video(tmp_path) as video:
+        assert (video.size_hw, len(video)) == ((20, 30), 3)
+        assert [int(video[frame][0, 0, 0]) for frame in (1, 2)] == [10, 20]
+        with pytest.raises(UnreadableMediaError, match=r"0 cover\.png is 31 x 20 pixels, but 1\.png is 30 x 20"):
+            video[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(60)])
+def test_a_file_that_is_no_image_keeps_its_number_among_others(tmp_path: Path, content: bytes) -> None:
+    for shade in (1, 3):
+        save(tmp_path / f"{shade}.png", shade)
+    (tmp_path / "2.png").write_bytes(content)
+    with open_video(tmp_path) as video:
+        assert (len(video), video[2][0, 0, 0]) == (3, 3)
+        with pytest.raises(UnreadableMediaError, match=r"2\.png"):
+            video[1]
 
 
 def test_an_image_that_changes_later_is_named(tmp_path: Path) -> None:

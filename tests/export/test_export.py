@@ -191,3 +191,22 @@ def test_overlay_is_scaled_down_and_never_up() -> None:
     frame = np.full((60, 80, 3), 96, np.uint8)
     assert overlay(frame, {}, width=40).shape == (30, 40, 3)
     assert overlay(frame, {}, width=400).shape == frame.shape
+
+
+def test_labels_of_any_script_are_written_on_the_overlay() -> None:
+    frame = np.full((240, 320, 3), 96, np.uint8)
+    masks = {1: square(100, 100, (240, 320), side=60)}
+    pictures = [overlay(frame, masks, {1: label}).astype(int) for label in ("кот", "дым", "猫", "犬")]
+    for number, picture in enumerate(pictures):
+        for other in pictures[:number]:
+            assert (np.abs(picture - other).max(axis=2) > 60).sum() > 10
+
+
+def test_labels_stay_on_the_picture_and_off_each_other() -> None:
+    frame = np.full((240, 320, 3), 96, np.uint8)
+    masks = {each: square(2, 250, (240, 320), side=60) for each in (1, 2, 3)}
+    together = overlay(frame, masks, dict.fromkeys(masks, "a long label"))
+    for each in masks:
+        red, green, blue = (int(object_colour(each)[at : at + 2], 16) for at in (1, 3, 5))
+        tag = (together == (red, green, blue)).all(-1)
+        assert tag.sum() > 500, f"the label of object {each} is seen"
