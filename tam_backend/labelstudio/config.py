@@ -13,10 +13,15 @@ from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from tam_backend.errors import LabelConfigError
+from tam_backend.labelstudio.names import LabelSource, PageName
 from tam_backend.labelstudio.tags import EXAMPLE, Tag, read_tags
 
 DEFAULT_FRAME_RATE = 24.0
 """What Label Studio's <Video> takes where the tag names no frameRate."""
+
+
+# Of a <Repeater> that names none.
+_USUAL_FLAG = "{{idx}}"
 
 
 class MediaKind(Enum):
@@ -61,6 +66,9 @@ class Media:
             path such as "clip.frames".
         frame_rate: of a <Video>: frames per second of the editor's clock, not of the file.
         frame_rate_key: set if the tag takes its frame rate from the task's data (`frameRate="$fps"`).
+        page_flag: set for the pages of a <Repeater>: what stands for the page's number in names. Together they are a
+            list of frames, `data_key` holds the list of pages, and
+        page_key: tells where a page holds its address; "" = it is the address.
     """
 
     name: str
@@ -68,41 +76,25 @@ class Media:
     data_key: str
     frame_rate: float = DEFAULT_FRAME_RATE
     frame_rate_key: str | None = None
+    page_flag: str = ""
+    page_key: str = ""
 
     def value(self, data: Mapping[str, Any]) -> Any:
         """Return what the task's `data` holds for this tag (address or list of addresses); None where it is missing."""
-        return _lookup(data, self.data_key)
+        found = _lookup(data, self.data_key)
+        if not self.page_flag or not isinstance(found, list):
+            return found
+        return [_lookup(page, self.page_key) if isinstance(page, Mapping) else page for page in found]
+
+    def name_on(self, frame: int) -> str:
+        """Return what the results of a frame call it."""
+        return PageName(self.name, self.page_flag).on(frame)
 
     def frame_rate_for(self, data: Mapping[str, Any]) -> float:
         """Return the frames per second that the editor counts with for a task with this `data`."""
         if self.frame_rate_key is None:
             return self.frame_rate
         return _frame_rate(_lookup(data, self.frame_rate_key))
-
-
-@dataclass(frozen=True)
-class LabelSource:
-    """Where the labels of a region stand in results: in the drawing tag itself, or in a <Labels> tag beside it.
-
-    Args:
-        name: of the tag.
-        labels: as they stand in results (a Label's alias where it has one, its value otherwise).
-        shown: the same labels as the page shows them.
-        is_open: the task's data bring labels of their own (`value="$labels"`): any label may be one of them.
-    """
-
-    name: str
-    labels: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-    is_open: bool = False
-
-    def written(self, label: str, shown: str | None = None) -> str | None:
-        """Return what stands in results for a label of another tag, which shows it as `shown`; None = it has none."""
-        if label in self.labels:
-            return label
-        if shown is not None and shown in self.shown:
-            return self.labels[self.shown.index(shown)]
-        return label if self.is_open else None
 
 
 @dataclass(frozen=True)
@@ -116,6 +108,7 @@ class Control:
         shape: the tag without "Labels", in lower case: "keypoint", "rectangle", "brush" ..
         smart: whether the config marks it with smart="true" or smart="false"; None = it does not say.
         sources: where its labels stand; of <Labels> tags there may be several.
+        page_flag: see `Media`.
     """
 
     name: str
@@ -124,6 +117,16 @@ class Control:
     shape: str = ""
     smart: bool | None = None
     sources: tuple[LabelSource, ...] = ()
+    page_flag: str = ""
+
+    def name_on(self, frame: int) -> str:
+        """Return what the results of a frame call it."""
+        return PageName(self.name, self.page_flag).on(frame)
+
+    def page(self, name: str, to_name: str) -> int | None:
+        """Return the page of a <Repeater> that a result of these names is of; 0 without one, None if it is not ours."""
+        page = PageName(self.name, self.page_flag).page(name)
+        return page if page == PageName(self.to_name, self.page_flag).page(to_name) else None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -158,7 +161,7 @@ class LabelingConfig:
 
     def control(self, name: str, to_name: str) -> Control | None:
         """Return the tag `name` as it controls the media `to_name`."""
-        return next((control for control in self.controls if (control.name, control.to_name) == (name, to_name)), None)
+        return next((control for control in self.controls if control.page(name, to_name) is not None), None)
 
     def controls_of(self, media: Media) -> tuple[Control, ...]:
         """Return the tags that draw on this media, in the order of the page."""
@@ -222,6 +225,8 @@ def parse_config(xml: str) -> LabelingConfig:
 
 def _media(tag: Tag) -> Media | None:
     frames, value = tag.attributes.get("valuelist", ""), tag.attributes.get("value", "")
+    if tag.repeater is not None:
+        return _repeated(tag, tag.repeater)
     if tag.kind == "image" and tag.name and _is_variable(frames):
         return Media(tag.name, MediaKind.FRAMES, frames[1:])
     if tag.kind == "image" and tag.name and _is_variable(value):
@@ -233,6 +238,19 @@ def _media(tag: Tag) -> Media | None:
     return None
 
 
+def _repeated(tag: Tag, repeater: Tag) -> Media | None:
+    """Return the pages that a <Repeater> makes of one <Image> as one list of frames."""
+    pages, flag, value = repeater.attributes.get("on", ""), _flag(repeater), tag.attributes.get("value", "")
+    start = f"{pages}[{flag}]"
+    if tag.kind != "image" or flag not in tag.name or not _is_variable(pages) or not value.startswith(start):
+        return None
+    return Media(tag.name, MediaKind.FRAMES, pages[1:], page_flag=flag, page_key=value[len(start) :].removeprefix("."))
+
+
+def _flag(repeater: Tag) -> str:
+    return repeater.attributes.get("indexflag") or _USUAL_FLAG
+
+
 def _controls(tag: Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[str, Sequence[Tag]]) -> list[Control]:
     """Return the tag once for every media that it can draw on; `shared_labels` are the <Labels> by media."""
     shape = tag.kind.removesuffix("labels")
@@ -242,11 +260,14 @@ def _controls(tag: Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[s
     found = []
     for to_name in tag.to_names:
         # Only VideoRectangle draws on a video, and only the others on an image.
+        if tag.repeater is not None and _flag(tag.repeater) not in tag.name:
+            continue
         if to_name not in media or (media[to_name] is MediaKind.VIDEO) != (kind is ControlKind.VIDEO_BOX):
             continue
         own = tag.kind.endswith("labels") or bool(tag.labels)
         sources = [tag] if own else shared_labels.get(to_name, ())
-        found.append(Control(tag.name, to_name, kind, shape, is_smart(tag), tuple(map(_labels, sources))))
+        flag = _flag(tag.repeater) if tag.repeater is not None else ""
+        found.append(Control(tag.name, to_name, kind, shape, is_smart(tag), tuple(map(_labels, sources)), flag))
     return found
 
 

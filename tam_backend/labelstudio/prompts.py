@@ -14,11 +14,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_backend.errors import InvalidPromptError, LabelConfigError, PayloadError, PromptOffFrameError, RegionError
+from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, RegionError
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
-from tam_backend.labelstudio.edits import told_apart
-from tam_backend.labelstudio.objects import TaskObject, group_objects
+from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask, Box, Prompt
 
@@ -97,18 +97,18 @@ def read_task(
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     faults: list[RegionError] = []
-    clicked = _clicked(_context_results(context), config, faults)
+    clicked = read_click(_context_results(context), config, faults)
     saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config, faults)
     media = medium or _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
-    _refuse_ordinary(clicked)
+    refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
     saved = tuple(
         told
         for region in (*saved, *fresh.values())
         if region.control.to_name == media.name and (region.is_mask or region.control.smart)
-        if (told := _told_apart(region, sent or {}, faults)) is not None
+        if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
     )
 
     def wants_propagation(region: Region) -> bool:
@@ -118,7 +118,7 @@ def read_task(
     newest = clicked[-1] if clicked else None
     propagate = newest is not None and wants_propagation(newest)
     regions = [r for r in (*_without_stale(saved, clicked), *clicked) if not wants_propagation(r)]
-    objects = _grouped(regions, None if propagate else newest, faults)
+    objects = group_usable(regions, None if propagate else newest, faults)
     asked = None
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if newest in obj.regions)
@@ -136,77 +136,6 @@ def drawn_media(task: Mapping[str, Any], config: LabelingConfig) -> tuple[Media,
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     drawn_on = {region.control.to_name for region in read_regions(_newest(task, prefer_drafts=False)[0], config, [])}
     return tuple(media for media in config.media if media.name in drawn_on)
-
-
-def _clicked(
-    results: Sequence[Mapping[str, Any]], config: LabelingConfig, faults: list[RegionError]
-) -> tuple[Region, ...]:
-    """Return the regions of a smart click.
-
-    Raises:
-        RegionError: the newest one cannot be understood; what is wrong with older ones is put into `faults`.
-        InvalidPromptError: nothing of it is a prompt that we know.
-    """
-    clicked = read_regions(results, config, faults)
-    if faults and faults[-1].region_id == results[-1].get("id"):
-        raise faults[-1]
-    if results and not clicked:
-        name, kind = (str(results[-1].get(key))[:80] for key in ("from_name", "type"))
-        raise InvalidPromptError(
-            f'The tag "{name}" drew "{kind}", which is no prompt that can be answered here.',
-            "Prompt with KeyPoint, Rectangle, Ellipse or Polygon labels on an <Image>, VideoRectangle on a <Video>.",
-        )
-    return clicked
-
-
-def _told_apart(
-    region: Region, sent: Mapping[tuple[str, int], Collection[str]], faults: list[RegionError]
-) -> Region | None:
-    try:
-        return told_apart(region, sent)
-    except RegionError as error:
-        faults.append(error)
-        return None
-
-
-def _grouped(regions: Sequence[Region], asked: Region | None, faults: list[RegionError]) -> tuple[TaskObject, ...]:
-    """Return the objects of all regions that can be used: one mask that cannot be decoded must not refuse the others.
-
-    Args:
-        regions: of one media.
-        asked: the click; None = the masks of all objects will be needed.
-        faults: takes what is wrong with the others.
-    """
-    try:
-        objects = group_objects(regions)
-        for each in objects:
-            if asked is None or asked in each.regions:
-                _decode(each, None if asked is None else asked.frame)
-    except RegionError as error:
-        faults.append(error)
-        return _grouped([region for region in regions if region.region_id != error.region_id], asked, faults)
-    return objects
-
-
-def _decode(each: TaskObject, frame: int | None) -> None:
-    """Look at the masks that `to_prompts` will use, so that it finds no bad one.
-
-    Raises:
-        RegionError: one cannot be decoded.
-    """
-    masks = [region for region in each.regions if region.is_mask and frame in (None, region.frame)]
-    for region in [region for region in masks if region.is_keyframe or frame is not None] or masks:
-        _ = region.mask
-
-
-def _refuse_ordinary(clicked: Sequence[Region]) -> None:
-    """Raise LabelConfigError for a click with a tag that the config takes out of prompting."""
-    for region in clicked[-1:]:
-        if region.control.smart is False and not region.is_mask:
-            raise LabelConfigError(
-                f'The tag "{region.control.name}" is an ordinary one (smart="false"): it makes no mask.',
-                'Set smart="true" on it in the labeling interface to prompt with it.',
-            )
 
 
 def saved_at(task: Mapping[str, Any]) -> datetime | None:

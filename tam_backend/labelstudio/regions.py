@@ -12,6 +12,7 @@ import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
+from tam_backend.labelstudio.checked import REMEDY, frame_number, is_number, label_texts, malformed, number, short
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.ids import parse_result_id
@@ -39,8 +40,6 @@ _KINDS = {
     "videorectangle": ControlKind.VIDEO_BOX,
 }
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
-_REMEDY = "Delete that region and draw it again."
-_MAX_FRAME = 10_000_000
 _FEWEST_CORNERS = 3
 
 
@@ -161,12 +160,12 @@ class Region:
 
     def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
         if self.size_hw is None:
-            raise PayloadError("It has no original_width and original_height.", _REMEDY)
+            raise PayloadError("It has no original_width and original_height.", REMEDY)
         mask = decode_brush(_or_empty(value.get("rle")), self.size_hw)
         if value.get("maskDataURL") is not None:  # what the magic wand selected, in a draft
             selected = decode_bitmask(value["maskDataURL"])
             if selected.shape != mask.shape:
-                raise PayloadError("Its magic wand selection is of another size.", _REMEDY)
+                raise PayloadError("Its magic wand selection is of another size.", REMEDY)
             mask = mask | selected
         touches = _or_empty(value.get("touches"))
         if touches == []:
@@ -206,7 +205,7 @@ def read_regions(
             continue
         if kind_name == "labels":
             # A page may have several <Labels>, each with a result of its own.
-            more = _forgiven(faults, _labels, region_id, result.get("value"), "labels") or ()
+            more = _forgiven(faults, label_texts, region_id, result.get("value"), "labels") or ()
             shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
         elif _kind_of(kind_name) in MASK_KINDS:
             masks.add(region_id)
@@ -249,14 +248,14 @@ def _read(
         region_id = f"unnamed-{index}"  # imported predictions may lack ids
     value = result.get("value")
     if not isinstance(value, Mapping):
-        raise _malformed(region_id, "has no value")
+        raise malformed(region_id, "has no value")
     if result.get("image_rotation") not in (0, None):
         raise RegionError(
             region_id,
             f'Region "{region_id}" was drawn on an image turned in the editor.',
             "Turn the image back to 0 degrees, delete the region and draw it again.",
         )
-    labels = _labels(region_id, value, kind_name) or _labels(region_id, value, "labels")
+    labels = label_texts(region_id, value, kind_name) or label_texts(region_id, value, "labels")
     own = parse_result_id(region_id)
     origin = result.get("origin")
     meta = result.get("meta")
@@ -267,10 +266,10 @@ def _read(
         own_key=own[0] if own else None,
         control=control,
         labels=labels or shared_labels.get(region_id, ()),
-        frame=_whole(region_id, "item_index", result.get("item_index"), default=0),
+        frame=_frame(region_id, result, control),
         origin=cast(Origin, origin) if origin in ("prediction", "prediction-changed") else "manual",
         source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
-        score=_number(region_id, "score", score) if _is_number(score) else None,
+        score=number(region_id, "score", score) if is_number(score) else None,
         size_hw=_size(region_id, result, needed=control.kind is ControlKind.BRUSH),
         point=_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
         box=_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
@@ -280,47 +279,14 @@ def _read(
     )
 
 
-def _malformed(region_id: str, what: str) -> RegionError:
-    return RegionError(region_id, f'Region "{region_id}" {what}.', _REMEDY)
-
-
 def _kind_of(result_type: str) -> ControlKind | None:
     return _KINDS.get(result_type.removesuffix("labels"))
 
 
-def _labels(region_id: str, value: Any, key: str) -> tuple[str, ...]:
-    labels = value.get(key) if isinstance(value, Mapping) else None
-    if labels is None:
-        return ()
-    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-        raise _malformed(region_id, f"has {key} that are not a list of texts")
-    if any("\ud800" <= char <= "\udfff" for label in labels for char in label):
-        raise _malformed(region_id, "has a label with half a character (a lone surrogate)")
-    return tuple(labels)
-
-
-def _is_number(value: Any) -> bool:
-    # An integer of a thousand digits is valid JSON, and no float.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 <= value <= 1e9
-
-
-def _number(region_id: str, name: str, value: Any) -> float:
-    if not _is_number(value):
-        raise _malformed(region_id, f"has the {name} {_short(value)}, which is not a number")
-    return float(value)
-
-
-def _whole(region_id: str, name: str, value: Any, default: int | None = None) -> int:
-    if value is None and default is not None:
-        return default
-    if not _is_number(value) or value != int(value) or not 0 <= value <= _MAX_FRAME:
-        raise _malformed(region_id, f"has the {name} {_short(value)}, which is not a frame's number")
-    return int(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + ".."
+def _frame(region_id: str, result: Mapping[str, Any], control: Control) -> int:
+    if control.page_flag:
+        return control.page(str(result.get("from_name")), str(result.get("to_name"))) or 0
+    return frame_number(region_id, "item_index", result.get("item_index"), default=0)
 
 
 def _size(region_id: str, result: Mapping[str, Any], *, needed: bool) -> tuple[int, int] | None:
@@ -332,25 +298,25 @@ def _size(region_id: str, result: Mapping[str, Any], *, needed: bool) -> tuple[i
     except PayloadError as error:
         if not needed:
             return None
-        raise _malformed(region_id, "has no original_width and original_height that a frame can have") from error
+        raise malformed(region_id, "has no original_width and original_height that a frame can have") from error
 
 
 def _point(region_id: str, result: Mapping[str, Any], value: Mapping[str, Any]) -> FractionPoint:
     positive = result.get("is_positive", value.get("is_positive"))
     if positive not in (True, False, None):
-        raise _malformed(region_id, f"has is_positive {_short(positive)}, which is neither true nor false")
-    x, y = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y"))
+        raise malformed(region_id, f"has is_positive {short(positive)}, which is neither true nor false")
+    x, y = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y"))
     return FractionPoint(x, y, positive is None or bool(positive))
 
 
 def _box(region_id: str, value: Mapping[str, Any]) -> FractionBox:
-    x, y, width, height = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
+    x, y, width, height = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
     return FractionBox(x, y, width, height, _rotation(region_id, value))
 
 
 def _outline(region_id: str, value: Mapping[str, Any], shape: str) -> Outline:
     if shape == "ellipse":
-        x, y, rx, ry = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "radiusX", "radiusY"))
+        x, y, rx, ry = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "radiusX", "radiusY"))
         return FractionEllipse(x, y, rx, ry, _rotation(region_id, value))
     return _polygon(region_id, value) if shape == "polygon" else _box(region_id, value)
 
@@ -358,27 +324,27 @@ def _outline(region_id: str, value: Mapping[str, Any], shape: str) -> Outline:
 def _polygon(region_id: str, value: Mapping[str, Any]) -> FractionPolygon:
     points = value.get("points")
     if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
-        raise _malformed(region_id, "is a polygon without three corners")
+        raise malformed(region_id, "is a polygon without three corners")
     if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
-        raise _malformed(region_id, "has a corner that is not a pair of numbers")
-    corners = ((_number(region_id, "x", x) / 100, _number(region_id, "y", y) / 100) for x, y in points)
+        raise malformed(region_id, "has a corner that is not a pair of numbers")
+    corners = ((number(region_id, "x", x) / 100, number(region_id, "y", y) / 100) for x, y in points)
     return FractionPolygon(tuple(corners))
 
 
 def _rotation(region_id: str, value: Mapping[str, Any]) -> float:
     rotation = value.get("rotation")
-    return 0.0 if rotation is None else _number(region_id, "rotation", rotation)
+    return 0.0 if rotation is None else number(region_id, "rotation", rotation)
 
 
 def _keyframes(region_id: str, value: Mapping[str, Any]) -> tuple[VideoKeyframe, ...]:
     sequence = value.get("sequence")
     if not isinstance(sequence, (list, tuple)):
-        raise _malformed(region_id, "has no sequence of boxes")
+        raise malformed(region_id, "has no sequence of boxes")
     keyframes = []
     for item in sequence:
         if not isinstance(item, Mapping):
-            raise _malformed(region_id, "has a keyframe that is not an object")
-        frame = _whole(region_id, "frame", item.get("frame"))
+            raise malformed(region_id, "has a keyframe that is not an object")
+        frame = frame_number(region_id, "frame", item.get("frame"))
         box = _box(region_id, item)
         enabled = item.get("enabled") is not False
         by_human = item.get(CHECKSUM_KEY) != keyframe_checksum(frame, enabled, box)
@@ -395,11 +361,11 @@ def keyframe_checksum(frame: int, enabled: bool, box: FractionBox) -> int:
 def _encoded(region_id: str, value: Mapping[str, Any], kind: ControlKind) -> Mapping[str, Any]:
     if kind is ControlKind.BITMASK:
         if not isinstance(value.get("imageDataURL"), str):
-            raise _malformed(region_id, "has no imageDataURL")
+            raise malformed(region_id, "has no imageDataURL")
         return value
     has_content = any(isinstance(value.get(key), (list, tuple)) for key in ("rle", "touches"))
     if value.get("format", "rle") != "rle" or not (has_content or "maskDataURL" in value):
-        raise _malformed(region_id, "has no run lengths (rle)")
+        raise malformed(region_id, "has no run lengths (rle)")
     return value
 
 

@@ -9,6 +9,7 @@ from tam_backend.labelstudio.attributes import NEEDS_REVIEW, SOURCE_KEY
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.labelstudio.ids import result_id
+from tam_backend.labelstudio.names import PageName
 from tam_backend.labelstudio.regions import (
     CHECKSUM_KEY,
     VideoKeyframe,
@@ -55,7 +56,7 @@ def mask_results(
     kind = control.kind.value
     common: dict[str, Any] = {
         "id": result_id(key, frame),
-        "to_name": media.name,
+        "to_name": media.name_on(frame),
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
@@ -63,19 +64,20 @@ def mask_results(
         "score": round(float(quality), 4),
         "meta": {SOURCE_KEY: source, **({"text": NEEDS_REVIEW} if source != "prompt" and quality < DOUBTFUL else {})},
     }
-    if media.kind is MediaKind.FRAMES:
+    if media.kind is MediaKind.FRAMES and not media.page_flag:
         # Without it the editor would put the region on its first page.
         common["item_index"] = frame
     if control.labels_tag is None:
         own = {f"{kind}labels": list(labels)} if labels else {}
-        return ({**common, "from_name": control.name, "type": f"{kind}labels", "value": {**value, **own}},)
-    shape = {**common, "from_name": control.name, "type": kind, "value": value}
+        return ({**common, "from_name": control.name_on(frame), "type": f"{kind}labels", "value": {**value, **own}},)
+    shape = {**common, "from_name": control.name_on(frame), "type": kind, "value": value}
     # After the shape: the editor makes the region of the first result with an id, and that needs the mask.
-    beside = [
-        {**common, "from_name": source.name, "type": "labels", "value": {**value, "labels": given}}
-        for source in control.sources
-        if (given := [label for label in labels if label in source.labels or source.is_open])
-    ]
+    beside = []
+    for giver in control.sources:
+        given = [label for label in labels if label in giver.labels or giver.is_open]
+        name = PageName(giver.name, control.page_flag).on(frame)
+        if given:
+            beside.append({**common, "from_name": name, "type": "labels", "value": {**value, "labels": given}})
     return (shape, *beside)
 
 

@@ -55,7 +55,8 @@ def remarks(xml: str, propagate_label: str) -> tuple[str, ...]:
 
 def _of_tag(tag: Tag, config: LabelingConfig) -> Iterator[str]:
     shape = tag.kind.removesuffix("labels")
-    media = {each.name: each for each in config.media}
+    media = {each.name for each in config.media}
+    drawing = {(each.name, each.to_name) for each in config.controls}
     called = f'<{tag.written}> "{tag.name}"'
     if tag.kind in ("image", "video") and tag.name and tag.name not in media:
         yield f"{called} takes no value from the task's data ($..): what it shows cannot be looked at."
@@ -69,7 +70,7 @@ def _of_tag(tag: Tag, config: LabelingConfig) -> Iterator[str]:
         for name in tag.to_names:
             if name not in media:
                 yield f'{called} is smart, but "{name}" is no <Image> or <Video> that can be looked at.'
-            elif config.control(tag.name, name) is None:
+            elif (tag.name, name) not in drawing:
                 only = "VideoRectangle on a <Video>" if shape != "videorectangle" else "other tags on an <Image>"
                 yield f'{called} is smart, but draws nothing on "{name}": there are only {only}.'
 

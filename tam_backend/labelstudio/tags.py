@@ -28,6 +28,7 @@ class Tag:
     written: str  # the kind as the config writes it
     attributes: dict[str, str]
     labels: list[tuple[str, str]]  # (as results hold it, as the page shows it)
+    repeater: Tag | None = None  # the <Repeater> around it
 
     @property
     def name(self) -> str:
@@ -50,10 +51,13 @@ def read_tags(xml: str) -> list[Tag]:
             "Remove what is not needed for labeling.",
         )
     tags: list[Tag] = []
+    repeaters: list[Tag | None] = [None]  # of every open tag: the one around its children
     holders: list[Tag | None] = [None]  # of every open tag: the nearest tag around its children that holds labels
 
     def start(name: str, attributes: dict[str, str]) -> None:
         tag = Tag(name.lower(), name, {key.lower(): value for key, value in attributes.items()}, [])
+        tag.repeater = repeaters[-1]
+        repeaters.append(tag if tag.kind == "repeater" else repeaters[-1])
         holder = holders[-1]
         shown = tag.attributes.get("value", "")
         written = tag.attributes.get("alias") or shown
@@ -64,6 +68,7 @@ def read_tags(xml: str) -> list[Tag]:
 
     def end(_: str) -> None:
         holders.pop()
+        repeaters.pop()
 
     def refuse(*_: object) -> None:
         raise LabelConfigError(
