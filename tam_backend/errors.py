@@ -92,6 +92,19 @@ class PayloadError(InvalidInputError):
     """Malformed JSON, or keys that are missing from it."""
 
 
+class RegionError(PayloadError):
+    """One region of a task cannot be used; the others can.
+
+    Args:
+        region_id: Label Studio's.
+        message, remedy: see `TamError`.
+    """
+
+    def __init__(self, region_id: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.region_id = region_id
+
+
 class PayloadTooLargeError(InvalidInputError):
     """The request body is over the limit of the settings."""
 

@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
-from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from tam_backend.errors import LabelConfigError
-
-MAX_CONFIG_CHARS = 1_000_000
-"""A config of a thousand labels in five tags is a third of this."""
+from tam_backend.labelstudio.names import LabelSource, PageName
+from tam_backend.labelstudio.tags import EXAMPLE, Tag, read_tags
 
 DEFAULT_FRAME_RATE = 24.0
 """What Label Studio's <Video> takes where the tag names no frameRate."""
+
+
+# Of a <Repeater> that names none.
+_USUAL_FLAG = "{{idx}}"
 
 
 class MediaKind(Enum):
@@ -31,7 +33,7 @@ class MediaKind(Enum):
 
 
 class ControlKind(Enum):
-    """What a tag draws."""
+    """What a tag draws; an ellipse or a polygon counts as the box around it."""
 
     POINT = "point"
     BOX = "box"
@@ -45,16 +47,12 @@ MASK_KINDS = (ControlKind.BRUSH, ControlKind.BITMASK)
 _KINDS = {
     "keypoint": ControlKind.POINT,
     "rectangle": ControlKind.BOX,
+    "ellipse": ControlKind.BOX,
+    "polygon": ControlKind.BOX,
     "brush": ControlKind.BRUSH,
     "bitmask": ControlKind.BITMASK,
     "videorectangle": ControlKind.VIDEO_BOX,
 }
-
-_EXAMPLE = (
-    'For frames: <Image name="frames" valueList="$frames"/> with <BrushLabels name="mask" toName="frames">; '
-    'for a video: <Video name="video" value="$video"/> with <VideoRectangle name="box" toName="video"/>. '
-    "`tam-backend import --config` prints a whole config."
-)
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,9 @@ class Media:
             path such as "clip.frames".
         frame_rate: of a <Video>: frames per second of the editor's clock, not of the file.
         frame_rate_key: set if the tag takes its frame rate from the task's data (`frameRate="$fps"`).
+        page_flag: set for the pages of a <Repeater>: what stands for the page's number in names. Together they are a
+            list of frames, `data_key` holds the list of pages, and
+        page_key: tells where a page holds its address; "" = it is the address.
     """
 
     name: str
@@ -75,10 +76,19 @@ class Media:
     data_key: str
     frame_rate: float = DEFAULT_FRAME_RATE
     frame_rate_key: str | None = None
+    page_flag: str = ""
+    page_key: str = ""
 
     def value(self, data: Mapping[str, Any]) -> Any:
         """Return what the task's `data` holds for this tag (address or list of addresses); None where it is missing."""
-        return _lookup(data, self.data_key)
+        found = _lookup(data, self.data_key)
+        if not self.page_flag or not isinstance(found, list):
+            return found
+        return [_lookup(page, self.page_key) if isinstance(page, Mapping) else page for page in found]
+
+    def name_on(self, frame: int) -> str:
+        """Return what the results of a frame call it."""
+        return PageName(self.name, self.page_flag).on(frame)
 
     def frame_rate_for(self, data: Mapping[str, Any]) -> float:
         """Return the frames per second that the editor counts with for a task with this `data`."""
@@ -95,23 +105,51 @@ class Control:
         name: of the tag (a region's `from_name`).
         to_name: the media's name.
         kind: what it draws.
-        labels: its labels as they stand in results (a Label's alias where it has one, its value otherwise).
-        labels_tag: the name of the <Labels> tag that gives the labels, where the tag has none of its own.
-        shown: the labels as the page shows them; same order as `labels`.
+        shape: the tag without "Labels", in lower case: "keypoint", "rectangle", "brush" ..
+        smart: whether the config marks it with smart="true" or smart="false"; None = it does not say.
+        sources: where its labels stand; of <Labels> tags there may be several.
+        page_flag: see `Media`.
     """
 
     name: str
     to_name: str
     kind: ControlKind
-    labels: tuple[str, ...] = ()
-    labels_tag: str | None = None
-    shown: tuple[str, ...] = ()
+    shape: str = ""
+    smart: bool | None = None
+    sources: tuple[LabelSource, ...] = ()
+    page_flag: str = ""
+
+    def name_on(self, frame: int) -> str:
+        """Return what the results of a frame call it."""
+        return PageName(self.name, self.page_flag).on(frame)
+
+    def page(self, name: str, to_name: str) -> int | None:
+        """Return the page of a <Repeater> that a result of these names is of; 0 without one, None if it is not ours."""
+        page = PageName(self.name, self.page_flag).page(name)
+        return page if page == PageName(self.to_name, self.page_flag).page(to_name) else None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its labels as they stand in results."""
+        return tuple(label for source in self.sources for label in source.labels)
+
+    @property
+    def labels_tag(self) -> str | None:
+        """The name of the first <Labels> tag that gives its labels, where it has none of its own."""
+        return next((source.name for source in self.sources if source.name != self.name), None)
 
     def shows(self, label: str | None) -> str | None:
         """Return what the page shows for a label of a result: the Label's value if the result holds its alias."""
-        if label in self.labels:
-            return self.shown[self.labels.index(label)] if self.shown else label
+        for source in self.sources:
+            if label in source.labels:
+                return source.shown[source.labels.index(label)]
         return label
+
+    def written(self, label: str, shown: str | None = None) -> str | None:
+        """See `LabelSource.written`; a tag without any labels takes every label as it comes."""
+        if not self.sources:
+            return label
+        return next((found for source in self.sources if (found := source.written(label, shown)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -123,14 +161,18 @@ class LabelingConfig:
 
     def control(self, name: str, to_name: str) -> Control | None:
         """Return the tag `name` as it controls the media `to_name`."""
-        return next((control for control in self.controls if (control.name, control.to_name) == (name, to_name)), None)
+        return next((control for control in self.controls if control.page(name, to_name) is not None), None)
 
     def controls_of(self, media: Media) -> tuple[Control, ...]:
         """Return the tags that draw on this media, in the order of the page."""
         return tuple(control for control in self.controls if control.to_name == media.name)
 
+    def mask_outputs(self, media: Media) -> tuple[Control, ...]:
+        """Return the tags that masks can be written to, in the order of the page."""
+        return tuple(control for control in self.controls_of(media) if control.kind in MASK_KINDS)
+
     def mask_output(self, media: Media) -> Control | None:
-        """Return the tag that masks are written to (the first brush or bitmask tag); None on a video."""
+        """Return the first tag for masks; None on a video. outputs.py tells which one takes a mask."""
         return self._first(media, MASK_KINDS)
 
     def box_output(self, media: Media) -> Control | None:
@@ -145,7 +187,7 @@ class LabelingConfig:
         """
         control = self.box_output(media) if media.kind is MediaKind.VIDEO else self.mask_output(media)
         if control is None:
-            raise LabelConfigError(f'Nothing in the labeling config takes an answer on "{media.name}".', _EXAMPLE)
+            raise LabelConfigError(f'Nothing in the labeling config takes an answer on "{media.name}".', EXAMPLE)
         return control
 
     def _first(self, media: Media, kinds: Sequence[ControlKind]) -> Control | None:
@@ -163,84 +205,28 @@ def parse_config(xml: str) -> LabelingConfig:
     >>> page.media[0].kind, page.mask_output(page.media[0]).name
     (<MediaKind.FRAMES: 'frames'>, 'm')
     """
-    tags = _read_tags(xml)
+    tags = read_tags(xml)
     media = tuple(found for tag in tags if (found := _media(tag)))
     if not media:
         raise LabelConfigError(
-            "The labeling config has no <Image> or <Video> that takes its value from the task.", _EXAMPLE
+            "The labeling config has no <Image> or <Video> that takes its value from the task.", EXAMPLE
         )
-    shared = {name: tag for tag in reversed(tags) if tag.kind == "labels" and tag.name for name in tag.to_names}
+    shared: dict[str, list[Tag]] = {}
+    for tag in tags:
+        for name in tag.to_names if tag.kind == "labels" and tag.name else ():
+            shared.setdefault(name, []).append(tag)
     kinds = {m.name: m.kind for m in media}
     config = LabelingConfig(media, tuple(control for tag in tags for control in _controls(tag, kinds, shared)))
     if not any(config.mask_output(m) if m.kind is not MediaKind.VIDEO else config.box_output(m) for m in media):
         names = ", ".join(f'"{m.name}"' for m in media)
-        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", _EXAMPLE)
+        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", EXAMPLE)
     return config
 
 
-@dataclass
-class _Tag:
-    kind: str
-    attributes: dict[str, str]
-    labels: list[tuple[str, str]]  # (as results hold it, as the page shows it)
-
-    @property
-    def name(self) -> str:
-        return self.attributes.get("name", "")
-
-    @property
-    def to_names(self) -> list[str]:
-        return [name for part in self.attributes.get("toname", "").split(",") if (name := part.strip())]
-
-
-def _read_tags(xml: str) -> list[_Tag]:
-    """Return all tags in the order of the page; a Label is kept in the nearest tag around it that holds labels."""
-    if not isinstance(xml, str) or not xml.strip():
-        raise LabelConfigError("The labeling config is empty.", _EXAMPLE)
-    if len(xml) > MAX_CONFIG_CHARS:
-        raise LabelConfigError(
-            f"The labeling config is {len(xml)} characters long; {MAX_CONFIG_CHARS} are allowed.",
-            "Remove what is not needed for labeling.",
-        )
-    tags: list[_Tag] = []
-    holders: list[_Tag | None] = [None]  # of every open tag: the nearest tag around its children that holds labels
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        tag = _Tag(name.lower(), {key.lower(): value for key, value in attributes.items()}, [])
-        holder = holders[-1]
-        shown = tag.attributes.get("value", "")
-        written = tag.attributes.get("alias") or shown
-        if tag.kind == "label" and holder is not None and written:
-            holder.labels.append((written, shown or written))
-        holders.append(tag if tag.name and tag.to_names else holder)
-        tags.append(tag)
-
-    def end(_: str) -> None:
-        holders.pop()
-
-    def refuse(*_: object) -> None:
-        raise LabelConfigError(
-            "The labeling config declares a document type.", "Remove the <!DOCTYPE ...> and its entities."
-        )
-
-    parser = expat.ParserCreate("utf-8")  # whatever encoding the text declares: it has been decoded already
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    # Without a document type no entity can be declared, so none can be expanded or fetched.
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(xml.lstrip().encode("utf-8", "surrogatepass"), True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        if isinstance(error, LabelConfigError):
-            raise
-        raise LabelConfigError(
-            f"The labeling config is not well-formed XML ({error}).", "Correct it in the project's settings."
-        ) from error
-    return tags
-
-
-def _media(tag: _Tag) -> Media | None:
+def _media(tag: Tag) -> Media | None:
     frames, value = tag.attributes.get("valuelist", ""), tag.attributes.get("value", "")
+    if tag.repeater is not None:
+        return _repeated(tag, tag.repeater)
     if tag.kind == "image" and tag.name and _is_variable(frames):
         return Media(tag.name, MediaKind.FRAMES, frames[1:])
     if tag.kind == "image" and tag.name and _is_variable(value):
@@ -252,22 +238,51 @@ def _media(tag: _Tag) -> Media | None:
     return None
 
 
-def _controls(tag: _Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[str, _Tag]) -> list[Control]:
-    """Return the tag once for every media that it can draw on; `shared_labels` are the first <Labels> by media."""
-    kind = _KINDS.get(tag.kind.removesuffix("labels"))
+def _repeated(tag: Tag, repeater: Tag) -> Media | None:
+    """Return the pages that a <Repeater> makes of one <Image> as one list of frames."""
+    pages, flag, value = repeater.attributes.get("on", ""), _flag(repeater), tag.attributes.get("value", "")
+    start = f"{pages}[{flag}]"
+    if tag.kind != "image" or flag not in tag.name or not _is_variable(pages) or not value.startswith(start):
+        return None
+    return Media(tag.name, MediaKind.FRAMES, pages[1:], page_flag=flag, page_key=value[len(start) :].removeprefix("."))
+
+
+def _flag(repeater: Tag) -> str:
+    return repeater.attributes.get("indexflag") or _USUAL_FLAG
+
+
+def _controls(tag: Tag, media: Mapping[str, MediaKind], shared_labels: Mapping[str, Sequence[Tag]]) -> list[Control]:
+    """Return the tag once for every media that it can draw on; `shared_labels` are the <Labels> by media."""
+    shape = tag.kind.removesuffix("labels")
+    kind = _KINDS.get(shape)
     if kind is None or not tag.name:
         return []
     found = []
     for to_name in tag.to_names:
         # Only VideoRectangle draws on a video, and only the others on an image.
+        if tag.repeater is not None and _flag(tag.repeater) not in tag.name:
+            continue
         if to_name not in media or (media[to_name] is MediaKind.VIDEO) != (kind is ControlKind.VIDEO_BOX):
             continue
         own = tag.kind.endswith("labels") or bool(tag.labels)
-        source = tag if own else shared_labels.get(to_name, tag)
-        labels = dict(source.labels)
-        labels_tag = source.name if source is not tag else None
-        found.append(Control(tag.name, to_name, kind, tuple(labels), labels_tag, tuple(labels.values())))
+        sources = [tag] if own else shared_labels.get(to_name, ())
+        flag = _flag(tag.repeater) if tag.repeater is not None else ""
+        found.append(Control(tag.name, to_name, kind, shape, is_smart(tag), tuple(map(_labels, sources)), flag))
     return found
+
+
+def _labels(tag: Tag) -> LabelSource:
+    labels = dict(tag.labels)
+    is_open = _is_variable(tag.attributes.get("value", ""))
+    return LabelSource(tag.name, tuple(labels), tuple(labels.values()), is_open)
+
+
+def is_smart(tag: Tag) -> bool | None:
+    """Read what the config says; a tag that is smart only is smart."""
+    says = tag.attributes.get("smart", "").strip().lower()
+    if not says:
+        return True if tag.attributes.get("smartonly", "").strip().lower() == "true" else None
+    return says == "true"
 
 
 def _is_variable(value: str) -> bool:

@@ -22,7 +22,8 @@ import numpy as np
 
 from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.ids import object_key
-from tam_backend.labelstudio.regions import FractionPoint, Region
+from tam_backend.labelstudio.regions import Region
+from tam_backend.labelstudio.shapes import FractionPoint
 
 _SAME_BOX_IOU = 0.5
 _NEAR = 0.15

@@ -14,11 +14,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError
+from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, RegionError
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
-from tam_backend.labelstudio.edits import told_apart
-from tam_backend.labelstudio.objects import TaskObject, group_objects
+from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask, Box, Prompt
 
@@ -50,12 +50,21 @@ class TaskPrompts:
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
+        held: the ids of the regions that stand in the editor, as far as the draft tells.
+        left_out: what is wrong with regions that cannot be used; the others can.
     """
 
     media: Media
     objects: tuple[TaskObject, ...]
     asked: Asked | None
     propagate: bool
+    held: frozenset[str] = frozenset()
+    left_out: tuple[RegionError, ...] = ()
+
+    def ours_on(self, each: TaskObject, frame: int) -> Region | None:
+        """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
+        ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == each.key and r.region_id in self.held]
+        return ours[-1] if ours else None
 
 
 def read_task(
@@ -66,46 +75,67 @@ def read_task(
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
     sent: Mapping[tuple[str, int], Collection[str]] | None = None,
+    medium: Media | None = None,
 ) -> TaskPrompts:
     """Read one task of a /predict call.
 
     Args:
         task: as Label Studio sends it: data, drafts, annotations.
         context: `params.context` of the call; None in a batch call.
-        config: of the task's project.
+        config: of the task's project. What was saved of points and boxes counts where their tag is smart="true"; a
+            click counts whatever the tag says, unless it says smart="false": only a smart tool sends one.
         propagate_label: a prompt with this label (in any case) means: all objects, all frames.
         unsaved: results that this task was answered with since `saved_at(task)`, newest last: they may have been
             accepted but not be in the draft yet. Those that the draft has are ignored.
         sent: the masks that this task was sent, for `edits.told_apart`.
+        medium: the one to read; default: what was clicked, without a click the first of `drawn_media`.
 
     Raises:
-        PayloadError: malformed JSON, or a region that cannot be understood.
+        PayloadError: malformed JSON, or a click that cannot be understood. Other regions that cannot are left out.
+        LabelConfigError: the click was made with a tag of smart="false".
     """
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
-    clicked = read_regions(_context_results(context), config)
-    saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config)
-    media = _media(config, clicked, saved)
+    faults: list[RegionError] = []
+    clicked = read_click(_context_results(context), config, faults)
+    saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config, faults)
+    media = medium or _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
+    refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
     saved = tuple(
-        told_apart(region, sent or {}) for region in (*saved, *fresh.values()) if region.control.to_name == media.name
+        told
+        for region in (*saved, *fresh.values())
+        if region.control.to_name == media.name and (region.is_mask or region.control.smart)
+        if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
     )
 
     def wants_propagation(region: Region) -> bool:
-        shown = (region.label, region.shown_label)
+        shown = (*region.labels, *map(region.control.shows, region.labels))
         return any(text is not None and text.casefold() == propagate_label.casefold() for text in shown)
 
     newest = clicked[-1] if clicked else None
     propagate = newest is not None and wants_propagation(newest)
     regions = [r for r in (*_without_stale(saved, clicked), *clicked) if not wants_propagation(r)]
-    objects = group_objects(regions)
+    objects = group_usable(regions, None if propagate else newest, faults)
     asked = None
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if newest in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
-    return TaskPrompts(media, objects, asked, propagate)
+    return TaskPrompts(media, objects, asked, propagate, frozenset(known), tuple(faults))
+
+
+def drawn_media(task: Mapping[str, Any], config: LabelingConfig) -> tuple[Media, ...]:
+    """Return what a batch call has to look at: the media of a task that regions are drawn on, in the page's order.
+
+    Raises:
+        PayloadError: malformed JSON.
+    """
+    if not isinstance(task, Mapping):
+        raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
+    drawn_on = {region.control.to_name for region in read_regions(_newest(task, prefer_drafts=False)[0], config, [])}
+    return tuple(media for media in config.media if media.name in drawn_on)
 
 
 def saved_at(task: Mapping[str, Any]) -> datetime | None:
@@ -196,9 +226,9 @@ def _without_stale(saved: Sequence[Region], clicked: Sequence[Region]) -> list[R
     kept = [region for region in saved if region.region_id not in ids]
     if not clicked or clicked[-1].kind not in _PROMPT_KINDS:
         return kept
-    kind, label = clicked[-1].kind, clicked[-1].label
+    shape, label = clicked[-1].control.shape, clicked[-1].label
     same_label = [region for region in kept if region.label == label and region.kind in _PROMPT_KINDS]
-    stale = {region.region_id for region in same_label if region.kind is kind}
+    stale = {region.region_id for region in same_label if region.control.shape == shape}
     for other in same_label:
         here = [region for region in clicked if region.frame == other.frame]
         if stale or any(_contradict(other, region) for region in here):
@@ -324,12 +354,12 @@ def _clip(box: Box, size_hw: tuple[int, int], region: Region) -> Box:
 
 
 def _union(regions: Sequence[Region], size_hw: tuple[int, int]) -> BoolMask | None:
-    masks = [_resized(region.mask, size_hw) for region in regions if region.mask is not None]
+    masks = [resized(region.mask, size_hw) for region in regions if region.mask is not None]
     return np.logical_or.reduce(masks) if masks else None
 
 
-def _resized(mask: BoolMask, size_hw: tuple[int, int]) -> BoolMask:
-    """Return a mask at the frame's size, by the nearest pixel: it may have been drawn on a scaled copy of the frame."""
+def resized(mask: BoolMask, size_hw: tuple[int, int]) -> BoolMask:
+    """Return a mask at another (height, width), by the nearest pixel: as it was drawn on a scaled copy of the frame."""
     if mask.shape == tuple(size_hw):
         return mask
     rows, columns = (_nearest(new, old) for new, old in zip(size_hw, mask.shape, strict=True))

@@ -2,72 +2,45 @@
 
 from __future__ import annotations
 
-import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from tam_backend.errors import PayloadError
+from tam_backend.errors import PayloadError, RegionError
+from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
+from tam_backend.labelstudio.checked import REMEDY, frame_number, is_number, label_texts, malformed, number, short
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.shapes import (
+    FractionBox,
+    FractionEllipse,
+    FractionPoint,
+    FractionPolygon,
+    Outline,
+)
 from tam_backend.types import BoolMask, Box, Source
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
-
-SOURCE_KEY = "tam_source"
-"""Under `meta` of our results: where a mask comes from. The editor keeps meta, and shows only its "text"."""
 
 CHECKSUM_KEY = "tam"
 """In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
 
 _KINDS = {
     "keypoint": ControlKind.POINT,
-    "keypointlabels": ControlKind.POINT,
     "rectangle": ControlKind.BOX,
-    "rectanglelabels": ControlKind.BOX,
+    "ellipse": ControlKind.BOX,
+    "polygon": ControlKind.BOX,
     "brush": ControlKind.BRUSH,
-    "brushlabels": ControlKind.BRUSH,
     "bitmask": ControlKind.BITMASK,
-    "bitmasklabels": ControlKind.BITMASK,
     "videorectangle": ControlKind.VIDEO_BOX,
 }
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
-_REMEDY = "Delete that region and draw it again."
-_MAX_FRAME = 10_000_000
-
-
-@dataclass(frozen=True)
-class FractionPoint:
-    """A click in fractions 0..1 of the frame's width and height; positive = on the object."""
-
-    x: float
-    y: float
-    positive: bool
-
-
-@dataclass(frozen=True)
-class FractionBox:
-    """A rectangle in fractions of the frame's width and height, turned clockwise about its top left corner."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    rotation_deg: float = 0.0
-
-    def enclosing(self, size_hw: tuple[int, int]) -> Box:
-        """Return the upright box around it, (x0, y0, x1, y1) in pixels of a frame of that size; may leave the frame."""
-        height_px, width_px = size_hw
-        cos, sin = math.cos(math.radians(self.rotation_deg)), math.sin(math.radians(self.rotation_deg))
-        w, h = self.width * width_px, self.height * height_px
-        xs = [self.x * width_px + dx * cos - dy * sin for dx, dy in ((0, 0), (w, 0), (0, h), (w, h))]
-        ys = [self.y * height_px + dx * sin + dy * cos for dx, dy in ((0, 0), (w, 0), (0, h), (w, h))]
-        return min(xs), min(ys), max(xs), max(ys)
+_FEWEST_CORNERS = 3
 
 
 @dataclass(frozen=True)
@@ -95,7 +68,7 @@ class Region:
         region_id: Label Studio's id.
         own_key: the object's key if the id is one that we made; None for what a human drew.
         control: the tag it was drawn with.
-        label: as results hold it; None without one.
+        labels: as results hold them, in their order.
         frame: from 0; always 0 on a single image and for video boxes, which have `keyframes` instead.
         origin: "manual" = a human drew it, "prediction" = as we sent it, "prediction-changed" = a human changed it.
         source: of our own masks: whether it answers a human's prompt, or was propagated or refined.
@@ -103,26 +76,35 @@ class Region:
         size_hw: the frame's (height, width) as Label Studio knows it; None where it does not say.
         point, box, keyframes: the geometry.
         encoded: a mask's `value`, for `mask`.
+        attributes: results that a human hung on it, see attributes.py.
+        notes: what a human wrote beside its shape.
     """
 
     region_id: str
     own_key: str | None
     control: Control
-    label: str | None
+    labels: tuple[str, ...]
     frame: int
     origin: Origin = "manual"
     source: Source | None = None
     score: float | None = None
     size_hw: tuple[int, int] | None = None
     point: FractionPoint | None = None
-    box: FractionBox | None = None
+    box: Outline | None = None
     keyframes: tuple[VideoKeyframe, ...] = ()
     encoded: Mapping[str, Any] | None = None
+    attributes: tuple[Mapping[str, Any], ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> ControlKind:
         """What it is."""
         return self.control.kind
+
+    @property
+    def label(self) -> str | None:
+        """The first label, which tells objects apart; None without one."""
+        return self.labels[0] if self.labels else None
 
     @property
     def is_mask(self) -> bool:
@@ -149,7 +131,7 @@ class Region:
         """The (height, width) mask, strokes of a draft included; None for other kinds.
 
         Raises:
-            PayloadError: it cannot be decoded.
+            RegionError: it cannot be decoded.
         """
         if self.encoded is None:
             return None
@@ -158,7 +140,7 @@ class Region:
                 return decode_bitmask(self.encoded.get("imageDataURL"))
             return self._brush_mask(self.encoded)
         except PayloadError as error:
-            raise PayloadError(f'Region "{self.region_id}": {error.message}', error.remedy) from error
+            raise RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy) from error
 
     @cached_property
     def bounds(self) -> Box | None:
@@ -178,12 +160,12 @@ class Region:
 
     def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
         if self.size_hw is None:
-            raise PayloadError("It has no original_width and original_height.", _REMEDY)
+            raise PayloadError("It has no original_width and original_height.", REMEDY)
         mask = decode_brush(_or_empty(value.get("rle")), self.size_hw)
         if value.get("maskDataURL") is not None:  # what the magic wand selected, in a draft
             selected = decode_bitmask(value["maskDataURL"])
             if selected.shape != mask.shape:
-                raise PayloadError("Its magic wand selection is of another size.", _REMEDY)
+                raise PayloadError("Its magic wand selection is of another size.", REMEDY)
             mask = mask | selected
         touches = _or_empty(value.get("touches"))
         if touches == []:
@@ -193,18 +175,27 @@ class Region:
         return rasterise_touches(mask, touches)
 
 
-def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> tuple[Region, ...]:
+def read_regions(
+    results: Sequence[Mapping[str, Any]], config: LabelingConfig, faults: list[RegionError] | None = None
+) -> tuple[Region, ...]:
     """Read the `result` list of an annotation, a draft, a prediction or a smart click's context.
 
-    Results of other types (choices, polygons, relations ..) and of tags that are not on the page are left out.
+    Results of other types (relations, text ..) and of tags that are not on the page are left out; choices and the like
+    become attributes of their regions.
+
+    Args:
+        results: JSON.
+        config: of the task's project.
+        faults: takes what is wrong with regions that we should understand but cannot; they are left out then.
 
     Raises:
-        PayloadError: a region that we should understand but cannot; the message names it. A mask that cannot be decoded
-            raises when it is first asked for.
+        PayloadError: no list of objects.
+        RegionError: without `faults`, a region that cannot be understood. A mask that cannot be decoded raises when it
+            is first asked for.
     """
     if not isinstance(results, (list, tuple)):
         raise PayloadError("The results are not a list.", "Send Label Studio's own JSON.")
-    shared_labels: dict[str, str] = {}
+    shared_labels: dict[str, tuple[str, ...]] = {}
     masks: set[str] = set()
     for result in results:
         if not isinstance(result, Mapping):
@@ -212,41 +203,59 @@ def read_regions(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -
         region_id, kind_name = result.get("id"), result.get("type")
         if not isinstance(region_id, str) or not isinstance(kind_name, str):
             continue
-        if kind_name == "labels" and (label := _first_label(region_id, result.get("value"), "labels")) is not None:
-            shared_labels[region_id] = label
-        elif _KINDS.get(kind_name) in MASK_KINDS:
+        if kind_name == "labels":
+            # A page may have several <Labels>, each with a result of its own.
+            more = _forgiven(faults, label_texts, region_id, result.get("value"), "labels") or ()
+            shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
+        elif _kind_of(kind_name) in MASK_KINDS:
             masks.add(region_id)
+    attributes = attributes_by_region(results)
     regions = []
     for index, result in enumerate(results):
         # A mask that was accepted while a point label was active comes back twice: as itself, and as a "point" with the
         # mask's value and that label.
-        echo = _KINDS.get(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
-        if not echo and (region := _read(result, index, config, shared_labels)) is not None:
-            regions.append(region)
+        echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
+        region = None if echo else _forgiven(faults, _read, result, index, config, shared_labels)
+        if region is not None:
+            regions.append(replace(region, attributes=attributes.get(region.region_id, ())))
     return tuple(regions)
 
 
+_Made = TypeVar("_Made")
+
+
+def _forgiven(faults: list[RegionError] | None, make: Callable[..., _Made], *arguments: Any) -> _Made | None:
+    try:
+        return make(*arguments)
+    except RegionError as error:
+        if faults is None:
+            raise
+        faults.append(error)
+        return None
+
+
 def _read(
-    result: Mapping[str, Any], index: int, config: LabelingConfig, shared_labels: Mapping[str, str]
+    result: Mapping[str, Any], index: int, config: LabelingConfig, shared_labels: Mapping[str, tuple[str, ...]]
 ) -> Region | None:
     kind_name, from_name, to_name = (result.get(key) for key in ("type", "from_name", "to_name"))
     if not (isinstance(kind_name, str) and isinstance(from_name, str) and isinstance(to_name, str)):
         return None
     control = config.control(from_name, to_name)
-    if control is None or _KINDS.get(kind_name) is not control.kind:
+    if control is None or kind_name.removesuffix("labels") != control.shape:
         return None
     region_id = result.get("id")
     if not isinstance(region_id, str) or not region_id:
         region_id = f"unnamed-{index}"  # imported predictions may lack ids
     value = result.get("value")
     if not isinstance(value, Mapping):
-        raise _malformed(region_id, "has no value")
+        raise malformed(region_id, "has no value")
     if result.get("image_rotation") not in (0, None):
-        raise PayloadError(
+        raise RegionError(
+            region_id,
             f'Region "{region_id}" was drawn on an image turned in the editor.',
             "Turn the image back to 0 degrees, delete the region and draw it again.",
         )
-    label = _first_label(region_id, value, kind_name) or _first_label(region_id, value, "labels")
+    labels = label_texts(region_id, value, kind_name) or label_texts(region_id, value, "labels")
     own = parse_result_id(region_id)
     origin = result.get("origin")
     meta = result.get("meta")
@@ -256,54 +265,28 @@ def _read(
         region_id=region_id,
         own_key=own[0] if own else None,
         control=control,
-        label=label or shared_labels.get(region_id),
-        frame=_whole(region_id, "item_index", result.get("item_index"), default=0),
+        labels=labels or shared_labels.get(region_id, ()),
+        frame=_frame(region_id, result, control),
         origin=cast(Origin, origin) if origin in ("prediction", "prediction-changed") else "manual",
         source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
-        score=_number(region_id, "score", score) if _is_number(score) else None,
+        score=number(region_id, "score", score) if is_number(score) else None,
         size_hw=_size(region_id, result, needed=control.kind is ControlKind.BRUSH),
         point=_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
-        box=_box(region_id, value) if control.kind is ControlKind.BOX else None,
+        box=_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
         keyframes=_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
+        notes=human_notes(result),
     )
 
 
-def _malformed(region_id: str, what: str) -> PayloadError:
-    return PayloadError(f'Region "{region_id}" {what}.', _REMEDY)
+def _kind_of(result_type: str) -> ControlKind | None:
+    return _KINDS.get(result_type.removesuffix("labels"))
 
 
-def _first_label(region_id: str, value: Any, key: str) -> str | None:
-    labels = value.get(key) if isinstance(value, Mapping) else None
-    if labels is None or labels == []:
-        return None
-    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-        raise _malformed(region_id, f"has {key} that are not a list of texts")
-    return cast(str, labels[0])
-
-
-def _is_number(value: Any) -> bool:
-    # An integer of a thousand digits is valid JSON, and no float.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 <= value <= 1e9
-
-
-def _number(region_id: str, name: str, value: Any) -> float:
-    if not _is_number(value):
-        raise _malformed(region_id, f"has the {name} {_short(value)}, which is not a number")
-    return float(value)
-
-
-def _whole(region_id: str, name: str, value: Any, default: int | None = None) -> int:
-    if value is None and default is not None:
-        return default
-    if not _is_number(value) or value != int(value) or not 0 <= value <= _MAX_FRAME:
-        raise _malformed(region_id, f"has the {name} {_short(value)}, which is not a frame's number")
-    return int(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + ".."
+def _frame(region_id: str, result: Mapping[str, Any], control: Control) -> int:
+    if control.page_flag:
+        return control.page(str(result.get("from_name")), str(result.get("to_name"))) or 0
+    return frame_number(region_id, "item_index", result.get("item_index"), default=0)
 
 
 def _size(region_id: str, result: Mapping[str, Any], *, needed: bool) -> tuple[int, int] | None:
@@ -315,32 +298,53 @@ def _size(region_id: str, result: Mapping[str, Any], *, needed: bool) -> tuple[i
     except PayloadError as error:
         if not needed:
             return None
-        raise _malformed(region_id, "has no original_width and original_height that a frame can have") from error
+        raise malformed(region_id, "has no original_width and original_height that a frame can have") from error
 
 
 def _point(region_id: str, result: Mapping[str, Any], value: Mapping[str, Any]) -> FractionPoint:
     positive = result.get("is_positive", value.get("is_positive"))
     if positive not in (True, False, None):
-        raise _malformed(region_id, f"has is_positive {_short(positive)}, which is neither true nor false")
-    x, y = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y"))
+        raise malformed(region_id, f"has is_positive {short(positive)}, which is neither true nor false")
+    x, y = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y"))
     return FractionPoint(x, y, positive is None or bool(positive))
 
 
 def _box(region_id: str, value: Mapping[str, Any]) -> FractionBox:
-    x, y, width, height = (_number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
+    x, y, width, height = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
+    return FractionBox(x, y, width, height, _rotation(region_id, value))
+
+
+def _outline(region_id: str, value: Mapping[str, Any], shape: str) -> Outline:
+    if shape == "ellipse":
+        x, y, rx, ry = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "radiusX", "radiusY"))
+        return FractionEllipse(x, y, rx, ry, _rotation(region_id, value))
+    return _polygon(region_id, value) if shape == "polygon" else _box(region_id, value)
+
+
+def _polygon(region_id: str, value: Mapping[str, Any]) -> FractionPolygon:
+    points = value.get("points")
+    if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
+        raise malformed(region_id, "is a polygon without three corners")
+    if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
+        raise malformed(region_id, "has a corner that is not a pair of numbers")
+    corners = ((number(region_id, "x", x) / 100, number(region_id, "y", y) / 100) for x, y in points)
+    return FractionPolygon(tuple(corners))
+
+
+def _rotation(region_id: str, value: Mapping[str, Any]) -> float:
     rotation = value.get("rotation")
-    return FractionBox(x, y, width, height, 0.0 if rotation is None else _number(region_id, "rotation", rotation))
+    return 0.0 if rotation is None else number(region_id, "rotation", rotation)
 
 
 def _keyframes(region_id: str, value: Mapping[str, Any]) -> tuple[VideoKeyframe, ...]:
     sequence = value.get("sequence")
     if not isinstance(sequence, (list, tuple)):
-        raise _malformed(region_id, "has no sequence of boxes")
+        raise malformed(region_id, "has no sequence of boxes")
     keyframes = []
     for item in sequence:
         if not isinstance(item, Mapping):
-            raise _malformed(region_id, "has a keyframe that is not an object")
-        frame = _whole(region_id, "frame", item.get("frame"))
+            raise malformed(region_id, "has a keyframe that is not an object")
+        frame = frame_number(region_id, "frame", item.get("frame"))
         box = _box(region_id, item)
         enabled = item.get("enabled") is not False
         by_human = item.get(CHECKSUM_KEY) != keyframe_checksum(frame, enabled, box)
@@ -357,11 +361,11 @@ def keyframe_checksum(frame: int, enabled: bool, box: FractionBox) -> int:
 def _encoded(region_id: str, value: Mapping[str, Any], kind: ControlKind) -> Mapping[str, Any]:
     if kind is ControlKind.BITMASK:
         if not isinstance(value.get("imageDataURL"), str):
-            raise _malformed(region_id, "has no imageDataURL")
+            raise malformed(region_id, "has no imageDataURL")
         return value
     has_content = any(isinstance(value.get(key), (list, tuple)) for key in ("rle", "touches"))
     if value.get("format", "rle") != "rle" or not (has_content or "maskDataURL" in value):
-        raise _malformed(region_id, "has no run lengths (rle)")
+        raise malformed(region_id, "has no run lengths (rle)")
     return value
 
 

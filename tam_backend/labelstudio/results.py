@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tam_backend.labelstudio.attributes import NEEDS_REVIEW, SOURCE_KEY
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.labelstudio.ids import result_id
+from tam_backend.labelstudio.names import PageName
 from tam_backend.labelstudio.regions import (
     CHECKSUM_KEY,
-    SOURCE_KEY,
-    FractionBox,
     VideoKeyframe,
     keyframe_checksum,
 )
 from tam_backend.labelstudio.scores import DOUBTFUL
+from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask, Box, Source
-
-NEEDS_REVIEW = "needs review"
-"""The meta text of doubtful masks."""
 
 
 def mask_results(
@@ -29,22 +27,22 @@ def mask_results(
     *,
     key: str,
     frame: int,
-    label: str | None,
+    labels: Sequence[str],
     mask: BoolMask,
     quality: float,
     source: Source,
 ) -> tuple[dict[str, Any], ...]:
-    """Return an object's mask on a frame as results: one, or two where a <Labels> tag of its own gives the label.
+    """Return an object's mask on a frame as results: one, and one more for each <Labels> tag beside the mask tag.
 
     Leave out frames of `TaskObject.human_frames` (a result replaces the region with its id, edits included) and empty
     masks (they would be empty regions in the editor's list).
 
     Args:
-        control: a brush or bitmask tag: `LabelingConfig.mask_output`.
+        control: a brush or bitmask tag: see outputs.py.
         media: what it draws on.
         key: the object's.
         frame: from 0.
-        label: as results hold it; None = none.
+        labels: as that tag's results hold them.
         mask: (H, W) at the original size of the frame.
         quality: 0..1; the region's score. A tracked mask below `scores.DOUBTFUL` says so in its meta text, which the
             editor shows with the region.
@@ -58,7 +56,7 @@ def mask_results(
     kind = control.kind.value
     common: dict[str, Any] = {
         "id": result_id(key, frame),
-        "to_name": media.name,
+        "to_name": media.name_on(frame),
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
@@ -66,17 +64,21 @@ def mask_results(
         "score": round(float(quality), 4),
         "meta": {SOURCE_KEY: source, **({"text": NEEDS_REVIEW} if source != "prompt" and quality < DOUBTFUL else {})},
     }
-    if media.kind is MediaKind.FRAMES:
+    if media.kind is MediaKind.FRAMES and not media.page_flag:
         # Without it the editor would put the region on its first page.
         common["item_index"] = frame
     if control.labels_tag is None:
-        labels = {} if label is None else {f"{kind}labels": [label]}
-        return ({**common, "from_name": control.name, "type": f"{kind}labels", "value": {**value, **labels}},)
-    shape = {**common, "from_name": control.name, "type": kind, "value": value}
-    if label is None:
-        return (shape,)
-    # Second: the editor makes the region of the first result with an id, and that needs the mask.
-    return (shape, {**common, "from_name": control.labels_tag, "type": "labels", "value": {**value, "labels": [label]}})
+        own = {f"{kind}labels": list(labels)} if labels else {}
+        return ({**common, "from_name": control.name_on(frame), "type": f"{kind}labels", "value": {**value, **own}},)
+    shape = {**common, "from_name": control.name_on(frame), "type": kind, "value": value}
+    # After the shape: the editor makes the region of the first result with an id, and that needs the mask.
+    beside = []
+    for giver in control.sources:
+        given = [label for label in labels if label in giver.labels or giver.is_open]
+        name = PageName(giver.name, control.page_flag).on(frame)
+        if given:
+            beside.append({**common, "from_name": name, "type": "labels", "value": {**value, "labels": given}})
+    return (shape, *beside)
 
 
 def box_track_region(
@@ -84,7 +86,7 @@ def box_track_region(
     media: Media,
     *,
     region_id: str,
-    label: str | None,
+    labels: Sequence[str],
     boxes: Mapping[int, Box | None],
     size_hw: tuple[int, int],
     clock: VideoClock,
@@ -101,7 +103,7 @@ def box_track_region(
         control: the VideoRectangle tag.
         media: the video.
         region_id: of the region that it replaces, or a new one.
-        label: as results hold it; None = none.
+        labels: as results hold them.
         boxes: the file's frame (from 0) -> (x0, y0, x1, y1) in pixels, or None where the object is absent.
         size_hw: (height, width) of the frames.
         clock: the file's frames -> the editor's.
@@ -141,8 +143,8 @@ def box_track_region(
         "duration": round(clock.duration_s, 6),
         "sequence": sequence,
     }
-    if label is not None:
-        value["labels"] = [label]
+    if labels:
+        value["labels"] = list(labels)
     return {
         "id": region_id,
         "from_name": control.name,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import (
@@ -23,11 +23,14 @@ from tam_backend.errors import (
     TamError,
     UnreadableMediaError,
 )
-from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
-from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
+from tam_backend.labelstudio.attributes import brought_along
+from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind, parse_config
+from tam_backend.labelstudio.outputs import mask_output
+from tam_backend.labelstudio.prompts import TaskPrompts, drawn_media, resized, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.labelstudio.supported import remarks
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
 from tam_backend.pipeline.database import Database, sqlite_url
@@ -45,13 +48,14 @@ from tam_backend.server.label_studio import LabelStudioAccess
 from tam_backend.server.loop import Annotations, Found, Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
-from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, joined, read
 from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
 from tam_backend.settings import Settings
 from tam_backend.types import Box, Prompt, RgbFrame, VideoSource, timeline_of
 from tam_backend.video.addresses import shown
+from tam_backend.video.base import own_size_hw
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 
@@ -69,8 +73,12 @@ _NETWORKS_S = 600.0
 _TALKING_THREADS = 4
 # Of the page of a task, whose media has left the cache.
 _PAGE_MEDIA_S = 5.0
+# Projects whose labeling configs the status page speaks of.
+_PROJECTS_REMARKED = 64
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +95,19 @@ class _Request:
     @property
     def seconds_left(self) -> float:
         return self.deadline_s - time.monotonic()
+
+
+@dataclass(frozen=True)
+class _Tracked:
+    """What came of one media of a job's task.
+
+    Args:
+        answer: None where there was nothing to track.
+        go_on: begins the next task of a chain; None where there is none.
+    """
+
+    answer: MaskAnswer | None = None
+    go_on: Callable[[], None] | None = None
 
 
 class Backend:
@@ -122,6 +143,7 @@ class Backend:
         self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
         self._answers = AnswerMemory()
         self._listened_to: set[str] = set()
+        self._remarks: dict[str, tuple[str, ...]] = {}
         self._told_of_label_studio = False
         self._loop = Loop(
             self.jobs,
@@ -174,6 +196,7 @@ class Backend:
             "version": self.model_version,
             "ready": self._networks.ready,
             "failure": str(failure) if failure else "",
+            "remarks": [(project, remark) for project, found in list(self._remarks.items()) for remark in found],
         }
 
     def setup(self, payload: Mapping[str, Any]) -> str:
@@ -182,26 +205,45 @@ class Backend:
         Raises:
             LabelConfigError: nothing in the project's labeling config can be predicted.
         """
-        schema = payload["schema"]
+        schema, project = payload["schema"], _project_of(payload)
         if schema.strip():
-            parse_config(schema)
+            self._look_at(schema, project)
         if url := payload.get("hostname"):
-            self._learn_label_studio(url, payload.get("access_token") or "")
-        project = _project_of(payload)
+            self._meet(url, payload.get("access_token") or "", project)
         if self._loop.can_push and project.isdecimal() and project not in self._listened_to:
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
         return self.model_version
 
-    def _learn_label_studio(self, url: str, access_token: str) -> None:
+    def _look_at(self, schema: str, project: str) -> None:
+        """Say what of a project's labeling config cannot be served: in the log, and for good on the status page."""
+        found = remarks(schema, self.settings.propagate_label)
+        if self._remarks.get(project, ()) != found:
+            for remark in found:
+                logger.warning("Project %s, its labeling config: %s", project, remark)
+        self._remarks.pop(project, None)
+        self._remarks[project] = found
+        while len(self._remarks) > _PROJECTS_REMARKED:
+            self._remarks.pop(next(iter(self._remarks)))
+
+    def _meet(self, url: str, access_token: str, project: str) -> None:
         """Take what Label Studio tells of itself, where whoever tells it had to log in, or the settings name it anyway.
 
-        Else anybody who reaches us could name a host, and have us call it and send on what it answers.
+        Else anybody who reaches us could name a host, and have us call it and send on what it answers. An odd token is
+        none: the project connects without pushing.
         """
-        if self.settings.label_studio_url or self.settings.basic_auth_user:
+        if not (self.settings.label_studio_url or self.settings.basic_auth_user):
+            self._say_once_that_anybody_could_be_label_studio(url)
+            return
+        try:
             self._label_studio.learn(url, access_token)
-            self._fetcher.learn_label_studio_url(url)
-        elif not self._told_of_label_studio:
+        except LabelStudioError as error:
+            self.problems.note(f"project {project}, its token", error.message, error.remedy)
+            self._label_studio.learn(url, "")
+        self._fetcher.learn_label_studio_url(url)
+
+    def _say_once_that_anybody_could_be_label_studio(self, url: str) -> None:
+        if not self._told_of_label_studio:
             self._told_of_label_studio = True
             self.problems.note(
                 "setup",
@@ -297,9 +339,42 @@ class Backend:
         return prediction(results, score, self.model_version + ("" if complete else INCOMPLETE))
 
     def _predict(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
+        """Answer for one task: a click for what was clicked, a batch call for each media that something is drawn on."""
+        media = drawn_media(task, request.config) if request.context is None else ()
+        if len(media) < 2:
+            return self._predict_media(task, request, None)
+        answers, complete = self._of_each(task, media, lambda each: self._predict_media(task, request, each))
+        scores = [answer["score"] for answer in answers if "score" in answer]
+        complete = complete and all(answer["model_version"] == self.model_version for answer in answers)
+        results = [result for answer in answers for result in answer["result"]]
+        return self._answer(results, min(scores, default=None), complete=complete)
+
+    def _of_each(
+        self, task: Mapping[str, Any], media: Sequence[Media], work: Callable[[Media], _Found]
+    ) -> tuple[list[_Found], bool]:
+        """Return what comes of each media of a task, and whether all went well; one that fails is noted.
+
+        Raises:
+            TamError: nothing came of any.
+        """
+        found: list[_Found] = []
+        errors: list[TamError] = []
+        for each in media:
+            try:
+                found.append(work(each))
+            except (BusyError, CancelledError):  # noqa: PERF203 - media are few
+                raise
+            except TamError as error:
+                self.problems.failed(f"task {task.get('id')}, {each.name}", error)
+                errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        return found, not errors
+
+    def _predict_media(self, task: Mapping[str, Any], request: _Request, media: Media | None) -> dict[str, Any]:
         task_key = f"{request.project}/{task.get('id')}"
         unsaved = self._answers.unsaved(task_key, task) if request.context is not None else ()
-        known = self._read(task, request.context, request.config, request.project, unsaved)
+        known = self._read(task, request.context, request.config, request.project, unsaved, media)
         prompts = known.prompts
         if not known.followed:
             if prompts.propagate:
@@ -316,7 +391,7 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._lent(task, prompts, request.project, request.seconds_left) as opened:
+        with self._lent(task, prompts, request.config, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
@@ -332,8 +407,9 @@ class Backend:
         config: LabelingConfig,
         project: str,
         unsaved: Sequence[Mapping[str, Any]] = (),
+        media: Media | None = None,
     ) -> ReadTask:
-        return read(
+        known = read(
             task,
             context,
             config,
@@ -341,14 +417,18 @@ class Backend:
             project=project,
             propagate_label=self.settings.propagate_label,
             unsaved=unsaved,
+            medium=media,
         )
+        for fault in known.prompts.left_out:
+            self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
+        return known
 
     def _lent(
-        self, task: Mapping[str, Any], prompts: TaskPrompts, project: str, timeout_s: float
+        self, task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, project: str, timeout_s: float
     ) -> AbstractContextManager[OpenTask]:
         value = _media_value(task, prompts)
-        number = str(task.get("id"))
-        key = SessionKey(project, number, hashlib.sha256(repr(value).encode()).hexdigest()[:32])
+        number, shown = str(task.get("id")), _shown(task, prompts, config, value)
+        key = SessionKey(project, number, hashlib.sha256(shown.encode()).hexdigest()[:32])
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
@@ -360,7 +440,7 @@ class Backend:
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
-        return self._tasks.lend((project, number, repr(value)), opened)
+        return self._tasks.lend((project, number, shown), opened)
 
     def _stored(self, key: SessionKey, video: VideoSource) -> StoredSession:
         return self.store.open(key, frames=len(video), size_hw=video.size_hw, weights=self.model_version)
@@ -370,6 +450,7 @@ class Backend:
         asked = prompts.asked
         if asked is None or asked.frame is None:
             raise PayloadError("The click names no frame.", "Send Label Studio's own JSON.")
+        output = mask_output(request.config, prompts.media, asked.object, asked.frame)
         wanted = to_prompts(asked.object, opened.video.size_hw, frames=(asked.frame,))
         mask = opened.click(wanted)
         if not mask.array.any():
@@ -377,15 +458,18 @@ class Backend:
                 f"Nothing was found at the click on frame {asked.frame}.", "Click elsewhere on it, or draw a box."
             )
         results = mask_results(
-            request.config.output(prompts.media),
+            output.control,
             prompts.media,
             key=asked.object.key,
             frame=asked.frame,
-            label=asked.object.label,
-            mask=mask.array,
+            labels=output.labels,
+            mask=resized(mask.array, own_size_hw(opened.video, asked.frame)),
             quality=mask.quality,
             source="prompt",
         )
+        there = prompts.ours_on(asked.object, asked.frame)
+        if there is not None:
+            results = brought_along(results, there.attributes, notes=there.notes)
         return self._answer(results, mask.quality)
 
     def _masks_on_all_frames(
@@ -410,7 +494,7 @@ class Backend:
                 self._advance(task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
             complete = pursuit.done
             self._name_left_out(task, pursuit)
-            answer = self._masks(known, request.config, pursuit)
+            answer = self._masks(task, known, request.config, opened, pursuit, whole=request.context is None)
         self._sent(request.project, task, answer)
         if job.state == "stopped" and intent is not None:
             self._loop.add(intent, pursuit.frames_total)
@@ -425,8 +509,22 @@ class Backend:
             return None
         return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
 
-    def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
-        return as_answer(known, config.output(known.prompts.media), pursuit.results())
+    def _masks(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        config: LabelingConfig,
+        opened: OpenTask,
+        pursuit: Pursuit,
+        *,
+        whole: bool = True,
+    ) -> MaskAnswer:
+        """Return what was tracked as results; objects that no tag can take are named."""
+        size_of = partial(own_size_hw, opened.video)
+        answer = as_answer(known, config, pursuit.results(), size_of=size_of, whole=whole)
+        for error in answer.left_out:
+            self.problems.note(f"task {task.get('id')}", error.message, error.remedy)
+        return answer
 
     def _name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
         """Say which frames are damaged: nothing is shown of them in Label Studio."""
@@ -444,11 +542,31 @@ class Backend:
             if not annotations:
                 return Found(go_on=partial(self._withdraw, intent))
             task = events.as_one_annotation(intent, annotations)
-        known = self._read(task, intent.context, config, intent.project, intent.unsaved)
+        media = drawn_media(task, config) if intent.context is None else ()
+        if len(media) < 2:
+            found = [self._tracked(task, None, config, intent, job)]
+        else:
+            found, _ = self._of_each(task, media, lambda each: self._tracked(task, each, config, intent, job))
+        answers = [each.answer for each in found if each.answer is not None]
+        go_on = next((each.go_on for each in found if each.go_on is not None), None)
+        if not answers:
+            return Found(go_on=go_on)
+        answer = joined(answers)
+        prediction = self._answer(answer.results, answer.score)
+        if self._memories.get(intent.project, str(intent.task_id)).pushed_digest == prediction_digest(prediction):
+            return Found(go_on=go_on)
+        self._sent(intent.project, task, answer)
+        return Found(prediction, go_on)
+
+    def _tracked(
+        self, task: Mapping[str, Any], media: Media | None, config: LabelingConfig, intent: Intent, job: Job
+    ) -> _Tracked:
+        """Track one media of a job's task."""
+        known = self._read(task, intent.context, config, intent.project, intent.unsaved, media)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
-            return Found()
+            return _Tracked()
         go_on: Callable[[], None] | None = None
-        with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
+        with self._lent(task, known.prompts, config, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
                 job.measured(pursuit.frames_done, pursuit.frames_total)
@@ -461,16 +579,12 @@ class Backend:
                     if result is not None:
                         job.advance(result.frame)
                 self._name_left_out(task, pursuit)
-                answer = self._masks(known, config, pursuit)
-                following = masks_for_next(task, known, pursuit)
+                answer = self._masks(task, known, config, opened, pursuit)
+                following = masks_for_next(task, known, pursuit) if known.begins_chains(config) else None
             if following is not None:
                 last = opened.video[len(opened.video) - 1]
                 go_on = partial(self._go_on_in_chain, following, known, opened.tam, last, intent)
-        prediction = self._answer(answer.results, answer.score)
-        if known.memory.pushed_digest == prediction_digest(prediction):
-            return Found(go_on=go_on)
-        self._sent(intent.project, task, answer)
-        return Found(prediction, go_on)
+        return _Tracked(answer, go_on)
 
     def _withdraw(self, intent: Intent) -> None:
         """Take back the prediction that follows from annotations of which none is left."""
@@ -491,14 +605,14 @@ class Backend:
         What goes wrong with the next task does not spoil this one.
         """
         client = self._label_studio.client
-        project, number = intent.project, str(following.task_id)
+        project, number, config = intent.project, str(following.task_id), parse_config(intent.label_config)
         if client is None:
             return
         try:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
-            with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
+            with self._lent(task, known.prompts, config, project, _NETWORKS_S) as following_opened:
                 seeds = following.moved_on(tam, last, following_opened.video[0]).seeds
         except TamError as error:
             self.problems.failed(f"task {number}, the next of a chain", error)
@@ -535,20 +649,26 @@ class Backend:
                     boxes[object_id][found.frame] = mask_bounds(mask)
                     if boxes[object_id][found.frame] is not None:
                         qualities[object_id][found.frame] = found.quality[object_id]
-        control = request.config.output(media)
         results = [
-            box_track_region(
-                control,
-                media,
-                region_id=each.region_id,
-                label=each.label,
-                boxes=boxes[each.object_id],
-                size_hw=video.size_hw,
-                clock=clock,
-                quality=task_score(qualities[each.object_id].values()) or 0.0,
-                human=[key for region in each.regions for key in region.keyframes if key.by_human],
-            )
+            result
             for each in objects
+            for result in brought_along(
+                [
+                    box_track_region(
+                        each.regions[0].control,
+                        media,
+                        region_id=each.region_id,
+                        labels=each.regions[0].labels,
+                        boxes=boxes[each.object_id],
+                        size_hw=video.size_hw,
+                        clock=clock,
+                        quality=task_score(qualities[each.object_id].values()) or 0.0,
+                        human=[key for region in each.regions for key in region.keyframes if key.by_human],
+                    )
+                ],
+                each.regions[0].attributes,
+                notes=each.regions[0].notes,
+            )
         ]
         worst = worst_by_frame(frame for track in qualities.values() for frame in track.items())
         return self._answer(results, task_score(worst.values()), complete=complete or request.context is not None)
@@ -615,3 +735,10 @@ def _media_value(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[st
         f"Task {task.get('id')} has no address, nor a list of addresses, as {prompts.media.data_key!r} in its data.",
         "Import the video with `tam-backend import`, or name the key that holds it in the labeling config.",
     )
+
+
+def _shown(task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, value: str | list[str]) -> str:
+    """Name what a session tracks: two media that show the same are two sessions, each with objects of its own."""
+    media = config.media[: config.media.index(prompts.media)]
+    again = any(before.value(task["data"]) == value for before in media)
+    return f"{prompts.media.name}: {value!r}" if again else repr(value)

@@ -16,6 +16,8 @@ from tam_backend.video.addresses import is_web_address
 
 _SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."
 
+_MAX_NAME_CHARS = 64  # of a task or a project: what the database takes
+
 # How long a refused request's sender may take to send the rest, so that it looks for the reply.
 _DISCARD_S = 1.0
 
@@ -108,6 +110,8 @@ def check_predict(payload: Mapping[str, Any]) -> None:
             raise PayloadError(_wrong(f"tasks[{number}]", task, "an object"), _SENT_BY)
         if not isinstance(task.get("data"), dict):
             raise PayloadError(_wrong(f"tasks[{number}].data", task.get("data"), "an object"), _SENT_BY)
+        _check_name(f"tasks[{number}].id", task.get("id"))
+    _check_name("project", payload.get("project"))
     if not isinstance(payload.get("label_config"), str):
         raise PayloadError(_wrong("label_config", payload.get("label_config"), "the labeling config's XML"), _SENT_BY)
     params = payload.get("params")
@@ -129,6 +133,7 @@ def check_setup(payload: Mapping[str, Any]) -> None:
     """
     if not isinstance(payload.get("schema"), str):
         raise PayloadError(_wrong("schema", payload.get("schema"), "the labeling config's XML"), _SENT_BY)
+    _check_name("project", payload.get("project"))
     for key in ("hostname", "access_token"):
         if not isinstance(payload.get(key), (str, type(None))):
             raise PayloadError(_wrong(key, payload[key], "a text or null"), _SENT_BY)
@@ -148,6 +153,15 @@ def check_webhook(payload: Mapping[str, Any]) -> None:
     """
     if not isinstance(payload.get("action"), str):
         raise PayloadError(_wrong("action", payload.get("action"), "the event's name"), _SENT_BY)
+
+
+def _check_name(key: str, value: object) -> None:
+    """See that the id of a task or a project is one that can be stored."""
+    if isinstance(value, (dict, list, bool, float)):
+        raise PayloadError(_wrong(key, value, "a number or a text"), _SENT_BY)
+    text = str(value)
+    if len(text) > _MAX_NAME_CHARS or "\0" in text or not text.isprintable():
+        raise PayloadError(f"The request's {key!r} is {text[:80]!a}, which is no name that can be kept.", _SENT_BY)
 
 
 def _wrong(key: str, value: object, expected: str) -> str:

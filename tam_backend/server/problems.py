@@ -29,15 +29,18 @@ _REDACTIONS = (
 )
 
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name one, UTF-8 cannot
+
+
 def redact(text: str) -> str:
-    """Take query strings, passwords in URLs, and tokens out of a text that people will see.
+    """Take query strings, passwords in URLs, and tokens out of a text that people will see, and what no page can hold.
 
     >>> redact("GET http://me:pw@host/frames/ab/1.jpg?sig=12ab failed")
     'GET http://host/frames/ab/1.jpg?... failed'
     """
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
-    return text
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)

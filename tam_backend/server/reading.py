@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tam_backend.labelstudio.config import Control, LabelingConfig
+from tam_backend.errors import LabelConfigError, RegionError
+from tam_backend.labelstudio.attributes import brought_along
+from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest
+from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
-from tam_backend.labelstudio.regions import read_regions
+from tam_backend.labelstudio.outputs import mask_output
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_prompts
+from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.pipeline.tracks import decoded
@@ -21,6 +25,8 @@ from tam_backend.types import FrameResult, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
+
+SizeOf = Callable[[int], tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,10 @@ class ReadTask:
             ),
         )
 
+    def begins_chains(self, config: LabelingConfig) -> bool:
+        """Whether the next task of a chain begins with this media's masks: it is the page's first that takes masks."""
+        return self.prompts.media == next((media for media in config.media if config.mask_outputs(media)), None)
+
     def wanted(self, size_hw: tuple[int, int]) -> list[Prompt]:
         """Return all prompts of all objects, for frames of (height, width)."""
         prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
@@ -75,11 +85,13 @@ class MaskAnswer:
         results: JSON.
         score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
         digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
+        left_out: why an object has no masks here: no tag has its label.
     """
 
     results: Sequence[Mapping[str, Any]]
     score: float | None
     digests: Mapping[tuple[str, int], str]
+    left_out: Sequence[LabelConfigError] = ()
 
 
 def read(
@@ -91,15 +103,24 @@ def read(
     project: str,
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
+    medium: Media | None = None,
 ) -> ReadTask:
-    """Read a task, and give objects that are new their ids.
+    """Read one medium of a task, and give objects that are new their ids.
 
     Raises:
         PayloadError: see `read_task`.
     """
     number = str(task.get("id"))
     known = memories.get(project, number)
-    prompts = read_task(task, context, config, propagate_label=propagate_label, unsaved=unsaved, sent=known.digests)
+    prompts = read_task(
+        task,
+        context,
+        config,
+        propagate_label=propagate_label,
+        unsaved=unsaved,
+        sent=known.digests,
+        medium=medium,
+    )
     keys = [each.key for each in prompts.objects]
     if not set(keys) <= known.object_ids.keys():
         known = memories.change(project, number, lambda memory: memory.with_objects(keys))
@@ -108,12 +129,30 @@ def read(
         return replace(each, object_id=known.object_ids[each.key])
 
     asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
-    return ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    found = ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
+
+
+def joined(answers: Sequence[MaskAnswer]) -> MaskAnswer:
+    """Return the answers of several media of a task as one; it is as good as the worst of them."""
+    return MaskAnswer(
+        [result for answer in answers for result in answer.results],
+        min((answer.score for answer in answers if answer.score is not None), default=None),
+        {key: digest for answer in answers for key, digest in answer.digests.items()},
+        [error for answer in answers for error in answer.left_out],
+    )
 
 
 def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dict[str, frozenset[int]]:
     """Return the frames on which our objects have masks in an annotation or a prediction."""
-    return frames_by_object(read_regions(results, config))
+    faults: list[RegionError] = []
+    held = frames_by_object(read_regions(results, config, faults))
+    # A mask that cannot be read has not been taken away.
+    for fault in faults:
+        own = parse_result_id(fault.region_id)
+        if own is not None:
+            held[own[0]] = held.get(own[0], frozenset()) | {own[1]}
+    return held
 
 
 def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -129,35 +168,74 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(regions.values())
 
 
-def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) -> MaskAnswer:
-    """Turn masks into results, those that a human gave left out: they must never be sent back."""
+def as_answer(
+    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, size_of: SizeOf, whole: bool = True
+) -> MaskAnswer:
+    """Turn masks into results, those that a human gave left out: they must never be sent back.
+
+    What people hung on a mask of ours comes along with it.
+
+    Args:
+        task: what was asked.
+        config: of its project.
+        found: the masks.
+        size_of: frame -> its own (height, width), which the masks are brought to.
+        whole: False leaves out what stands in the editor already as it is: to send it again would replace it there,
+            with whatever was hung on it since the draft was saved.
+
+    Raises:
+        LabelConfigError: no object has a label that a tag for masks has.
+    """
     results: list[Mapping[str, Any]] = []
     judged: list[tuple[int, float]] = []
     settled: list[tuple[int, float]] = []
     digests: dict[tuple[str, int], str] = {}
     by_id = {each.object_id: each for each in task.followed}
+    left_out: dict[int, LabelConfigError] = {}
+    unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
     for result in found:
         for object_id, mask in result.masks.items():
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
                 continue
+            if (each.key, result.frame) in unreadable:
+                continue
+            own = resized(mask, size_of(result.frame))
+            digest = mask_digest(own)
+            there = task.prompts.ours_on(each, result.frame)
+            try:
+                output = mask_output(config, task.prompts.media, each, result.frame)
+            except LabelConfigError as error:
+                left_out[object_id] = error
+                continue
             source = _shown_source(task, each, result.frame, result.source[object_id])
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
-            digests[each.key, result.frame] = mask_digest(mask)
-            results += mask_results(
-                control,
+            digests[each.key, result.frame] = digest
+            if there is not None and not whole and _is_same(there, digest):
+                continue
+            made = mask_results(
+                output.control,
                 task.prompts.media,
                 key=each.key,
                 frame=result.frame,
-                label=each.label,
-                mask=mask,
+                labels=output.labels,
+                mask=own,
                 quality=quality,
                 source=source,
             )
+            results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
+    if left_out and not digests:
+        raise next(iter(left_out.values()))
     # What a human settled is not in question, unless there is nothing else.
-    return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests)
+    return MaskAnswer(
+        results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(left_out.values())
+    )
+
+
+def _is_same(there: Region, digest: str) -> bool:
+    return there.mask is not None and mask_digest(there.mask) == digest
 
 
 def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:

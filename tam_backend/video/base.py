@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tam_backend.types import RgbFrame, Timeline
+from tam_backend.types import RgbFrame, Timeline, VideoSource
+from tam_backend.video.limits import check_index
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of typing itself from Python 3.11 on
@@ -56,6 +57,15 @@ class FrameSource(ABC):
     def __iter__(self) -> Iterator[RgbFrame]:
         return (self[index] for index in range(len(self)))
 
+    def own_size_hw(self, index: int) -> tuple[int, int]:
+        """Return the (height, width) of a frame before it was scaled to the size of the others.
+
+        Raises:
+            MediaError: it cannot be had now.
+        """
+        check_index(self.name, index, len(self))
+        return self.size_hw
+
     @abstractmethod
     def close(self) -> None:
         """Give back what is held open; calling it twice is harmless."""
@@ -67,3 +77,8 @@ class FrameSource(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def own_size_hw(video: VideoSource, index: int) -> tuple[int, int]:
+    """Return the (height, width) that a frame of any video has where it comes from; see `FrameSource.own_size_hw`."""
+    return video.own_size_hw(index) if isinstance(video, FrameSource) else video.size_hw

@@ -10,7 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError, UnreadableMediaError
+import cv2
+import numpy as np
+
+from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError
 from tam_backend.settings import Settings
 from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
@@ -18,7 +21,7 @@ from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Pla
 from tam_backend.video.base import FrameSource
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
-from tam_backend.video.images import images_in, read_image
+from tam_backend.video.images import image_size_hw, images_in, read_image
 from tam_backend.video.limits import check_index
 from tam_backend.video.source import FrameSubset
 
@@ -215,11 +218,15 @@ class _BorrowedVideo(FrameSource):
 
 
 class _FrameList(FrameSource):
-    """Images that are fetched when they are read. Opening fetches the first, to know the size."""
+    """Images that are fetched when they are read. Opening fetches the first, to know the size.
+
+    Pages of a list may differ in size: those of another size than the first are scaled to it, whatever their shape.
+    """
 
     def __init__(self, places: Sequence[Place], borrow: _Borrow, timeout_s: float | None) -> None:
         self._places = places
         self._borrow = borrow
+        self._own_sizes: dict[int, tuple[int, int]] = {}
         first = self._read(0, timeout_s)
         super().__init__(_name(places[0]), (first.shape[0], first.shape[1]))
 
@@ -233,13 +240,22 @@ class _FrameList(FrameSource):
         index = operator.index(index)
         check_index(self.name, index, len(self))
         frame = self._read(index)
-        if frame.shape[:2] != self.size_hw:
-            raise UnreadableMediaError(
-                f"{_name(self._places[index])} (frame {index}) is {frame.shape[1]} x {frame.shape[0]} pixels, but "
-                f"the first frame is {self.size_hw[1]} x {self.size_hw[0]}.",
-                "All frames of one task must have the same size.",
-            )
-        return frame
+        self._own_sizes[index] = (frame.shape[0], frame.shape[1])
+        if self._own_sizes[index] == self.size_hw:
+            return frame
+        height, width = self.size_hw
+        return np.ascontiguousarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
+
+    def own_size_hw(self, index: int) -> tuple[int, int]:
+        index = operator.index(index)
+        check_index(self.name, index, len(self))
+        if index not in self._own_sizes:
+            file = self._borrow(self._places[index], None)
+            try:
+                self._own_sizes[index] = image_size_hw(file.path)
+            finally:
+                file.give_back()
+        return self._own_sizes[index]
 
     def close(self) -> None:
         """Nothing is held between reads."""

@@ -58,7 +58,8 @@ def test_a_doubtful_mask_says_that_it_needs_review_and_still_does_when_submitted
         dict(each)
         for frame, quality in enumerate((0.4, 0.9))
         for each in mask_results(
-            config.output(media), media, key="red", frame=frame, label="Red", mask=DISCS.truth(frame), quality=quality,
+            config.output(media), media, key="red", frame=frame, labels=("Red",), mask=DISCS.truth(frame),
+            quality=quality,
             source="propagated",
         )
     ]  # fmt: skip

@@ -86,7 +86,7 @@ def submitted(number: int) -> dict[str, Any]:
     mask = np.zeros((60, 80), np.bool_)
     mask[10:30, 20:50] = True
     result = mask_results(
-        control, media, key="k", frame=1, label="Dog", mask=mask, quality=0.8, source="propagated"
+        control, media, key="k", frame=1, labels=("Dog",), mask=mask, quality=0.8, source="propagated"
     )  # fmt: skip
     prediction = {"id": 8, "result": list(result), "created_at": "2026-01-01T10:00:00Z"}
     annotation = {

@@ -30,7 +30,7 @@ def region(drawn: BoolMask, key: str | None = "abc", frame: int = 2, origin: Ori
         region_id="drawn" if key is None else result_id(key, frame),
         own_key=key,
         control=BRUSH,
-        label="Bird",
+        labels=("Bird",),
         frame=frame,
         origin=origin,
         size_hw=SIZE,

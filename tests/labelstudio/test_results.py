@@ -16,10 +16,10 @@ from tam_backend.labelstudio.video_clock import VideoClock
 MASK = blob(20, 10, 60, 40)
 
 
-def results(config, label="Dog", frame=3):
+def results(config, labels=("Dog",), frame=3):
     media = config.media[0]
     return mask_results(
-        config.output(media), media, key="k1", frame=frame, label=label, mask=MASK, quality=0.87654, source="prompt"
+        config.output(media), media, key="k1", frame=frame, labels=labels, mask=MASK, quality=0.87654, source="prompt"
     )
 
 
@@ -65,7 +65,7 @@ def test_page_1_has_its_index_too_and_a_single_image_has_none():
 
 
 def test_a_result_without_label():
-    assert "brushlabels" not in results(CONFIG, label=None)[0]["value"]
+    assert "brushlabels" not in results(CONFIG, labels=())[0]["value"]
 
 
 def test_a_shared_labels_tag_gets_a_result_of_its_own():
@@ -79,7 +79,7 @@ def test_a_shared_labels_tag_gets_a_result_of_its_own():
     assert label["value"]["labels"] == ["Dog"]
     (region,) = read_regions([shape, label], config)
     assert region.label == "Dog"
-    assert len(results(config, label=None)) == 1
+    assert len(results(config, labels=())) == 1
 
 
 def track(boxes, clock=VideoClock(25, 25, 6), **more):  # noqa: B008 - frozen
@@ -87,7 +87,7 @@ def track(boxes, clock=VideoClock(25, 25, 6), **more):  # noqa: B008 - frozen
         CONFIG.output(VIDEO),
         VIDEO,
         region_id="region 1",
-        label="Dog",
+        labels=("Dog",),
         boxes=boxes,
         size_hw=HW,
         clock=clock,
@@ -196,6 +196,6 @@ def test_a_doubtful_tracked_mask_asks_for_a_review(quality, source, text):
     for config in (BITMASK_CONFIG, CONFIG):
         media = config.media[0]
         sent = mask_results(
-            config.output(media), media, key="k1", frame=3, label="Dog", mask=MASK, quality=quality, source=source
+            config.output(media), media, key="k1", frame=3, labels=("Dog",), mask=MASK, quality=quality, source=source
         )
         assert [result["meta"].get("text") for result in sent] == [text] * len(sent)

@@ -31,7 +31,7 @@ from tam_backend.errors import (
     WeightsError,
 )
 from tam_backend.export import OverlayWriter
-from tam_backend.labelstudio.encoding import decode_bitmask, decode_brush
+from tam_backend.labelstudio.encoding import decode_bitmask, decode_brush, encode_brush
 from tam_backend.server.backend import Backend
 from tam_backend.types import BoolMask, RgbFrame
 from tam_backend.video import FrameSubset
@@ -138,6 +138,14 @@ def draft(*results: Mapping[str, Any], updated_at: str = "2999-01-01T00:00:00Z")
 PROPAGATE = point(0, "Propagate", name="go")
 
 
+def propagate(
+    backend: Backend, data: Mapping[str, Any], *regions: dict[str, Any], cancelled: Callable[[], bool] = never
+) -> list[dict[str, Any]]:
+    """Return what is in the editor after Propagate was answered and accepted."""
+    answer = predict(backend, data, PROPAGATE, drafts=draft(*regions), cancelled=cancelled)
+    return list({each["id"]: each for each in (*regions, *answer)}.values())
+
+
 def test_a_click_is_answered_with_the_mask_of_that_page_only(backend: Backend, data: dict[str, Any]) -> None:
     [result] = predict(backend, data, point(4, "Bird", disc=2))
     assert (result["item_index"], result["from_name"], result["type"]) == (4, "masks", "brushlabels")
@@ -180,7 +188,7 @@ def test_two_clicks_on_two_things_with_one_label_are_two_objects(backend: Backen
 
 def test_propagate_answers_with_the_object_on_every_page(backend: Backend, data: dict[str, Any]) -> None:
     [clicked] = predict(backend, data, point(4, "Rabbit"))
-    results = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    results = propagate(backend, data, clicked)
     masks = by_frame(results)
     assert sorted(masks) == list(range(10))
     assert masks[4]["id"] == clicked["id"]
@@ -200,7 +208,10 @@ def test_a_mask_that_was_not_accepted_is_forgotten_once_a_later_draft_lacks_it(
 ) -> None:
     predict(backend, data, point(4, "Rabbit"))
     with pytest.raises(InvalidInputError, match="nothing to propagate"):
-        predict(backend, data, PROPAGATE, drafts=draft())
+        propagate(
+            backend,
+            data,
+        )
 
 
 def test_several_objects_with_several_labels_keep_their_names_and_places(
@@ -208,7 +219,7 @@ def test_several_objects_with_several_labels_keep_their_names_and_places(
 ) -> None:
     [rabbit] = predict(backend, data, point(1, "Rabbit", name="r"))
     [bird] = predict(backend, data, point(6, "Bird", disc=2, name="b"), drafts=draft(rabbit))
-    results = predict(backend, data, PROPAGATE, drafts=draft(rabbit, bird))
+    results = propagate(backend, data, rabbit, bird)
     rabbits, birds = by_frame(results, "Rabbit"), by_frame(results, "Bird")
     assert sorted(rabbits) == sorted(birds) == list(range(10))
     assert rabbits[1]["id"] == rabbit["id"]
@@ -220,16 +231,27 @@ def test_several_objects_with_several_labels_keep_their_names_and_places(
 
 def test_what_a_human_drew_or_changed_is_law_and_is_never_sent_back(backend: Backend, data: dict[str, Any]) -> None:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
-    first = by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
-    edited = dict(first[5], origin="prediction-changed")
-    results = predict(backend, data, PROPAGATE, drafts=draft(*(first | {5: edited}).values()))
+    first = by_frame(propagate(backend, data, clicked))
+    corrected = VIDEO.truth(5, 1)
+    edited = dict(first[5], origin="prediction-changed", value={**first[5]["value"], "rle": encode_brush(corrected)})
+    results = predict(backend, data, PROPAGATE, drafts=draft(edited))
     assert sorted(by_frame(results)) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    again = propagate(backend, data, *(first | {5: edited}).values())
+    assert by_frame(again)[5] == edited
+
+
+def test_what_stands_in_the_editor_as_it_is_is_not_sent_again(backend: Backend, data: dict[str, Any]) -> None:
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    assert 0 not in by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
+    everything = propagate(backend, data, clicked)
+    assert predict(backend, data, PROPAGATE, drafts=draft(*everything)) == []
+    assert len(predict(backend, data, annotations=[{"id": 1, "result": everything}], batch=True)) == 10
 
 
 def test_propagated_masks_that_were_left_alone_are_no_keyframes(backend: Backend, data: dict[str, Any]) -> None:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
-    first = by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
-    again = by_frame(predict(backend, data, PROPAGATE, drafts=draft(*first.values())))
+    first = by_frame(propagate(backend, data, clicked))
+    again = by_frame(propagate(backend, data, *first.values()))
     assert {frame: each["meta"] for frame, each in again.items()} == {
         frame: each["meta"] for frame, each in first.items()
     }
@@ -272,7 +294,7 @@ def test_a_propagation_that_runs_out_of_time_says_so_and_goes_on_next_time(
     [clicked] = predict(backend, data, point(0, "Rabbit"))
     per_frame = backend.settings.time_budget_s / 4
     monkeypatch.setattr("tam_backend.server.backend.ENCODE_S_PER_MPX", per_frame / (VIDEO.height * VIDEO.width / 1e6))
-    first = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    first = propagate(backend, data, clicked)
     assert 0 < len(first) < 10
     assert backend.jobs.all()[0].state == "stopped"
     [problem] = backend.problems.recent()
@@ -280,7 +302,7 @@ def test_a_propagation_that_runs_out_of_time_says_so_and_goes_on_next_time(
     assert "Propagate again" in problem.remedy
     monkeypatch.undo()
     monkeypatch.setattr(TrackAnything, "session", None)  # going on needs no new session
-    second = predict(backend, data, PROPAGATE, drafts=draft(*first))
+    second = propagate(backend, data, *first)
     assert sorted(by_frame(second)) == list(range(10))
     assert backend.jobs.all()[0].frames_done == 10
     assert backend.jobs.frames_propagated == 10
@@ -295,9 +317,9 @@ def test_a_client_that_hangs_up_ends_the_work_but_loses_nothing(backend: Backend
         return len(calls) > 3
 
     with pytest.raises(CancelledError, match="3 of 10 frames of task 1 are kept"):
-        predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=hangs_up_after_three)
+        propagate(backend, data, clicked, cancelled=hangs_up_after_three)
     assert backend.jobs.all()[0].state == "cancelled"
-    assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 10
+    assert len(propagate(backend, data, clicked)) == 10
     assert backend.jobs.frames_propagated == 10
 
 
@@ -310,7 +332,7 @@ def test_a_job_that_is_cancelled_answers_with_what_it_has(backend: Backend, data
             job.cancel()
         return False
 
-    results = predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=cancels_the_job)
+    results = propagate(backend, data, clicked, cancelled=cancels_the_job)
     assert len(results) == 4
     assert backend.jobs.all()[0].state == "cancelled"
 
@@ -339,10 +361,7 @@ def test_a_click_is_answered_while_the_same_task_is_propagated(backend: Backend,
 def test_two_propagations_of_one_task_share_the_work(backend: Backend, data: dict[str, Any]) -> None:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
     results: list[list[dict[str, Any]]] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(predict(backend, data, PROPAGATE, drafts=draft(clicked))))
-        for _ in range(2)
-    ]
+    threads = [threading.Thread(target=lambda: results.append(propagate(backend, data, clicked))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -364,14 +383,14 @@ def test_a_new_propagation_with_other_prompts_takes_over_from_the_running_one(
 
     def first() -> None:
         try:
-            predict(backend, data, PROPAGATE, drafts=draft(rabbit), cancelled=goes_slowly)
+            propagate(backend, data, rabbit, cancelled=goes_slowly)
         except CancelledError as error:
             refused.append(error)
 
     older = threading.Thread(target=first)
     older.start()
     assert running.wait(20)
-    assert len(predict(backend, data, PROPAGATE, drafts=draft(rabbit, bird))) == 20
+    assert len(propagate(backend, data, rabbit, bird)) == 20
     older.join(20)
     assert "propagated anew" in str(refused[0])
 
@@ -384,7 +403,7 @@ def test_who_waits_for_another_propagation_and_hangs_up_waits_no_longer(backend:
         running.set()
         return not release.wait(20)
 
-    holder = threading.Thread(target=lambda: predict(backend, data, PROPAGATE, drafts=draft(clicked), cancelled=holds))
+    holder = threading.Thread(target=lambda: propagate(backend, data, clicked, cancelled=holds))
     holder.start()
     assert running.wait(20)
     with pytest.raises(CancelledError, match="while it waited"):
@@ -407,8 +426,8 @@ def test_a_frame_that_could_not_be_read_is_tried_again_with_the_next_propagate(
 
     with monkeypatch.context() as broken:
         broken.setattr(FrameSubset, "__getitem__", fails_at_5)
-        assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 9
-    assert len(predict(backend, data, PROPAGATE, drafts=draft(clicked))) == 10
+        assert len(propagate(backend, data, clicked)) == 9
+    assert len(propagate(backend, data, clicked)) == 10
 
 
 def test_what_a_batch_has_no_time_for_is_left_to_be_asked_for_again(

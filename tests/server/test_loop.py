@@ -108,7 +108,7 @@ def idle(backend: Backend, within_s: float = 20) -> list[Job]:
 
 def propagated(backend: Backend, data: Mapping[str, Any]) -> dict[int, Region]:
     [clicked] = predict(backend, data, point(0, "Rabbit"))
-    return by_frame(predict(backend, data, PROPAGATE, drafts=draft(clicked)))
+    return by_frame([clicked, *predict(backend, data, PROPAGATE, drafts=draft(clicked))])
 
 
 def edited(region: Region, mask: BoolMask, origin: str = "prediction-changed") -> Region:
