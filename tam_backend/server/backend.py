@@ -351,12 +351,11 @@ class Backend:
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
-            task_id = task.get("id")
-            video = self._fetcher.open_media(
-                value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
-            )
-            self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
-            return OpenTask(tam, video, lambda: self._stored(key, video))
+            task_id = task["id"] if isinstance(task.get("id"), int) else None
+            open_video = partial(self._fetcher.open_media, value, task_id=task_id, timeout_s=max(1.0, timeout_s))
+            video = open_video()
+            self._media.remember(project, number, value, task_id)
+            return OpenTask(tam, video, lambda: self._stored(key, video), open_video)
 
         return self._tasks.lend((project, number, repr(value)), opened)
 
@@ -369,7 +368,7 @@ class Backend:
         if asked is None or asked.frame is None:
             raise PayloadError("The click names no frame.", "Send Label Studio's own JSON.")
         wanted = to_prompts(asked.object, opened.video.size_hw, frames=(asked.frame,))
-        mask = opened.click(wanted)
+        mask = opened.click(wanted, request.cancelled)
         if not mask.array.any():
             raise InvalidInputError(
                 f"Nothing was found at the click on frame {asked.frame}.", "Click elsewhere on it, or draw a box."
