@@ -128,7 +128,8 @@ class Backend:
             self._memories,
             self._label_studio,
             InProcessExecutor(),
-            InProcessExecutor("label-studio", _TALKING_THREADS),
+            InProcessExecutor("ask-label-studio", _TALKING_THREADS),
+            InProcessExecutor("tell-label-studio", _TALKING_THREADS),
             self._carry_out,
         )
         days = settings.keep_sessions_days
