@@ -70,7 +70,9 @@ class Prompt:
             mask = np.asarray(self.mask)
             if mask.ndim != 2:
                 raise InvalidPromptError(f"A mask prompt must be (height, width), not of shape {mask.shape}.")
-            object.__setattr__(self, "mask", mask != 0)
+            # What nobody can change need not be copied: a mask that says "gone" on hundreds of frames is there once.
+            is_fixed = mask.dtype == np.bool_ and not mask.flags.writeable
+            object.__setattr__(self, "mask", mask if is_fixed else mask != 0)
         if not self.points and self.box is None and self.mask is None:
             raise InvalidPromptError(
                 f"The prompt for object {self.object_id} on frame {self.frame} is empty.",

@@ -344,12 +344,13 @@ class StoredSession:
             prompts = connection.execute(self._mine(_prompts)).all()
             changes = connection.execute(self._mine(_changes)).all()
         states: dict[int, ObjectState] = {}
+        masks = _SharedMasks(self._size_hw)
         for row in labels:
             own = [prompt for prompt in prompts if prompt.object == row.object]
-            keyframes = {each.frame: Mask(decoded(each.keyframe, self._size_hw), each.quality) for each in own}
+            keyframes = {each.frame: Mask(masks.of(each.keyframe), each.quality) for each in own}
             states[row.object] = ObjectState(
                 label=row.label,
-                known={prompt.frame: self._known(prompt, keyframes[prompt.frame].array) for prompt in own},
+                known={prompt.frame: _known(prompt, masks) for prompt in own},
                 keyframes=keyframes,
                 ends=frozenset(prompt.frame for prompt in own if prompt.is_end),
                 changed=frozenset(change.frame for change in changes if change.object == row.object),
@@ -502,15 +503,30 @@ class StoredSession:
     def _mine(self, table: Table) -> Any:
         return select(table).where(table.c.session == self._number)
 
-    def _known(self, row: Row[Any], keyframe: BoolMask) -> Known:
-        # A mask that was taken as it is need not be in memory twice.
-        mask = keyframe if row.mask == row.keyframe else None if row.mask is None else decoded(row.mask, self._size_hw)
-        return Known(
-            points=tuple(Point(float(x), float(y), bool(positive)) for x, y, positive in json.loads(row.points)),
-            box=None if row.box is None else cast(Box, tuple(json.loads(row.box))),
-            mask=mask,
-            hint=None if row.hint is None else decoded(row.hint, self._size_hw),
-        )
+
+class _SharedMasks:
+    """Masks by their code; equal ones, as those of all frames where an object is gone, are one and the same."""
+
+    def __init__(self, size_hw: tuple[int, int]) -> None:
+        self._size_hw = size_hw
+        self._masks: dict[bytes, BoolMask] = {}
+
+    def of(self, code: bytes) -> BoolMask:
+        """Return the mask; nobody may change it."""
+        if code not in self._masks:
+            mask = decoded(code, self._size_hw)
+            mask.flags.writeable = False
+            self._masks[code] = mask
+        return self._masks[code]
+
+
+def _known(row: Row[Any], masks: _SharedMasks) -> Known:
+    return Known(
+        points=tuple(Point(float(x), float(y), bool(positive)) for x, y, positive in json.loads(row.points)),
+        box=None if row.box is None else cast(Box, tuple(json.loads(row.box))),
+        mask=None if row.mask is None else masks.of(row.mask),
+        hint=None if row.hint is None else masks.of(row.hint),
+    )
 
 
 def forget_unused(database: Database, table: Table, older_than_days: float) -> int:

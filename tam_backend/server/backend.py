@@ -151,7 +151,8 @@ class Backend:
             self._memories,
             self._label_studio,
             InProcessExecutor(),
-            InProcessExecutor("label-studio", _TALKING_THREADS),
+            InProcessExecutor("ask-label-studio", _TALKING_THREADS),
+            InProcessExecutor("tell-label-studio", _TALKING_THREADS),
             self._carry_out,
         )
         days = settings.keep_sessions_days
@@ -432,13 +433,12 @@ class Backend:
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
-            task_id = task.get("id")
-            video = self._fetcher.open_media(
-                value, task_id=task_id if isinstance(task_id, int) else None, timeout_s=max(1.0, timeout_s)
-            )
+            task_id = task["id"] if isinstance(task.get("id"), int) else None
+            open_video = partial(self._fetcher.open_media, value, task_id=task_id, timeout_s=max(1.0, timeout_s))
+            video = open_video()
             _check_one_page(prompts, video)
-            self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
-            return OpenTask(tam, video, lambda: self._stored(key, video))
+            self._media.remember(project, number, value, task_id)
+            return OpenTask(tam, video, lambda: self._stored(key, video), open_video)
 
         return self._tasks.lend((project, number, shown), opened)
 
@@ -452,7 +452,7 @@ class Backend:
             raise PayloadError("The click names no frame.", "Send Label Studio's own JSON.")
         output = mask_output(request.config, prompts.media, asked.object, asked.frame)
         wanted = to_prompts(asked.object, opened.video.size_hw, frames=(asked.frame,))
-        mask = opened.click(wanted)
+        mask = opened.click(wanted, request.cancelled)
         if not mask.array.any():
             raise InvalidInputError(
                 f"Nothing was found at the click on frame {asked.frame}.", "Click elsewhere on it, or draw a box."

@@ -59,7 +59,8 @@ class Loop:
         jobs, problems, memories: of the backend.
         label_studio: where predictions go.
         tracking: runs the work.
-        talking: talks to Label Studio.
+        asking: asks Label Studio what a task is like now.
+        telling: brings it what was found.
         carry_out: the work.
     """
 
@@ -70,7 +71,8 @@ class Loop:
         memories: TaskMemories,
         label_studio: LabelStudioAccess,
         tracking: Executor,
-        talking: Executor,
+        asking: Executor,
+        telling: Executor,
         carry_out: CarryOut,
     ) -> None:
         self._jobs = jobs
@@ -78,7 +80,8 @@ class Loop:
         self._memories = memories
         self._label_studio = label_studio
         self._tracking = tracking
-        self._talking = talking
+        self._asking = asking
+        self._telling = telling
         self._carry_out = carry_out
         self._closed = threading.Event()
 
@@ -106,7 +109,7 @@ class Loop:
         """Stop working, and let others have what is unfinished."""
         self._closed.set()
         self._jobs.interrupt_all()
-        for executor in (self._tracking, self._talking):
+        for executor in (self._asking, self._tracking, self._telling):
             executor.close()
         self._jobs.release()
 
@@ -128,7 +131,12 @@ class Loop:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
-        self._run(self._talking, job, self._push_again if job.found else self._look)
+        if job.found:
+            self._run(self._telling, job, self._push_again)
+        elif job.intent is not None and events.is_event(job.intent):
+            self._run(self._asking, job, self._look)
+        else:
+            self._run(self._tracking, job, lambda job, intent: self._track(job, intent, ()))
 
     def _submit_later(self, job: Job, pause_s: float) -> None:
         timer = threading.Timer(pause_s, self._submit, (job,))
@@ -141,7 +149,7 @@ class Loop:
     def _look(self, job: Job, intent: Intent) -> None:
         """Ask for the task's annotations as they are now."""
         client = self._label_studio.client
-        annotations = events.current_annotations(intent, client) if events.is_event(intent) else ()
+        annotations = events.current_annotations(intent, client)
         whole = events.with_data(intent, client)
         self._run(self._tracking, job, lambda job, _: self._track(job, whole, annotations))
 
@@ -154,7 +162,7 @@ class Loop:
             self._jobs.end(job)
         else:
             go_on = found.go_on
-            self._run(self._talking, job, lambda job, intent: self._tell(job, intent, go_on))
+            self._run(self._telling, job, lambda job, intent: self._tell(job, intent, go_on))
 
     def _tell(self, job: Job, intent: Intent, go_on: Callable[[], None] | None) -> None:
         if go_on is not None:

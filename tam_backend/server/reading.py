@@ -63,6 +63,8 @@ class ReadTask:
         """Return all prompts of all objects, for frames of (height, width)."""
         prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
         said = {(prompt.object_id, prompt.frame) for prompt in prompts}
+        nothing = np.zeros(size_hw, np.bool_)
+        nothing.flags.writeable = False  # so that all prompts share it
         for each in self.followed:
             seed = self.memory.seeds.get(each.key)
             if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
@@ -70,7 +72,7 @@ class ReadTask:
                 prompts.append(Prompt(each.object_id, _SEEDED_FRAME, mask=mask, label=each.label))
                 said.add((each.object_id, _SEEDED_FRAME))
             prompts += [
-                Prompt(each.object_id, frame, mask=np.zeros(size_hw, np.bool_), label=each.label)
+                Prompt(each.object_id, frame, mask=nothing, label=each.label)
                 for frame in sorted(self.memory.erased.get(each.key, ()))
                 if (each.object_id, frame) not in said
             ]

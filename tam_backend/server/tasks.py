@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import BusyError, CancelledError, StoreError, TamError
 from tam_backend.pipeline.pursuit import Pursuit
+from tam_backend.pipeline.session import Session
 from tam_backend.pipeline.store import StoredSession
 from tam_backend.types import Mask, Prompt, VideoSource
 
@@ -23,38 +24,61 @@ _POLL_S = 0.25
 class OpenTask:
     """One task's video, the session of its clicks, and the stored session that is propagated.
 
-    Clicks and propagation have a session and a lock each: a click does not wait for a propagation to end.
+    Clicks and propagation have a session, a decoder and a lock each: a click waits for no propagation to end, and
+    does not send that one's decoder back and forth.
 
     Args:
         tam: the networks.
-        video: the task's; closed with this object.
+        video: the task's, for propagations; closed with this object.
         open_stored: takes the stored session, when it is first needed.
+        open_again: opens the video once more, for clicks, when the first one comes.
     """
 
-    def __init__(self, tam: TrackAnything, video: VideoSource, open_stored: Callable[[], StoredSession]) -> None:
+    def __init__(
+        self,
+        tam: TrackAnything,
+        video: VideoSource,
+        open_stored: Callable[[], StoredSession],
+        open_again: Callable[[], VideoSource],
+    ) -> None:
         self.tam = tam
         self.video = video
         self._open_stored = open_stored
-        self._clicks = tam.session(video)
+        self._open_again = open_again
+        self._clicks: Session | None = None
         self._click_lock = threading.Lock()
+        self._newest_clicks: dict[tuple[int, int], object] = {}
         self._pursuit_lock = threading.Lock()
         self._pursuit: Pursuit | None = None
         self._fingerprint = ""
         self._wanted = ""
         self._waiting = 0
 
-    def click(self, prompts: Sequence[Prompt]) -> Mask:
+    def click(self, prompts: Sequence[Prompt], cancelled: Callable[[], bool]) -> Mask:
         """Answer all prompts for one object on one frame, given together; what was said before does not count.
 
+        The newest click on an object and frame wins: the editor drops the answers to earlier ones.
+
+        Args:
+            prompts: at least one.
+            cancelled: asked before the networks work.
+
         Raises:
+            CancelledError: `cancelled` said so, or a newer click came.
             TamError: what `Session.prompt` raises.
         """
-        with self._click_lock:
-            try:
-                return [self._clicks.prompt(prompt) for prompt in prompts][-1]
-            finally:
-                for object_id in self._clicks.labels:
-                    self._clicks.remove(object_id)
+        this, what = object(), (prompts[0].object_id, prompts[0].frame)
+        self._newest_clicks[what] = this
+        try:
+            with self._click_lock:
+                if cancelled():
+                    raise CancelledError("The client hung up before its click was looked at.")
+                if self._newest_clicks.get(what) is not this:
+                    raise CancelledError("A newer click on the same object came before this one was looked at.")
+                return self._segmented(prompts)
+        finally:
+            if self._newest_clicks.get(what) is this:
+                del self._newest_clicks[what]
 
     @contextmanager
     def pursuit(self, prompts: Sequence[Prompt], deadline_s: float, cancelled: Callable[[], bool]) -> Iterator[Pursuit]:
@@ -114,8 +138,20 @@ class OpenTask:
     def close(self) -> None:
         """Give everything back; the stored session stays stored."""
         self._let_go()
-        self._clicks.close()
+        if self._clicks is not None:
+            self._clicks.close()
+            self._clicks.video.close()
         self.video.close()
+
+    def _segmented(self, prompts: Sequence[Prompt]) -> Mask:
+        """The lock of the clicks is held."""
+        if self._clicks is None:
+            self._clicks = self.tam.session(self._open_again())
+        try:
+            return [self._clicks.prompt(prompt) for prompt in prompts][-1]
+        finally:
+            for object_id in self._clicks.labels:
+                self._clicks.remove(object_id)
 
     @contextmanager
     def _lent(self, prompts: Sequence[Prompt], fingerprint: str) -> Iterator[Pursuit]:
