@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from tam_backend.pipeline.prefetch import Behind, prefetched
 
 
-def threads() -> int:
-    return sum(thread.name.startswith(("tam-prefetch", "tam-behind")) for thread in threading.enumerate())
+@pytest.fixture
+def threads() -> Callable[[], int]:
+    """Count the threads for frames ahead and work behind that were begun since the test began."""
+    before = set(threading.enumerate())
+
+    def begun() -> int:
+        names = [thread.name for thread in threading.enumerate() if thread not in before]
+        return sum(name.startswith(("tam-prefetch", "tam-behind")) for name in names)
+
+    return begun
 
 
-def test_everything_comes_in_order_and_no_thread_is_left() -> None:
+def test_everything_comes_in_order_and_no_thread_is_left(threads: Callable[[], int]) -> None:
     assert list(prefetched(range(9, 3, -1), lambda frame: frame * 10)) == [(f, f * 10) for f in range(9, 3, -1)]
     assert list(prefetched([], str)) == []
     assert threads() == 0
@@ -32,7 +41,7 @@ def test_the_next_ones_are_made_while_the_caller_works_and_no_more_than_asked() 
     coming.close()
 
 
-def test_closing_stops_it_at_once() -> None:
+def test_closing_stops_it_at_once(threads: Callable[[], int]) -> None:
     made: list[int] = []
     coming = prefetched(range(1000), made.append)
     next(coming)
@@ -41,7 +50,7 @@ def test_closing_stops_it_at_once() -> None:
     assert len(made) <= 3
 
 
-def test_an_error_comes_when_its_turn_comes_and_ends_it() -> None:
+def test_an_error_comes_when_its_turn_comes_and_ends_it(threads: Callable[[], int]) -> None:
     def make(frame: int) -> int:
         if frame == 2:
             raise OSError("frame 2 is damaged")
@@ -54,7 +63,7 @@ def test_an_error_comes_when_its_turn_comes_and_ends_it() -> None:
     assert threads() == 0
 
 
-def test_work_behind_is_done_in_order_and_all_of_it_by_the_end() -> None:
+def test_work_behind_is_done_in_order_and_all_of_it_by_the_end(threads: Callable[[], int]) -> None:
     done: list[int] = []
     with Behind(waiting=2) as behind:
         for number in range(20):
@@ -63,7 +72,7 @@ def test_work_behind_is_done_in_order_and_all_of_it_by_the_end() -> None:
     assert threads() == 0
 
 
-def test_what_went_wrong_behind_is_raised_and_no_thread_is_left() -> None:
+def test_what_went_wrong_behind_is_raised_and_no_thread_is_left(threads: Callable[[], int]) -> None:
     def fails() -> None:
         raise OSError(28, "No space left on device")
 
