@@ -198,6 +198,8 @@ def test_video_in_use_is_closed_only_when_its_reader_is_done(
         assert slow.closed == 0
         slow.go_on.set()
         reader.result(5)
+    assert (slow.closed, opened["b"][-1].closed) == (0, 1), "the one that nobody read had to go"
+    library.frame(ids["b"], 0)
     assert slow.closed == 1
 
 
