@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError
+from tam_backend.labelstudio.annotators import annotator_of, author_of
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.edits import told_apart
 from tam_backend.labelstudio.objects import TaskObject, group_objects
@@ -50,12 +51,29 @@ class TaskPrompts:
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
+        whose: the author of the draft or annotation that was read (`annotators.author_of`); None where it is not known.
     """
 
     media: Media
     objects: tuple[TaskObject, ...]
     asked: Asked | None
     propagate: bool
+    whose: str | None = None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a smart click tells of the saving of its draft or annotation.
+
+    Args:
+        stamp: changes whenever it is saved anew; "" where nothing was ever saved.
+        at: when, by Label Studio's clock: to be compared with times of that clock only.
+        ids: of the regions in it.
+    """
+
+    stamp: str
+    at: datetime
+    ids: frozenset[str]
 
 
 def read_task(
@@ -74,8 +92,8 @@ def read_task(
         context: `params.context` of the call; None in a batch call.
         config: of the task's project.
         propagate_label: a prompt with this label (in any case) means: all objects, all frames.
-        unsaved: results that this task was answered with since `saved_at(task)`, newest last: they may have been
-            accepted but not be in the draft yet. Those that the draft has are ignored.
+        unsaved: results that this annotator was answered with, newest last: they may have been accepted but not be in
+            the draft yet. Those that the draft has are ignored.
         sent: the masks that this task was sent, for `edits.told_apart`.
 
     Raises:
@@ -84,7 +102,8 @@ def read_task(
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     clicked = read_regions(_context_results(context), config)
-    saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config)
+    entry = _newest(task, prefer_drafts=context is not None)
+    saved = read_regions(_results(entry), config)
     media = _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
     known = {region.region_id for region in saved}
@@ -105,20 +124,18 @@ def read_task(
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if newest in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
-    return TaskPrompts(media, objects, asked, propagate)
+    return TaskPrompts(media, objects, asked, propagate, None if entry is None else author_of(entry))
 
 
-def saved_at(task: Mapping[str, Any]) -> datetime | None:
-    """Return when the draft or annotation that a smart click is read with was saved, by Label Studio's clock."""
-    return _newest(task, prefer_drafts=True)[1]
-
-
-def saved_ids(task: Mapping[str, Any]) -> frozenset[str]:
-    """Return the ids of the regions in that draft or annotation."""
-    results = _newest(task, prefer_drafts=True)[0]
-    if not isinstance(results, (list, tuple)):
-        return frozenset()
-    return frozenset(str(result["id"]) for result in results if isinstance(result, Mapping) and "id" in result)
+def how_saved(task: Mapping[str, Any]) -> Saved:
+    """Return how the draft or annotation that a smart click is read with was saved."""
+    entry = _newest(task, prefer_drafts=True)
+    if entry is None:
+        return Saved("", _EPOCH, frozenset())
+    results = entry.get("result")
+    listed = results if isinstance(results, (list, tuple)) else ()
+    ids = frozenset(str(result["id"]) for result in listed if isinstance(result, Mapping) and "id" in result)
+    return Saved(f"{entry.get('id')} {entry.get('updated_at') or entry.get('created_at')}", _time(entry), ids)
 
 
 def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
@@ -130,8 +147,8 @@ def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str,
     return () if results is None else cast(Sequence[Mapping[str, Any]], results)
 
 
-def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> tuple[Sequence[Mapping[str, Any]], datetime | None]:
-    """Return the results of the newest draft or annotation, and when it was saved.
+def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> Mapping[str, Any] | None:
+    """Return the newest draft or annotation that can be on the screen; None where there is none.
 
     A draft stands for its annotation: Label Studio deletes it when the annotation is saved. Drafts are those of the
     human who clicks, so where there are some, other people's annotations are not what is on the screen.
@@ -139,18 +156,19 @@ def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> tuple[Sequence[M
     drafts = _entries(task, "drafts") if prefer_drafts else []
     annotations = [entry for entry in _entries(task, "annotations") if not entry.get("was_cancelled")]
     redrafted = [draft["annotation"] for draft in drafts if draft.get("annotation") is not None]
-    authors = [draft["created_username"] for draft in drafts if draft.get("created_username")]
+    annotator = annotator_of(task) if prefer_drafts else None
     annotations = [
         entry
         for entry in annotations
-        if entry.get("id") not in redrafted and (not authors or entry.get("created_username") in (None, "", *authors))
+        if entry.get("id") not in redrafted and (annotator is None or author_of(entry) in (None, annotator))
     ]
     # max() takes the first of equals: a draft before an annotation.
-    newest = max((*drafts, *annotations), key=_time, default=None)
-    if newest is None:
-        return (), None
-    results = newest.get("result")
-    return ((), _time(newest)) if results is None else (cast(Sequence[Mapping[str, Any]], results), _time(newest))
+    return max((*drafts, *annotations), key=_time, default=None)
+
+
+def _results(entry: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    results = None if entry is None else entry.get("result")
+    return () if results is None else cast(Sequence[Mapping[str, Any]], results)
 
 
 def _entries(task: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

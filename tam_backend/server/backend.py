@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tam_backend.errors import (
@@ -19,6 +19,7 @@ from tam_backend.errors import (
     PayloadError,
     TamError,
 )
+from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
@@ -109,8 +110,8 @@ class Backend:
         self._media = TaskMedia(
             database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
         )
-        self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
-        self._answers = AnswerMemory()
+        self._tasks: LeaseCache[tuple[str, str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
+        self._answers = AnswerMemory(database)
         self._listened_to: set[str] = set()
         self._executor = InProcessExecutor()
         self._loop = Loop(self.jobs, self.problems, self._memories, self._label_studio, self._executor, self._carry_out)
@@ -252,15 +253,17 @@ class Backend:
         return prediction(results, score, self.model_version + ("" if complete else INCOMPLETE))
 
     def _predict(self, task: Mapping[str, Any], request: _Request) -> dict[str, Any]:
-        task_key = f"{request.project}/{task.get('id')}"
-        unsaved = self._answers.unsaved(task_key, task) if request.context is not None else ()
-        known = self._read(task, request.context, request.config, request.project, unsaved)
+        number = str(task.get("id"))
+        annotator = annotator_of(task) if request.context is not None else None
+        unsaved = self._answers.unsaved(request.project, number, annotator, task)
+        known = self._read(task, request.context, request.config, request.project, unsaved, annotator)
         prompts = known.prompts
         if not known.followed:
             if prompts.propagate:
                 raise InvalidInputError(
                     f"Task {task.get('id')} has nothing to propagate.",
-                    "Click on an object with one of the other labels first, and accept its mask.",
+                    "Click on an object with one of the other labels first, and accept its mask. The first one counts "
+                    "when Label Studio has saved its draft, 5 s later.",
                 )
             return self._answer([], None)
         on_frames = prompts.media.kind is not MediaKind.VIDEO
@@ -271,12 +274,12 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._lent(task, prompts, request.project, request.seconds_left) as opened:
+        with self._lent(task, known, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = self._click(prompts, opened, request)
-                self._answers.remember(task_key, answer["result"])
+                self._answers.remember(request.project, number, annotator, task, answer["result"])
                 return answer
             return self._masks_on_all_frames(task, known, opened, request, unsaved)
 
@@ -287,6 +290,7 @@ class Backend:
         config: LabelingConfig,
         project: str,
         unsaved: Sequence[Mapping[str, Any]] = (),
+        annotator: str | None = None,
     ) -> ReadTask:
         return read(
             task,
@@ -296,14 +300,16 @@ class Backend:
             project=project,
             propagate_label=self.settings.propagate_label,
             unsaved=unsaved,
+            annotator=annotator,
         )
 
     def _lent(
-        self, task: Mapping[str, Any], prompts: TaskPrompts, project: str, timeout_s: float
+        self, task: Mapping[str, Any], known: ReadTask, project: str, timeout_s: float
     ) -> AbstractContextManager[OpenTask]:
-        value = _media_value(task, prompts)
-        number = str(task.get("id"))
-        key = SessionKey(project, number, hashlib.sha256(repr(value).encode()).hexdigest()[:32])
+        """Lend a task as its annotator sees it: two of them may work on it at the same time, each with own prompts."""
+        value = _media_value(task, known.prompts)
+        number, annotator = str(task.get("id")), known.whose or ""
+        key = SessionKey(project, number, hashlib.sha256(repr(value).encode()).hexdigest()[:32], annotator)
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
@@ -314,7 +320,7 @@ class Backend:
             self._media.remember(project, number, value, task_id if isinstance(task_id, int) else None)
             return OpenTask(tam, video, lambda: self._stored(key, video))
 
-        return self._tasks.lend((project, number, repr(value)), opened)
+        return self._tasks.lend((project, number, annotator, repr(value)), opened)
 
     def _stored(self, key: SessionKey, video: VideoSource) -> StoredSession:
         return self.store.open(key, frames=len(video), size_hw=video.size_hw, weights=self.model_version)
@@ -356,7 +362,7 @@ class Backend:
         """
         size_hw = opened.video.size_hw
         encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(known.followed)
-        intent = self._intent(task, request, unsaved)
+        intent = self._intent(task, request, unsaved, known.whose)
         with opened.pursuit(known.wanted(size_hw), request.deadline_s, request.cancelled) as pursuit:
             with self.jobs.start(
                 task.get("id"), request.project, pursuit.frames_total, frames_done=pursuit.frames_done, intent=intent
@@ -370,13 +376,19 @@ class Backend:
         return self._answer(answer.results, answer.score, complete=complete or request.context is not None)
 
     def _intent(
-        self, task: Mapping[str, Any], request: _Request, unsaved: Sequence[Mapping[str, Any]]
+        self,
+        task: Mapping[str, Any],
+        request: _Request,
+        unsaved: Sequence[Mapping[str, Any]],
+        annotator: str | None,
     ) -> Intent | None:
         """Return what a job would need to go on with this request; None where its outcome could not be stored."""
         number = task.get("id")
         if not isinstance(number, int) or not self._loop.can_push:
             return None
-        return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
+        return Intent(
+            request.project, number, task, request.context, request.label_config, tuple(unsaved), annotator or ""
+        )
 
     def _masks(self, known: ReadTask, config: LabelingConfig, pursuit: Pursuit) -> MaskAnswer:
         return as_answer(known, config.output(known.prompts.media), pursuit.results())
@@ -391,10 +403,10 @@ class Backend:
             annotations = events.current_annotations(intent, self._label_studio.client)
             events.take_note(annotations, config, intent, self._memories, self.store)
             task = events.as_one_annotation(intent, annotations)
-        known = self._read(task, intent.context, config, intent.project, intent.unsaved)
+        known = self._read(task, intent.context, config, intent.project, intent.unsaved, intent.annotator or None)
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return None
-        with self._lent(task, known.prompts, intent.project, _NETWORKS_S) as opened:
+        with self._lent(task, known, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
                 job.measured(pursuit.frames_done, pursuit.frames_total)
@@ -429,7 +441,7 @@ class Backend:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
-            with self._lent(task, known.prompts, project, _NETWORKS_S) as following_opened:
+            with self._lent(task, replace(known, whose=None), project, _NETWORKS_S) as following_opened:
                 seeds = following.moved_on(
                     opened.tam, opened.video[len(opened.video) - 1], following_opened.video[0]
                 ).seeds

@@ -30,10 +30,12 @@ class ReadTask:
     Args:
         prompts: of the task; its objects have the session's ids.
         memory: what was known when it was read.
+        whose: the annotator who sees it so (`annotators.author_of`); None: several, or it is not known who.
     """
 
     prompts: TaskPrompts
     memory: TaskMemory
+    whose: str | None = None
 
     @property
     def followed(self) -> tuple[TaskObject, ...]:
@@ -53,6 +55,7 @@ class ReadTask:
         """Return all prompts of all objects, for frames of (height, width)."""
         prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
         said = {(prompt.object_id, prompt.frame) for prompt in prompts}
+        erased = self.memory.erased_for(self.whose)
         for each in self.followed:
             seed = self.memory.seeds.get(each.key)
             if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
@@ -61,7 +64,7 @@ class ReadTask:
                 said.add((each.object_id, _SEEDED_FRAME))
             prompts += [
                 Prompt(each.object_id, frame, mask=np.zeros(size_hw, np.bool_), label=each.label)
-                for frame in sorted(self.memory.erased.get(each.key, ()))
+                for frame in sorted(erased.get(each.key, ()))
                 if (each.object_id, frame) not in said
             ]
         return prompts
@@ -91,8 +94,15 @@ def read(
     project: str,
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
+    annotator: str | None = None,
 ) -> ReadTask:
     """Read a task, and give objects that are new their ids.
+
+    Args:
+        task, context, config, propagate_label, unsaved: see `read_task`.
+        memories: of all tasks.
+        project: Label Studio's.
+        annotator: who asks, where the draft or annotation that is read does not say.
 
     Raises:
         PayloadError: see `read_task`.
@@ -108,7 +118,8 @@ def read(
         return replace(each, object_id=known.object_ids[each.key])
 
     asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
-    return ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    read_prompts = replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked)
+    return ReadTask(read_prompts, known, prompts.whose or annotator)
 
 
 def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dict[str, frozenset[int]]:

@@ -25,6 +25,9 @@ _memories = Table(
 
 FramesOfObjects = Mapping[str, frozenset[int]]
 
+ANYBODY = ""
+"""In the place of an annotator: what was erased counts for everybody."""
+
 
 @dataclass(frozen=True)
 class TaskMemory:
@@ -36,7 +39,8 @@ class TaskMemory:
         predictions: id of a stored prediction -> what it holds.
         annotations: id of an annotation -> what it held when it was last seen.
         parents: ids of predictions that annotations were made from.
-        erased: where a human took a mask of ours away: the object cannot be seen there.
+        erased: annotator -> where they took a mask of ours away: the object cannot be seen there, as they see it.
+            Annotators as in `annotators.author_of`, `ANYBODY` where it is not known whose it is.
         pushed: id of the prediction stored last; None: none yet.
         pushed_digest: stands for what it holds.
         seeds: key -> (label, the mask's COCO code) of objects that come from the task before in the chain.
@@ -47,7 +51,7 @@ class TaskMemory:
     predictions: Mapping[int, FramesOfObjects] = field(default_factory=dict)
     annotations: Mapping[int, FramesOfObjects] = field(default_factory=dict)
     parents: frozenset[int] = frozenset()
-    erased: FramesOfObjects = field(default_factory=dict)
+    erased: Mapping[str, FramesOfObjects] = field(default_factory=dict)
     pushed: int | None = None
     pushed_digest: str = ""
     seeds: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
@@ -56,6 +60,15 @@ class TaskMemory:
     def digests(self) -> dict[tuple[str, int], tuple[str, ...]]:
         """(key, frame) -> digests, for `edits.told_apart`."""
         return {(key, frame): digests for key, frames in self.sent.items() for frame, digests in frames.items()}
+
+    def erased_for(self, annotator: str | None) -> FramesOfObjects:
+        """Return where an annotator took a mask of ours away; None: where anybody did."""
+        found: dict[str, frozenset[int]] = {}
+        for whose, frames_of_objects in self.erased.items():
+            if annotator is None or whose in (ANYBODY, annotator):
+                for key, frames in frames_of_objects.items():
+                    found[key] = found.get(key, frozenset()) | frames
+        return found
 
     def with_objects(self, keys: Iterable[str]) -> TaskMemory:
         """Give every new key an id."""
@@ -74,7 +87,12 @@ class TaskMemory:
         return replace(self, sent=sent)
 
     def with_annotation(
-        self, number: int, held: FramesOfObjects, parent_prediction: int | None, humans: Mapping[str, Collection[int]]
+        self,
+        number: int,
+        held: FramesOfObjects,
+        parent_prediction: int | None,
+        humans: Mapping[str, Collection[int]],
+        annotator: str | None = None,
     ) -> TaskMemory:
         """Take note of an annotation: what is gone from it, and was neither drawn nor edited, was erased.
 
@@ -83,11 +101,13 @@ class TaskMemory:
             held: what it holds now.
             parent_prediction: the prediction that it was made from, if so.
             humans: key -> frames on which a human's prompts made the mask: to delete those takes the prompt back.
+            annotator: whose it is; None where it does not say.
         """
+        whose = ANYBODY if annotator is None else annotator
         before = self.annotations.get(number)
         if before is None and parent_prediction is not None:
             before = self.predictions.get(parent_prediction)
-        gone = {key: set(frames) for key, frames in self.erased.items()}
+        gone = {key: set(frames) for key, frames in self.erased.get(whose, {}).items()}
         for key, frames in erased(before or {}, held).items():
             gone.setdefault(key, set()).update(frames - set(humans.get(key, ())))
         left = {key: frozenset(frames - held.get(key, frozenset())) for key, frames in gone.items()}
@@ -95,7 +115,7 @@ class TaskMemory:
             self,
             annotations={**self.annotations, number: held},
             parents=self.parents | ({parent_prediction} if parent_prediction is not None else set()),
-            erased={key: frames for key, frames in left.items() if frames},
+            erased=_without_empty({**self.erased, whose: {key: frames for key, frames in left.items() if frames}}),
         )
 
     def with_pushed(self, number: int, digest: str, held: FramesOfObjects) -> TaskMemory:
@@ -115,7 +135,7 @@ class TaskMemory:
                 "predictions": {number: _lists(held) for number, held in self.predictions.items()},
                 "annotations": {number: _lists(held) for number, held in self.annotations.items()},
                 "parents": sorted(self.parents),
-                "erased": _lists(self.erased),
+                "erased_by": {whose: _lists(frames) for whose, frames in self.erased.items()},
                 "pushed": self.pushed,
                 "pushed_digest": self.pushed_digest,
                 "seeds": self.seeds,
@@ -135,7 +155,7 @@ class TaskMemory:
             predictions={int(number): _sets(held) for number, held in read["predictions"].items()},
             annotations={int(number): _sets(held) for number, held in read["annotations"].items()},
             parents=frozenset(read["parents"]),
-            erased=_sets(read["erased"]),
+            erased=_erased_in(read),
             pushed=read["pushed"],
             pushed_digest=read["pushed_digest"],
             seeds={key: (label, code) for key, (label, code) in read["seeds"].items()},
@@ -171,6 +191,16 @@ def _is(project: str, task: str) -> Any:
 def _read(connection: Connection, project: str, task: str) -> TaskMemory:
     content = connection.execute(select(_memories.c.content).where(_is(project, task))).scalar_one_or_none()
     return TaskMemory() if content is None else TaskMemory.from_json(content)
+
+
+def _without_empty(erased_by: Mapping[str, FramesOfObjects]) -> dict[str, FramesOfObjects]:
+    return {whose: frames for whose, frames in erased_by.items() if frames}
+
+
+def _erased_in(read: Mapping[str, Any]) -> dict[str, FramesOfObjects]:
+    """Read what was erased; until version 0.2 it was not kept by annotator."""
+    erased_by = read["erased_by"] if "erased_by" in read else {ANYBODY: read["erased"]}
+    return _without_empty({whose: _sets(frames) for whose, frames in erased_by.items()})
 
 
 def _lists(held: Mapping[str, Collection[int]]) -> dict[str, list[int]]:

@@ -34,7 +34,7 @@ def test_what_is_gone_from_an_annotation_was_erased_unless_a_human_had_put_it_th
     seen = TaskMemory().with_annotation(5, {"a": frozenset({1, 2, 3})}, None, {})
     assert seen.erased == {}
     after = seen.with_annotation(5, {"a": frozenset({1})}, None, {"a": {3}})
-    assert after.erased == {"a": frozenset({2})}
+    assert after.erased_for(None) == {"a": frozenset({2})}
     again = after.with_annotation(5, {"a": frozenset({1, 2})}, None, {})
     assert again.erased == {}, "it was drawn again"
 
@@ -42,7 +42,7 @@ def test_what_is_gone_from_an_annotation_was_erased_unless_a_human_had_put_it_th
 def test_an_annotation_made_from_a_prediction_is_compared_with_that() -> None:
     pushed = TaskMemory().with_pushed(9, "digest", {"a": frozenset({1, 2})})
     made = pushed.with_annotation(5, {"a": frozenset({2})}, 9, {})
-    assert made.erased == {"a": frozenset({1})}
+    assert made.erased_for(None) == {"a": frozenset({1})}
     assert made.parents == {9}
     assert pushed.with_annotation(5, {"a": frozenset({2})}, None, {}).erased == {}
 
