@@ -7,7 +7,7 @@ on all pages, the newest last. Everything else stands in the newest draft or ann
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError
 from tam_backend.labelstudio.annotators import annotator_of, author_of
-from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config import MASK_KINDS, ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.edits import told_apart
+from tam_backend.labelstudio.gestures import Gesture, read_gesture
 from tam_backend.labelstudio.objects import TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.video_clock import VideoClock
@@ -108,9 +109,7 @@ def read_task(
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
-    saved = tuple(
-        told_apart(region, sent or {}) for region in (*saved, *fresh.values()) if region.control.to_name == media.name
-    )
+    saved = tuple(region for region in (*saved, *fresh.values()) if region.control.to_name == media.name)
 
     def wants_propagation(region: Region) -> bool:
         shown = (region.label, region.shown_label)
@@ -118,13 +117,32 @@ def read_task(
 
     newest = clicked[-1] if clicked else None
     propagate = newest is not None and wants_propagation(newest)
-    regions = [r for r in (*_without_stale(saved, clicked), *clicked) if not wants_propagation(r)]
+    if newest is None or propagate:
+        # A click needs none of this: where it lies, a mask is its hint whoever made it.
+        saved = tuple(told_apart(region, sent or {}) for region in saved)
+    mask_labels = {label for each in config.controls_of(media) if each.kind in MASK_KINDS for label in each.labels}
+    regions = [
+        _with_gesture(region, mask_labels)
+        for region in (*_without_stale(saved, clicked), *clicked)
+        if not wants_propagation(region)
+    ]
     objects = group_objects(regions)
     asked = None
     if newest is not None and not propagate:
-        owner = next(obj for obj in objects if newest in obj.regions)
+        owner = next(obj for obj in objects if regions[-1] in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
     return TaskPrompts(media, objects, asked, propagate, None if entry is None else author_of(entry))
+
+
+def _with_gesture(region: Region, mask_labels: Collection[str]) -> Region:
+    """Return a prompt with the label of the object that it speaks of."""
+    if region.kind not in _PROMPT_KINDS:
+        return region
+    for label in (region.label, region.shown_label):
+        gesture, of_object = read_gesture(label, mask_labels)
+        if gesture is not Gesture.GUESSED:
+            return replace(region, gesture=gesture, label=of_object)
+    return region
 
 
 def how_saved(task: Mapping[str, Any]) -> Saved:
@@ -265,6 +283,22 @@ def to_prompts(
     else:
         prompts = _frame_prompts(task_object, size_hw, frames)
     return [prompt for prompt in prompts if frames is None or prompt.frame in frames]
+
+
+def with_what_it_adds_to(found: BoolMask, prompt: Prompt) -> BoolMask:
+    """Return the mask that a prompt was answered with, with all of the object's mask that the prompt only adds to.
+
+    That is so where all its points are positive and lie outside of that mask: that they speak of its object was
+    guessed, and a guess takes nothing away.
+    """
+    there = prompt.mask
+    if there is None or prompt.box is not None:
+        return found
+    height, width = there.shape
+    if any(not positive or there[min(int(y), height - 1), min(int(x), width - 1)] for x, y, positive in prompt.points):
+        return found
+    both: BoolMask = found | there
+    return both
 
 
 def _frame_prompts(task_object: TaskObject, size_hw: tuple[int, int], frames: Container[int] | None) -> list[Prompt]:

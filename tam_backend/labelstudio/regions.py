@@ -14,6 +14,7 @@ import numpy as np
 from tam_backend.errors import PayloadError
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
+from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.types import BoolMask, Box, Source
 
@@ -103,6 +104,7 @@ class Region:
         size_hw: the frame's (height, width) as Label Studio knows it; None where it does not say.
         point, box, keyframes: the geometry.
         encoded: a mask's `value`, for `mask`.
+        gesture: which object a prompt speaks of, by its label.
     """
 
     region_id: str
@@ -118,6 +120,7 @@ class Region:
     box: FractionBox | None = None
     keyframes: tuple[VideoKeyframe, ...] = ()
     encoded: Mapping[str, Any] | None = None
+    gesture: Gesture = Gesture.GUESSED
 
     @property
     def kind(self) -> ControlKind:

@@ -21,7 +21,7 @@ from tam_backend.errors import (
 )
 from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind, parse_config
-from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts, with_what_it_adds_to
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
@@ -342,7 +342,7 @@ class Backend:
             key=asked.object.key,
             frame=asked.frame,
             label=asked.object.label,
-            mask=mask.array,
+            mask=with_what_it_adds_to(mask.array, wanted[-1]),
             quality=mask.quality,
             source="prompt",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tam_backend.labelstudio.config import Control, LabelingConfig
-from tam_backend.labelstudio.edits import frames_by_object, mask_digest
+from tam_backend.labelstudio.edits import frames_by_object, mask_digest, value_digest
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task, to_prompts
 from tam_backend.labelstudio.regions import read_regions
@@ -77,12 +77,12 @@ class MaskAnswer:
     Args:
         results: JSON.
         score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
-        digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
+        digests: (object key, frame) -> digests of the mask, for `TaskMemory.with_sent`.
     """
 
     results: Sequence[Mapping[str, Any]]
     score: float | None
-    digests: Mapping[tuple[str, int], str]
+    digests: Mapping[tuple[str, int], tuple[str, ...]]
 
 
 def read(
@@ -145,7 +145,7 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
     results: list[Mapping[str, Any]] = []
     judged: list[tuple[int, float]] = []
     settled: list[tuple[int, float]] = []
-    digests: dict[tuple[str, int], str] = {}
+    digests: dict[tuple[str, int], tuple[str, ...]] = {}
     by_id = {each.object_id: each for each in task.followed}
     for result in found:
         for object_id, mask in result.masks.items():
@@ -156,8 +156,7 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
-            digests[each.key, result.frame] = mask_digest(mask)
-            results += mask_results(
+            made = mask_results(
                 control,
                 task.prompts.media,
                 key=each.key,
@@ -167,6 +166,8 @@ def as_answer(task: ReadTask, control: Control, found: Iterable[FrameResult]) ->
                 quality=quality,
                 source=source,
             )
+            digests[each.key, result.frame] = (mask_digest(mask), *(value_digest(one["value"]) for one in made))
+            results += made
     # What a human settled is not in question, unless there is nothing else.
     return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,9 @@ from sqlalchemy import Column, Connection, String, Table, Text, and_, delete, in
 from tam_backend.labelstudio.edits import erased
 from tam_backend.pipeline.database import Database, metadata
 
-# A mask is sent again after every correction near it; an annotator may have begun with any of the last few.
-_DIGESTS_KEPT = 8
+# A mask is sent again after every correction near it; an annotator may have begun with any of the last few. Each is
+# known by its pixels and by how it was written.
+_DIGESTS_KEPT = 16
 
 _memories = Table(
     "task_memories",
@@ -77,13 +78,13 @@ class TaskMemory:
             ids.setdefault(key, max(ids.values(), default=0) + 1)
         return replace(self, object_ids=ids)
 
-    def with_sent(self, masks: Mapping[tuple[str, int], str]) -> TaskMemory:
-        """Remember (key, frame) -> digest of masks that were sent."""
+    def with_sent(self, masks: Mapping[tuple[str, int], Sequence[str]]) -> TaskMemory:
+        """Remember (key, frame) -> digests of a mask that was sent (`edits.mask_digest`, `edits.value_digest`)."""
         sent = {key: dict(frames) for key, frames in self.sent.items()}
-        for (key, frame), digest in masks.items():
+        for (key, frame), digests in masks.items():
             frames = sent.setdefault(key, {})
-            kept = [each for each in frames.get(frame, ()) if each != digest]
-            frames[frame] = (*kept, digest)[-_DIGESTS_KEPT:]
+            kept = [each for each in frames.get(frame, ()) if each not in digests]
+            frames[frame] = (*kept, *digests)[-_DIGESTS_KEPT:]
         return replace(self, sent=sent)
 
     def with_annotation(

@@ -25,9 +25,9 @@ def test_an_object_keeps_its_id_and_no_other_gets_it(first: list[str], second: l
 def test_the_last_few_masks_that_were_sent_are_known() -> None:
     memory = TaskMemory()
     for number in range(12):
-        memory = memory.with_sent({("a", 3): f"{number}", ("b", 0): "same"})
-    assert memory.digests[("a", 3)] == tuple(str(number) for number in range(4, 12))
-    assert memory.digests[("b", 0)] == ("same",)
+        memory = memory.with_sent({("a", 3): (f"{number}", f"v{number}"), ("b", 0): ("same", "vsame")})
+    assert memory.digests[("a", 3)] == tuple(each for number in range(4, 12) for each in (f"{number}", f"v{number}"))
+    assert memory.digests[("b", 0)] == ("same", "vsame")
 
 
 def test_what_is_gone_from_an_annotation_was_erased_unless_a_human_had_put_it_there() -> None:
@@ -53,7 +53,7 @@ def test_everything_comes_back_from_the_database(tmp_path: Path) -> None:
     whole = (
         TaskMemory()
         .with_objects(["a", "b"])
-        .with_sent({("a", 3): "d"})
+        .with_sent({("a", 3): ("d", "vd")})
         .with_pushed(9, "digest", {"a": frozenset({1, 2})})
         .with_annotation(5, {"a": frozenset({2})}, 9, {})
         .with_seeds({"b": ("Bird", "code"), "c": (None, "other")})
