@@ -185,6 +185,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     ] = False,
     label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
     masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
+    new_objects: Annotated[
+        bool, typer.Option("--new-objects", help='That config has labels "New .." to begin another object with.')
+    ] = False,
     video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
     transcode: Annotated[
         bool, typer.Option("--transcode", help="Of videos that browsers cannot play, import a copy in H.264.")
@@ -204,7 +207,11 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         raise InvalidInputError("There is nothing to import.", "Name a video, or ask for the config: --config.")
     settings = _settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "public_url": backend_url})
     xml = recommended_config(
-        label or ["Object"], masks=masks.value, video=video_boxes, propagate_label=settings.propagate_label
+        label or ["Object"],
+        masks=masks.value,
+        video=video_boxes,
+        propagate_label=settings.propagate_label,
+        new_objects=new_objects,
     )
     if config and project is None:
         print(xml)

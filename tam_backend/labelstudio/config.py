@@ -322,6 +322,7 @@ def recommended_config(
     masks: Literal["brush", "bitmask"] = "brush",
     video: bool = False,
     propagate_label: str = "Propagate",
+    new_objects: bool = False,
 ) -> str:
     """Return the labeling config that we recommend, for tasks `{"frames": [...]}` (and `"video"`, `"fps"`).
 
@@ -335,6 +336,7 @@ def recommended_config(
             slow in the browser; bitmask regions are fast there and take its memory.
         video: add a <Video> with boxes on the same page; the tasks then need `"video"` and `"fps"` too.
         propagate_label: a point with this label means: track all objects.
+        new_objects: add a label "New .." for each, to begin another object of it wherever one clicks.
 
     Raises:
         LabelConfigError: no label, an empty one, the same twice, one that is the propagate label, or one that XML
@@ -359,6 +361,7 @@ def recommended_config(
         '  <Header value="Click on an object (Alt+click: not this part)" size="5"/>',
         '  <KeyPointLabels name="point" toName="frames" smart="true" smartOnly="true">',
         *_label_lines(names, key=""),
+        *(_gesture_lines(names) if new_objects else ()),
         f"    <Label value={quoteattr(propagate_label.strip())} background={quoteattr(_PROPAGATE_COLOUR)}"
         ' hotkey="0" hint="Click anywhere: masks on every frame"/>',
         "  </KeyPointLabels>",
@@ -377,6 +380,15 @@ def recommended_config(
     page = "\n".join([*lines, "</View>", ""])
     parse_config(page)  # a label may hold a character that XML has no way to write
     return page
+
+
+def _gesture_lines(names: Sequence[str]) -> list[str]:
+    """Labels by which a click begins another object (labelstudio/gestures.py)."""
+    return [
+        f"    <Label value={quoteattr(f'New {name}')} background={quoteattr(_COLOURS[index % len(_COLOURS)])}"
+        f" hint={quoteattr(f'Another {name}, also inside or beside one')}/>"
+        for index, name in enumerate(names)
+    ]
 
 
 def _label_lines(names: Sequence[str], key: str | None = None) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,28 @@ def mask_digest(mask: BoolMask) -> str:
     return digest.hexdigest()
 
 
+def value_digest(value: Mapping[str, Any]) -> str:
+    """Return "v" and 16 hex digits that stand for a mask as it is written: two writings of one mask may differ.
+
+    It costs no decoding; most masks come back just as they were sent.
+    """
+    rle = value.get("rle")
+    touched = any(value.get(key) for key in ("touches", "maskDataURL"))
+    try:
+        packed = bytes(rle) if isinstance(rle, (list, tuple)) else b""
+    except (TypeError, ValueError):
+        return ""  # it cannot be decoded either
+    digest = hashlib.blake2b(packed, digest_size=8)
+    digest.update(f"{touched} {value.get('imageDataURL')}".encode("utf-8", "surrogatepass"))
+    return "v" + digest.hexdigest()
+
+
 def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) -> Region:
     """Return a region of ours as edited if its mask is none that we sent; every other region as it is.
 
     Args:
         region: of an annotation or a draft.
-        sent: (object key, frame) -> digests of the masks that we sent there.
+        sent: (object key, frame) -> digests of the masks that we sent there, `mask_digest` and `value_digest`.
 
     Raises:
         PayloadError: the mask cannot be decoded.
@@ -39,7 +56,9 @@ def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) 
     if region.own_key is None or not region.is_mask or region.is_humans_mask:
         return region
     digests = sent.get((region.own_key, region.frame))
-    if not digests or region.mask is None or mask_digest(region.mask) in digests:
+    if not digests or region.encoded is None or value_digest(region.encoded) in digests:
+        return region
+    if region.mask is None or mask_digest(region.mask) in digests:
         return region
     return replace(region, origin="prediction-changed")
 

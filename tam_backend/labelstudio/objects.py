@@ -6,8 +6,12 @@ is grouped within its label:
 1. A mask or a box on a frame where the object has none yet continues that object; of several, the nearest one (two
    regions of one label on one frame are two objects). A box over an object's mask or box on the same frame joins it.
 2. The points of one label on one frame are one prompt. It belongs to the object whose mask or box on that frame its
-   first point lies in or near; a negative first point to the nearest one, since nothing begins with "not here".
+   first point lies in, or just beside; a negative first point to the nearest one, since nothing begins with "not here".
    Otherwise it continues the one object of that label that has nothing on that frame. Otherwise a new object begins.
+3. An object that was tracked, and has nothing on a frame, is not there: it left, or its masks were deleted. No point
+   continues it there, and no mask or box that is drawn far from where it was last.
+4. What was drawn with the gesture "new object" (labelstudio/gestures.py) is a new one, whatever it lies in; what was
+   drawn with "same object" continues the nearest one of the label.
 
 A new object's key comes from its first region, in the order of drawing, so it stays while prompts are added.
 """
@@ -21,14 +25,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from tam_backend.labelstudio.config import ControlKind
+from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.regions import Region
 from tam_backend.labelstudio.shapes import FractionPoint
 
 _SAME_BOX_IOU = 0.5
+_TRACKED = ("propagated", "refined")
 _NEAR = 0.15
-"""How far outside an object's bounds a point may lie and still speak of it, as a part of the bounds' larger side: a
-missing ear lies outside the mask that it is missing from."""
+"""How far outside an object's mask a point may lie and still speak of it, as a part of the larger side of the mask's
+bounds: a missing ear lies outside the mask that it is missing from."""
+_NEAR_ON_FRAME = 0.025
+"""The same, as a part of the frame's larger side: beside something large there may lie another thing."""
+_SAME_PLACE = 1.0
+"""How far from its nearest mask in time a tracked object may be drawn again, in parts of that mask's larger side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +80,9 @@ class TaskObject:
 class _Group:
     """An object while it is being put together."""
 
-    def __init__(self, label: str | None, key: str | None = None) -> None:
-        self.label = label
+    def __init__(self, first: Region, key: str | None = None) -> None:
+        self.label = first.label
+        self.shown_label = first.shown_label
         self.key = key
         self.members: list[tuple[int, Region]] = []
         self.by_frame: dict[int, list[Region]] = {}
@@ -86,6 +97,11 @@ class _Group:
     def nearest_in_time(self, frame: int) -> Region:
         return self.by_frame[min(self.by_frame, key=lambda other: abs(other - frame))][0]
 
+    @property
+    def was_tracked(self) -> bool:
+        """Whether masks that were tracked are left of it: it was looked for on all frames."""
+        return any(region.source in _TRACKED for _, region in self.members)
+
 
 def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
     """Return the objects that these regions of one media make, in the order of drawing.
@@ -98,15 +114,15 @@ def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
     drawn: dict[str | None, list[tuple[int, Region]]] = {}
     for place, region in enumerate(regions):
         if region.own_key is None and region.kind is not ControlKind.VIDEO_BOX:
-            drawn.setdefault(region.label, []).append((place, region))
+            drawn.setdefault(region.shown_label, []).append((place, region))
             continue
         key = object_key(region.region_id)
         if key not in by_key:
-            by_key[key] = _Group(region.label, key)
+            by_key[key] = _Group(region, key)
             groups.append(by_key[key])
         by_key[key].add(place, region)
     for label, items in drawn.items():
-        groups += _group_label(items, label, [group for group in groups if group.label == label])
+        groups += _group_label(items, [group for group in groups if group.shown_label == label])
     for group in groups:
         group.members.sort(key=lambda member: member[0])
     groups.sort(key=lambda group: group.members[0][0])
@@ -121,21 +137,21 @@ def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
     )
 
 
-def _group_label(drawn: list[tuple[int, Region]], label: str | None, known: list[_Group]) -> list[_Group]:
+def _group_label(drawn: list[tuple[int, Region]], known: list[_Group]) -> list[_Group]:
     """Put what a human drew with one label into the known groups of that label; return the new ones."""
     groups = list(known)
     frames: dict[int, list[tuple[int, Region]]] = {}
-    for item in drawn:
+    for item in _without_gestures(drawn, groups):
         frames.setdefault(item[1].frame, []).append(item)
     for frame, items in frames.items():
-        _match([item for item in items if item[1].is_mask], frame, label, groups)
+        _match([item for item in items if item[1].is_mask], frame, groups)
         boxes: list[tuple[int, Region]] = []
         over: list[tuple[int, Region]] = []
         for place, region in items:
             if region.kind is ControlKind.BOX:
                 drawn_over = _covered_by(region, frame, groups) or any(_same_place(region, box) for _, box in boxes)
                 (over if drawn_over else boxes).append((place, region))
-        _match(boxes, frame, label, groups)
+        _match(boxes, frame, groups)
         for place, region in over:
             covered = _covered_by(region, frame, groups)
             if covered is not None:
@@ -144,23 +160,38 @@ def _group_label(drawn: list[tuple[int, Region]], label: str | None, known: list
     for frame, items in frames.items():
         points = [item for item in items if item[1].kind is ControlKind.POINT]
         if points:
-            group = _group_of_points(points[0][1].point, frame, groups)
+            group = _group_of_points(points[0][1], frame, [each for each in groups if not _is_begun(each)])
             if group is None:
-                group = _Group(label)
+                group = _Group(points[0][1])
                 groups.append(group)
             for place, region in points:
                 group.add(place, region)
     return groups[len(known) :]
 
 
-def _match(drawn: list[tuple[int, Region]], frame: int, label: str | None, groups: list[_Group]) -> None:
+def _without_gestures(drawn: list[tuple[int, Region]], groups: list[_Group]) -> list[tuple[int, Region]]:
+    """Put what says itself which object it speaks of into the groups, and return the rest."""
+    begun = [item for item in drawn if item[1].gesture is Gesture.NEW]
+    continued = [item for item in drawn if item[1].gesture is Gesture.SAME and groups]
+    for place, region in continued:
+        _nearest_of(region, groups).add(place, region)
+    if begun:
+        # Accepting an answer takes its prompts away; so what there is of them speaks of one object.
+        groups.append(_Group(begun[0][1]))
+        for place, region in begun:
+            groups[-1].add(place, region)
+    return [item for item in drawn if item not in begun and item not in continued]
+
+
+def _match(drawn: list[tuple[int, Region]], frame: int, groups: list[_Group]) -> None:
     """Give each region to the nearest object that has nothing on the frame; the rest begin new ones."""
-    free = [group for group in groups if frame not in group.by_frame]
+    free = [group for group in groups if frame not in group.by_frame and not _is_begun(group)]
     rest = dict(enumerate(drawn))
     for row, column in _pairs([region for _, region in drawn], [group.nearest_in_time(frame) for group in free]):
-        free[column].add(*rest.pop(row))
+        if not free[column].was_tracked or _is_near(rest[row][1], free[column].nearest_in_time(frame)):
+            free[column].add(*rest.pop(row))
     for item in rest.values():
-        groups.append(_Group(label))
+        groups.append(_Group(item[1]))
         groups[-1].add(*item)
 
 
@@ -212,29 +243,59 @@ def _same_place(one: Region, other: Region) -> bool:
     return width * height >= _SAME_BOX_IOU * union
 
 
-def _group_of_points(first: FractionPoint | None, frame: int, groups: list[_Group]) -> _Group | None:
-    here = [(_gap(first, shapes), group) for group in groups if (shapes := group.shapes(frame))]
-    if here and first is not None:
+def _is_begun(group: _Group) -> bool:
+    return group.key is None and group.members[0][1].gesture is Gesture.NEW
+
+
+def _nearest_of(region: Region, groups: list[_Group]) -> _Group:
+    """Return the object that was nearest in time to a region's frame; of several, the one nearest in place."""
+
+    def distance(group: _Group) -> tuple[int, float]:
+        there = group.nearest_in_time(region.frame)
+        (x, y), (other_x, other_y) = _centre(region), _centre(there)
+        return abs(there.frame - region.frame), math.hypot(x - other_x, y - other_y)
+
+    return min(groups, key=distance)
+
+
+def _is_near(drawn: Region, there: Region) -> bool:
+    """Whether a drawn shape can be what was there on another frame, by where their bounds lie."""
+    a, b = drawn.bounds, there.bounds
+    if a is None or b is None:
+        return False
+    apart = max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3], 0.0)
+    return apart <= _SAME_PLACE * max(b[2] - b[0], b[3] - b[1])
+
+
+def _group_of_points(first: Region, frame: int, groups: list[_Group]) -> _Group | None:
+    point = first.point
+    here = [(_gap(point, shapes), group) for group in groups if (shapes := group.shapes(frame))]
+    if here and point is not None:
         gap, group = min(here, key=lambda item: item[0])
-        if gap <= _NEAR or not first.positive:
+        if gap <= 1 or not point.positive:
             return group
-    free = [group for group in groups if frame not in group.by_frame]
+    free = [group for group in groups if frame not in group.by_frame and not group.was_tracked]
     return free[0] if len(free) == 1 else None
 
 
 def _gap(point: FractionPoint | None, shapes: list[Region]) -> float:
-    """Return how far a point lies outside the shapes' bounds, in parts of their larger side; -1 inside a mask."""
-    gaps = [math.inf]
-    for region in shapes:
-        bounds = region.bounds
-        if bounds is None or point is None:
-            continue
-        mask = region.mask
-        if mask is not None and 0 <= point.x < 1 and 0 <= point.y < 1:
-            height, width = mask.shape
-            if mask[int(point.y * height), int(point.x * width)]:
-                return -1.0
-        outside = max(bounds[0] - point.x, point.x - bounds[2], bounds[1] - point.y, point.y - bounds[3], 0.0)
-        side = max(bounds[2] - bounds[0], bounds[3] - bounds[1])
-        gaps.append(outside / side if side > 0 else math.inf)
-    return min(gaps)
+    """Return how far a point lies from an object's shapes: -1 within, up to 1 so near that it speaks of it."""
+    return min((math.inf if point is None else _gap_to(point, region) for region in shapes), default=math.inf)
+
+
+def _gap_to(point: FractionPoint, region: Region) -> float:
+    bounds, mask = region.bounds, region.mask
+    if bounds is None:
+        return math.inf
+    # In pixels of the mask; a box knows no pixels, and its frame is taken for a square one.
+    height, width = (1, 1) if mask is None else mask.shape
+    x, y = point.x * width, point.y * height
+    side = max((bounds[2] - bounds[0]) * width, (bounds[3] - bounds[1]) * height)
+    if mask is None:
+        outside = max(bounds[0] - x, x - bounds[2], bounds[1] - y, y - bounds[3], 0.0)
+    else:
+        rows, columns = np.nonzero(mask)
+        outside = float(np.hypot(np.clip(x, columns, columns + 1) - x, np.clip(y, rows, rows + 1) - y).min())
+    if outside == 0:
+        return -1.0
+    return outside / min(_NEAR * side, _NEAR_ON_FRAME * max(height, width)) if side > 0 else math.inf

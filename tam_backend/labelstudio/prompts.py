@@ -7,7 +7,7 @@ on all pages, the newest last. Everything else stands in the newest draft or ann
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, RegionError
+from tam_backend.labelstudio.annotators import annotator_of, author_of
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
@@ -50,6 +52,7 @@ class TaskPrompts:
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
+        whose: the author of the draft or annotation that was read (`annotators.author_of`); None where it is not known.
         held: the ids of the regions that stand in the editor, as far as the draft tells.
         left_out: what is wrong with regions that cannot be used; the others can.
     """
@@ -58,6 +61,7 @@ class TaskPrompts:
     objects: tuple[TaskObject, ...]
     asked: Asked | None
     propagate: bool
+    whose: str | None = None
     held: frozenset[str] = frozenset()
     left_out: tuple[RegionError, ...] = ()
 
@@ -65,6 +69,21 @@ class TaskPrompts:
         """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
         ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == each.key and r.region_id in self.held]
         return ours[-1] if ours else None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a smart click tells of the saving of its draft or annotation.
+
+    Args:
+        stamp: changes whenever it is saved anew; "" where nothing was ever saved.
+        at: when, by Label Studio's clock: to be compared with times of that clock only.
+        ids: of the regions in it.
+    """
+
+    stamp: str
+    at: datetime
+    ids: frozenset[str]
 
 
 def read_task(
@@ -85,8 +104,8 @@ def read_task(
         config: of the task's project. What was saved of points and boxes counts where their tag is smart="true"; a
             click counts whatever the tag says, unless it says smart="false": only a smart tool sends one.
         propagate_label: a prompt with this label (in any case) means: all objects, all frames.
-        unsaved: results that this task was answered with since `saved_at(task)`, newest last: they may have been
-            accepted but not be in the draft yet. Those that the draft has are ignored.
+        unsaved: results that this annotator was answered with, newest last: they may have been accepted but not be in
+            the draft yet. Those that the draft has are ignored.
         sent: the masks that this task was sent, for `edits.told_apart`.
         medium: the one to read; default: what was clicked, without a click the first of `drawn_media`.
 
@@ -98,17 +117,17 @@ def read_task(
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     faults: list[RegionError] = []
     clicked = read_click(_context_results(context), config, faults)
-    saved = read_regions(_newest(task, prefer_drafts=context is not None)[0], config, faults)
+    entry = _newest(task, prefer_drafts=context is not None)
+    saved = read_regions(_results(entry), config, faults)
     media = medium or _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
     refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
     saved = tuple(
-        told
+        region
         for region in (*saved, *fresh.values())
         if region.control.to_name == media.name and (region.is_mask or region.control.smart)
-        if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
     )
 
     def wants_propagation(region: Region) -> bool:
@@ -117,13 +136,24 @@ def read_task(
 
     newest = clicked[-1] if clicked else None
     propagate = newest is not None and wants_propagation(newest)
-    regions = [r for r in (*_without_stale(saved, clicked), *clicked) if not wants_propagation(r)]
-    objects = group_usable(regions, None if propagate else newest, faults)
+    if newest is None or propagate:
+        # A click needs none of this: where it lies, a mask is its hint whoever made it.
+        saved = tuple(
+            told for region in saved if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
+        )
+    known_labels = object_labels(config, media)
+    regions = [
+        _with_gesture(region, known_labels)
+        for region in (*_without_stale(saved, clicked), *clicked)
+        if not wants_propagation(region)
+    ]
+    objects = group_usable(regions, None if newest is None or propagate else regions[-1], faults)
     asked = None
     if newest is not None and not propagate:
-        owner = next(obj for obj in objects if newest in obj.regions)
+        owner = next(obj for obj in objects if regions[-1] in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
-    return TaskPrompts(media, objects, asked, propagate, frozenset(known), tuple(faults))
+    whose = None if entry is None else author_of(entry)
+    return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), tuple(faults))
 
 
 def drawn_media(task: Mapping[str, Any], config: LabelingConfig) -> tuple[Media, ...]:
@@ -134,21 +164,31 @@ def drawn_media(task: Mapping[str, Any], config: LabelingConfig) -> tuple[Media,
     """
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
-    drawn_on = {region.control.to_name for region in read_regions(_newest(task, prefer_drafts=False)[0], config, [])}
+    drawn = read_regions(_results(_newest(task, prefer_drafts=False)), config, [])
+    drawn_on = {region.control.to_name for region in drawn}
     return tuple(media for media in config.media if media.name in drawn_on)
 
 
-def saved_at(task: Mapping[str, Any]) -> datetime | None:
-    """Return when the draft or annotation that a smart click is read with was saved, by Label Studio's clock."""
-    return _newest(task, prefer_drafts=True)[1]
+def _with_gesture(region: Region, known_labels: Collection[str]) -> Region:
+    """Return a prompt with the label of the object that it speaks of."""
+    if region.kind not in _PROMPT_KINDS:
+        return region
+    for label in (region.label, region.shown_label):
+        gesture, of_object = read_gesture(label, known_labels)
+        if gesture is not Gesture.GUESSED and of_object is not None:
+            return replace(region, gesture=gesture, labels=(of_object,))
+    return region
 
 
-def saved_ids(task: Mapping[str, Any]) -> frozenset[str]:
-    """Return the ids of the regions in that draft or annotation."""
-    results = _newest(task, prefer_drafts=True)[0]
-    if not isinstance(results, (list, tuple)):
-        return frozenset()
-    return frozenset(str(result["id"]) for result in results if isinstance(result, Mapping) and "id" in result)
+def how_saved(task: Mapping[str, Any]) -> Saved:
+    """Return how the draft or annotation that a smart click is read with was saved."""
+    entry = _newest(task, prefer_drafts=True)
+    if entry is None:
+        return Saved("", _EPOCH, frozenset())
+    results = entry.get("result")
+    listed = results if isinstance(results, (list, tuple)) else ()
+    ids = frozenset(str(result["id"]) for result in listed if isinstance(result, Mapping) and "id" in result)
+    return Saved(f"{entry.get('id')} {entry.get('updated_at') or entry.get('created_at')}", _time(entry), ids)
 
 
 def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
@@ -160,8 +200,8 @@ def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str,
     return () if results is None else cast(Sequence[Mapping[str, Any]], results)
 
 
-def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> tuple[Sequence[Mapping[str, Any]], datetime | None]:
-    """Return the results of the newest draft or annotation, and when it was saved.
+def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> Mapping[str, Any] | None:
+    """Return the newest draft or annotation that can be on the screen; None where there is none.
 
     A draft stands for its annotation: Label Studio deletes it when the annotation is saved. Drafts are those of the
     human who clicks, so where there are some, other people's annotations are not what is on the screen.
@@ -169,18 +209,19 @@ def _newest(task: Mapping[str, Any], *, prefer_drafts: bool) -> tuple[Sequence[M
     drafts = _entries(task, "drafts") if prefer_drafts else []
     annotations = [entry for entry in _entries(task, "annotations") if not entry.get("was_cancelled")]
     redrafted = [draft["annotation"] for draft in drafts if draft.get("annotation") is not None]
-    authors = [draft["created_username"] for draft in drafts if draft.get("created_username")]
+    annotator = annotator_of(task) if prefer_drafts else None
     annotations = [
         entry
         for entry in annotations
-        if entry.get("id") not in redrafted and (not authors or entry.get("created_username") in (None, "", *authors))
+        if entry.get("id") not in redrafted and (annotator is None or author_of(entry) in (None, annotator))
     ]
     # max() takes the first of equals: a draft before an annotation.
-    newest = max((*drafts, *annotations), key=_time, default=None)
-    if newest is None:
-        return (), None
-    results = newest.get("result")
-    return ((), _time(newest)) if results is None else (cast(Sequence[Mapping[str, Any]], results), _time(newest))
+    return max((*drafts, *annotations), key=_time, default=None)
+
+
+def _results(entry: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    results = None if entry is None else entry.get("result")
+    return () if results is None else cast(Sequence[Mapping[str, Any]], results)
 
 
 def _entries(task: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -226,8 +267,8 @@ def _without_stale(saved: Sequence[Region], clicked: Sequence[Region]) -> list[R
     kept = [region for region in saved if region.region_id not in ids]
     if not clicked or clicked[-1].kind not in _PROMPT_KINDS:
         return kept
-    shape, label = clicked[-1].control.shape, clicked[-1].label
-    same_label = [region for region in kept if region.label == label and region.kind in _PROMPT_KINDS]
+    shape, label = clicked[-1].control.shape, clicked[-1].shown_label
+    same_label = [region for region in kept if region.shown_label == label and region.kind in _PROMPT_KINDS]
     stale = {region.region_id for region in same_label if region.control.shape == shape}
     for other in same_label:
         here = [region for region in clicked if region.frame == other.frame]
@@ -277,6 +318,22 @@ def to_prompts(
     else:
         prompts = _frame_prompts(task_object, size_hw, frames)
     return [prompt for prompt in prompts if frames is None or prompt.frame in frames]
+
+
+def with_what_it_adds_to(found: BoolMask, prompt: Prompt) -> BoolMask:
+    """Return the mask that a prompt was answered with, with all of the object's mask that the prompt only adds to.
+
+    That is so where all its points are positive and lie outside of that mask: that they speak of its object was
+    guessed, and a guess takes nothing away.
+    """
+    there = prompt.mask
+    if there is None or prompt.box is not None:
+        return found
+    height, width = there.shape
+    if any(not positive or there[min(int(y), height - 1), min(int(x), width - 1)] for x, y, positive in prompt.points):
+        return found
+    both: BoolMask = found | there
+    return both
 
 
 def _frame_prompts(task_object: TaskObject, size_hw: tuple[int, int], frames: Container[int] | None) -> list[Prompt]:

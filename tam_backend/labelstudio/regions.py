@@ -15,6 +15,7 @@ from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region,
 from tam_backend.labelstudio.checked import REMEDY, frame_number, is_number, label_texts, malformed, number, short
 from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
+from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.shapes import (
     FractionBox,
@@ -78,6 +79,7 @@ class Region:
         encoded: a mask's `value`, for `mask`.
         attributes: results that a human hung on it, see attributes.py.
         notes: what a human wrote beside its shape.
+        gesture: which object a prompt speaks of, by its label.
     """
 
     region_id: str
@@ -95,6 +97,7 @@ class Region:
     encoded: Mapping[str, Any] | None = None
     attributes: tuple[Mapping[str, Any], ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    gesture: Gesture = Gesture.GUESSED
 
     @property
     def kind(self) -> ControlKind:

@@ -13,6 +13,7 @@ from tam_backend.labelstudio.config import (
     is_smart,
     parse_config,
 )
+from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.tags import Tag, read_tags
 
 SUPPORTED = {
@@ -92,18 +93,22 @@ def _of_media(media: Media, config: LabelingConfig, propagate_label: str) -> Ite
     known = [label for each in prompts for label in map(each.shows, each.labels) if label is not None]
     if media.kind is MediaKind.FRAMES and propagate_label.casefold() not in (label.casefold() for label in known):
         yield f'No smart tag of "{media.name}" has the label {propagate_label}: nobody can ask for all frames there.'
-    if homeless := _without_tag(prompts, masks, propagate_label):
+    if homeless := _without_tag(prompts, masks, object_labels(config, media), propagate_label):
         labels = ", ".join(f'"{label}"' for label in homeless)
         yield f'No tag for masks of "{media.name}" has {labels}: prompts with that are refused.'
 
 
-def _without_tag(prompts: list[Control], masks: tuple[Control, ...], propagate_label: str) -> list[str]:
+def _without_tag(
+    prompts: list[Control], masks: tuple[Control, ...], known_labels: tuple[str, ...], propagate_label: str
+) -> list[str]:
     return list(
         dict.fromkeys(
             label
             for each in prompts
             for label in each.labels
-            if propagate_label.casefold() not in (label.casefold(), str(each.shows(label)).casefold())
-            and all(mask.written(label, each.shows(label)) is None for mask in masks)
+            for shown in (str(each.shows(label)),)
+            if propagate_label.casefold() not in (label.casefold(), shown.casefold())
+            and all(read_gesture(text, known_labels)[0] is Gesture.GUESSED for text in (label, shown))
+            and all(mask.written(label, shown) is None for mask in masks)
         )
     )

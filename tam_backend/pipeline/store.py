@@ -122,12 +122,25 @@ class SessionKey:
 
     Args:
         project, task: Label Studio's ids; any text.
-        media: a fingerprint of what the task shows, 64 characters at most.
+        media: a fingerprint of what the task shows, 40 characters at most.
+        annotator: whose view of the task it is, 20 characters at most; "" = nobody's own.
     """
 
     project: str
     task: str
     media: str
+    annotator: str = ""
+
+    @property
+    def view(self) -> str:
+        """What is shown, and to whom, as the database names it."""
+        return f"{self.media}@{self.annotator}" if self.annotator else self.media
+
+    @classmethod
+    def parse(cls, project: str, task: str, view: str) -> SessionKey:
+        """Return the key whose `view` this is."""
+        media, _, annotator = view.partition("@")
+        return cls(project, task, media, annotator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,6 +310,19 @@ class SessionStore:
                 {each: tuple(frames) for each, frames in keyframes.items()},
                 {each: frozenset(frames) for each, frames in absent.items()},
             )
+
+    def keyframes(self, project: str, task: str) -> dict[int, frozenset[int]]:
+        """Return object id -> the frames on which a human's prompts make its mask, in any of the task's sessions."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(_prompts.c.object, _prompts.c.frame)
+                .join(_sessions, _prompts.c.session == _sessions.c.id)
+                .where(and_(_sessions.c.project == project, _sessions.c.task == task))
+            ).all()
+        found: dict[int, set[int]] = {}
+        for row in rows:
+            found.setdefault(row.object, set()).add(row.frame)
+        return {each: frozenset(frames) for each, frames in found.items()}
 
     def masks(self, key: SessionKey, frame: int) -> dict[int, BoolMask]:
         """Return object id -> (H, W) mask of one frame; {} where nothing was tracked."""
@@ -548,7 +574,7 @@ def forget_unused(database: Database, table: Table, older_than_days: float) -> i
 
 def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[int, int], weights: str) -> int:
     """Make the session's row and return its number. Raises BusyError where another process just did."""
-    named = {"project": key.project, "task": key.task, "media": key.media}
+    named = {"project": key.project, "task": key.task, "media": key.view}
     holds = {"frames": frames, "height": size_hw[0], "width": size_hw[1], "weights": weights}
     try:
         made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=now()))
@@ -564,7 +590,7 @@ def _newest(project: str, task: str) -> Any:
 
 
 def _is(key: SessionKey) -> Any:
-    return and_(_sessions.c.project == key.project, _sessions.c.task == key.task, _sessions.c.media == key.media)
+    return and_(_sessions.c.project == key.project, _sessions.c.task == key.task, _sessions.c.media == key.view)
 
 
 def _summary(connection: Connection, row: Row[Any]) -> SessionSummary:
@@ -575,7 +601,7 @@ def _summary(connection: Connection, row: Row[Any]) -> SessionSummary:
         select(_objects.c.object, _objects.c.label).where(_objects.c.session == row.id).order_by(_objects.c.object)
     )
     return SessionSummary(
-        key=SessionKey(row.project, row.task, row.media),
+        key=SessionKey.parse(row.project, row.task, row.media),
         frames=row.frames,
         frames_done=int(done),
         size_hw=(row.height, row.width),

@@ -1,67 +1,139 @@
-"""Answers to clicks that may have been accepted but not be in a draft yet.
+"""Answers to clicks that may have been accepted but not be in a draft yet, each its annotator's own.
 
 The editor saves its draft up to 5 s after a change, and not at all while the annotator turns pages (seen in 1.23.2), so
 a Propagate right after a click arrives without the mask it is meant for.
+
+No two machines' clocks are compared: how long ago an answer was given is told by the database's clock alone, how long
+two saves are apart by Label Studio's alone.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
-from tam_backend.labelstudio.prompts import saved_at, saved_ids
+from sqlalchemy import (
+    Column,
+    Double,
+    Integer,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+)
 
-# A draft saved so long after an answer has it, if it was accepted; clocks of two servers differ a little too.
-_DRAFT_LAG = timedelta(seconds=8)
+from tam_backend.labelstudio.prompts import Saved, how_saved
+from tam_backend.pipeline.database import Database, metadata, now
+
+# A draft saved so long after an answer has it, if it was accepted.
+_DRAFT_LAG_S = 8.0
 # Who accepted an answer so long ago has changed something since, and a draft was saved.
-_FORGOTTEN_AFTER = timedelta(minutes=10)
-_TASKS_KEPT = 64
+_FORGOTTEN_AFTER_S = 600.0
 _ANSWERS_KEPT = 64
 
-
-@dataclass(frozen=True)
-class _Answer:
-    results: Sequence[Mapping[str, Any]]
-    answered_at: datetime
+_answers = Table(
+    "unsaved_answers",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("task", String(64), primary_key=True),
+    Column("annotator", String(32), primary_key=True),
+    Column("region", String(128), primary_key=True),
+    Column("place", Integer, nullable=False),  # in the order of answering
+    Column("results", Text, nullable=False),
+    Column("answered_at", Double, nullable=False),  # seconds, by the database's clock
+    Column("draft_stamp", Text, nullable=False),  # of the draft that the click came with
+    Column("draft_at", Text, nullable=False),  # when that was saved, by Label Studio's clock
+)
 
 
 class AnswerMemory:
-    """The last answers to clicks, by task. Thread-safe, bounded."""
+    """The last answers to clicks, by annotator and task, in the database. Thread-safe.
 
-    def __init__(self) -> None:
-        self._tasks: OrderedDict[str, OrderedDict[str, _Answer]] = OrderedDict()
-        self._lock = threading.Lock()
+    Who has no draft cannot be told from others like them (labelstudio/annotators.py). Nothing is remembered of them, so
+    that nobody is handed what somebody else may not even have accepted.
+    """
 
-    def remember(self, task_key: str, results: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the results that a click was answered with; a later answer with the same id replaces them."""
-        if not results:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remember(
+        self,
+        project: str,
+        number: str,
+        annotator: str | None,
+        task: Mapping[str, Any],
+        results: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Keep the results that a click was answered with; a later answer with the same id replaces them.
+
+        Args:
+            project, number: Label Studio's ids of the project and the task.
+            annotator: who clicked (`annotators.annotator_of`).
+            task: as the click brought it.
+            results: the answer.
+        """
+        if not results or annotator is None:
             return
-        with self._lock:
-            answers = self._tasks.setdefault(task_key, OrderedDict())
-            self._tasks.move_to_end(task_key)
-            answers[str(results[0]["id"])] = _Answer(results, datetime.now(timezone.utc))
-            answers.move_to_end(str(results[0]["id"]))
-            while len(answers) > _ANSWERS_KEPT:
-                answers.popitem(last=False)
-            while len(self._tasks) > _TASKS_KEPT:
-                self._tasks.popitem(last=False)
+        saved, mine, region = how_saved(task), _of(project, number, annotator), str(results[0]["id"])
+        with self._database.transaction() as connection:
+            connection.execute(delete(_answers).where(_answers.c.answered_at < now() - _FORGOTTEN_AFTER_S))
+            connection.execute(delete(_answers).where(and_(mine, _answers.c.region == region)))
+            last = connection.execute(select(func.max(_answers.c.place)).where(mine)).scalar_one_or_none() or 0
+            connection.execute(delete(_answers).where(and_(mine, _answers.c.place <= last + 1 - _ANSWERS_KEPT)))
+            connection.execute(
+                insert(_answers).values(
+                    project=project,
+                    task=number,
+                    annotator=annotator,
+                    region=region,
+                    place=last + 1,
+                    results=json.dumps(list(results)),
+                    answered_at=now(),
+                    draft_stamp=saved.stamp,
+                    draft_at=saved.at.isoformat(),
+                )
+            )
 
-    def unsaved(self, task_key: str, task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return the results of which the task's newest draft or annotation is too old to tell anything.
+    def unsaved(
+        self, project: str, number: str, annotator: str | None, task: Mapping[str, Any]
+    ) -> list[Mapping[str, Any]]:
+        """Return the results that this annotator may have accepted, and of which the draft is too old to tell.
 
         A draft that has a later answer, but not an earlier one, tells that the earlier one was not accepted.
         """
-        saved = saved_at(task)
-        known = saved_ids(task)
-        with self._lock:
-            answers = list(self._tasks.get(task_key, {}).items())
-        accepted = [answer.answered_at for region_id, answer in answers if region_id in known]
-        oldest = datetime.now(timezone.utc) - _FORGOTTEN_AFTER
-        if saved is not None:
-            oldest = max(oldest, saved - _DRAFT_LAG)
-        oldest = max([oldest, *accepted])
-        return [result for _, answer in answers if answer.answered_at >= oldest for result in answer.results]
+        if annotator is None:
+            return []
+        saved = how_saved(task)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(_answers, (now() - _answers.c.answered_at).label("age_s"))
+                .where(_of(project, number, annotator))
+                .order_by(_answers.c.place)
+            ).all()
+        accepted = max((row.place for row in rows if row.region in saved.ids), default=0)
+        return [
+            result
+            for row in rows
+            if row.place >= accepted and _may_be_unsaved(row, saved)
+            for result in json.loads(row.results)
+        ]
+
+
+def _may_be_unsaved(row: Any, saved: Saved) -> bool:
+    if row.age_s > _FORGOTTEN_AFTER_S:
+        return False
+    if row.age_s <= _DRAFT_LAG_S or saved.stamp == row.draft_stamp:
+        return True
+    # The click came after the save it was sent with; so the newest save is at most so long after the click.
+    apart = saved.at - datetime.fromisoformat(row.draft_at)
+    return timedelta(0) <= apart <= timedelta(seconds=_DRAFT_LAG_S)
+
+
+def _of(project: str, number: str, annotator: str) -> Any:
+    return and_(_answers.c.project == project, _answers.c.task == number, _answers.c.annotator == annotator)

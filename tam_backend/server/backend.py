@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,10 +23,17 @@ from tam_backend.errors import (
     TamError,
     UnreadableMediaError,
 )
+from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind, parse_config
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, drawn_media, resized, to_prompts
+from tam_backend.labelstudio.prompts import (
+    TaskPrompts,
+    drawn_media,
+    resized,
+    to_prompts,
+    with_what_it_adds_to,
+)
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
@@ -140,8 +147,8 @@ class Backend:
         self._media = TaskMedia(
             database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
         )
-        self._tasks: LeaseCache[tuple[str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
-        self._answers = AnswerMemory()
+        self._tasks: LeaseCache[tuple[str, str, str, str], OpenTask] = LeaseCache(OpenTask.close, settings.max_sessions)
+        self._answers = AnswerMemory(database)
         self._listened_to: set[str] = set()
         self._remarks: dict[str, tuple[str, ...]] = {}
         self._told_of_label_studio = False
@@ -373,15 +380,21 @@ class Backend:
         return found, not errors
 
     def _predict_media(self, task: Mapping[str, Any], request: _Request, media: Media | None) -> dict[str, Any]:
-        task_key = f"{request.project}/{task.get('id')}"
-        unsaved = self._answers.unsaved(task_key, task) if request.context is not None else ()
-        known = self._read(task, request.context, request.config, request.project, unsaved, media)
+        number = str(task.get("id"))
+        annotator = None
+        if request.context is not None:
+            annotator = annotator_of(task) or self._label_studio.only_user()
+        unsaved = self._answers.unsaved(request.project, number, annotator, task)
+        known = self._read(
+            task, request.context, request.config, request.project, unsaved, annotator=annotator, medium=media
+        )
         prompts = known.prompts
         if not known.followed:
             if prompts.propagate:
                 raise InvalidInputError(
                     f"Task {task.get('id')} has nothing to propagate.",
-                    "Click on an object with one of the other labels first, and accept its mask.",
+                    "Click on an object with one of the other labels first, and accept its mask. The first one counts "
+                    "when Label Studio has saved its draft: 5 s later, or at once when you submit.",
                 )
             return self._answer([], None)
         on_frames = prompts.media.kind is not MediaKind.VIDEO
@@ -392,12 +405,12 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._lent(task, prompts, request.config, request.project, request.seconds_left) as opened:
+        with self._lent(task, known, request.config, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = self._click(prompts, opened, request)
-                self._answers.remember(task_key, answer["result"])
+                self._answers.remember(request.project, number, annotator, task, answer["result"])
                 return answer
             return self._masks_on_all_frames(task, known, opened, request, unsaved)
 
@@ -408,7 +421,9 @@ class Backend:
         config: LabelingConfig,
         project: str,
         unsaved: Sequence[Mapping[str, Any]] = (),
-        media: Media | None = None,
+        *,
+        annotator: str | None = None,
+        medium: Media | None = None,
     ) -> ReadTask:
         known = read(
             task,
@@ -418,18 +433,21 @@ class Backend:
             project=project,
             propagate_label=self.settings.propagate_label,
             unsaved=unsaved,
-            medium=media,
+            medium=medium,
+            annotator=annotator,
         )
         for fault in known.prompts.left_out:
             self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
         return known
 
     def _lent(
-        self, task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, project: str, timeout_s: float
+        self, task: Mapping[str, Any], known: ReadTask, config: LabelingConfig, project: str, timeout_s: float
     ) -> AbstractContextManager[OpenTask]:
+        """Lend a task as its annotator sees it: two of them may work on it at the same time, each with own prompts."""
+        prompts, number, annotator = known.prompts, str(task.get("id")), known.whose or ""
         value = _media_value(task, prompts)
-        number, shown = str(task.get("id")), _shown(task, prompts, config, value)
-        key = SessionKey(project, number, hashlib.sha256(shown.encode()).hexdigest()[:32])
+        shown = _shown(task, prompts, config, value)
+        key = SessionKey(project, number, hashlib.sha256(shown.encode()).hexdigest()[:32], annotator)
 
         def opened() -> OpenTask:
             tam = self._networks.get(timeout_s)
@@ -440,7 +458,7 @@ class Backend:
             self._media.remember(project, number, value, task_id)
             return OpenTask(tam, video, lambda: self._stored(key, video), open_video)
 
-        return self._tasks.lend((project, number, shown), opened)
+        return self._tasks.lend((project, number, annotator, shown), opened)
 
     def _stored(self, key: SessionKey, video: VideoSource) -> StoredSession:
         return self.store.open(key, frames=len(video), size_hw=video.size_hw, weights=self.model_version)
@@ -463,7 +481,7 @@ class Backend:
             key=asked.object.key,
             frame=asked.frame,
             labels=output.labels,
-            mask=resized(mask.array, own_size_hw(opened.video, asked.frame)),
+            mask=resized(with_what_it_adds_to(mask.array, wanted[-1]), own_size_hw(opened.video, asked.frame)),
             quality=mask.quality,
             source="prompt",
         )
@@ -486,7 +504,7 @@ class Backend:
         """
         size_hw = opened.video.size_hw
         encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(known.followed)
-        intent = self._intent(task, request, unsaved)
+        intent = self._intent(task, request, unsaved, known.whose)
         with opened.pursuit(known.wanted(size_hw), request.deadline_s, request.cancelled) as pursuit:
             with self.jobs.start(
                 task.get("id"), request.project, pursuit.frames_total, frames_done=pursuit.frames_done, intent=intent
@@ -501,13 +519,19 @@ class Backend:
         return self._answer(answer.results, answer.score, complete=complete or request.context is not None)
 
     def _intent(
-        self, task: Mapping[str, Any], request: _Request, unsaved: Sequence[Mapping[str, Any]]
+        self,
+        task: Mapping[str, Any],
+        request: _Request,
+        unsaved: Sequence[Mapping[str, Any]],
+        annotator: str | None,
     ) -> Intent | None:
         """Return what a job would need to go on with this request; None where its outcome could not be stored."""
         number = task.get("id")
         if not isinstance(number, int) or not self._loop.can_push:
             return None
-        return Intent(request.project, number, task, request.context, request.label_config, tuple(unsaved))
+        return Intent(
+            request.project, number, task, request.context, request.label_config, tuple(unsaved), annotator or ""
+        )
 
     def _masks(
         self,
@@ -562,11 +586,19 @@ class Backend:
         self, task: Mapping[str, Any], media: Media | None, config: LabelingConfig, intent: Intent, job: Job
     ) -> _Tracked:
         """Track one media of a job's task."""
-        known = self._read(task, intent.context, config, intent.project, intent.unsaved, media)
+        known = self._read(
+            task,
+            intent.context,
+            config,
+            intent.project,
+            intent.unsaved,
+            annotator=intent.annotator or None,
+            medium=media,
+        )
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return _Tracked()
         go_on: Callable[[], None] | None = None
-        with self._lent(task, known.prompts, config, intent.project, _NETWORKS_S) as opened:
+        with self._lent(task, known, config, intent.project, _NETWORKS_S) as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.pursuit_in_background(wanted) as pursuit:
                 job.measured(pursuit.frames_done, pursuit.frames_total)
@@ -612,7 +644,7 @@ class Backend:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
-            with self._lent(task, known.prompts, config, project, _NETWORKS_S) as following_opened:
+            with self._lent(task, replace(known, whose=None), config, project, _NETWORKS_S) as following_opened:
                 seeds = following.moved_on(tam, last, following_opened.video[0]).seeds
         except TamError as error:
             self.problems.failed(f"task {number}, the next of a chain", error)

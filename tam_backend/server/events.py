@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
+from tam_backend.labelstudio.annotators import author_of
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.pipeline.store import SessionStore
@@ -128,8 +129,10 @@ def with_data(intent: Intent, client: LabelStudioClient | None) -> Intent:
 
 
 def as_one_annotation(intent: Intent, annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the intent's task with what all its annotators did as one annotation."""
+    """Return the intent's task with what all its annotators did as one annotation; of several, it is nobody's."""
     newest: Mapping[str, Any] = next(iter(intent.task["annotations"]), {})
+    if len({author_of(each) for each in annotations}) > 1:
+        newest = {key: value for key, value in newest.items() if key not in ("completed_by", "created_username")}
     return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}]}
 
 
@@ -153,7 +156,7 @@ def take_note(
     deleted = intent.task.get(_DELETED_IDS)
     if deleted:
         memories.change(intent.project, number, lambda memory: memory.with_deleted(deleted))
-    view = store.find(intent.project, number)
+    keyframes = store.keyframes(intent.project, number)
     for annotation in annotations:
         held = held_in(annotation.get("result") or [], config)
         parent = annotation.get("parent_prediction")
@@ -163,12 +166,10 @@ def take_note(
             held: dict[str, frozenset[int]] = held,
             annotation_id: int = int(annotation.get("id") or 0),
             parent: int | None = parent if isinstance(parent, int) else None,
+            whose: str | None = author_of(annotation),
         ) -> TaskMemory:
-            humans = {
-                key: view.keyframes.get(object_id, ()) if view is not None else ()
-                for key, object_id in memory.object_ids.items()
-            }
-            return memory.with_annotation(annotation_id, held, parent, humans)
+            humans = {key: keyframes.get(object_id, frozenset()) for key, object_id in memory.object_ids.items()}
+            return memory.with_annotation(annotation_id, held, parent, humans, whose)
 
         memories.change(intent.project, number, noted)
 

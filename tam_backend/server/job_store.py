@@ -66,6 +66,7 @@ class Intent:
         context: of the click that asked for it; None for an annotation's event.
         label_config: the project's.
         unsaved: see `prompts.read_task`.
+        annotator: who asked for it (`annotators.author_of`); "" where it is not known, or all did.
     """
 
     project: str
@@ -74,6 +75,7 @@ class Intent:
     context: Mapping[str, Any] | None
     label_config: str
     unsaved: Sequence[Mapping[str, Any]] = ()
+    annotator: str = ""
 
     @property
     def whose(self) -> str:

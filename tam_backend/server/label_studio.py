@@ -1,12 +1,22 @@
-"""How to reach the Label Studio that we serve: from the settings, or from what it tells at /setup."""
+"""How to reach the Label Studio that we serve (by the settings, or by what it tells at /setup), and who works there."""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Mapping
 
+from tam_backend.errors import LabelStudioError
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Somebody waits for the answer to a click.
+_ASK_TIMEOUT_S = 3.0
+# Where Label Studio has several people, or cannot tell, it is not asked at every click.
+_ASK_AGAIN_S = 300.0
 
 
 class LabelStudioAccess:
@@ -19,7 +29,9 @@ class LabelStudioAccess:
         self._url = settings.label_studio_url
         self._key = settings.label_studio_api_key.get_secret_value()
         self._client = LabelStudioClient(self._url, self._key) if self._url and self._key else None
+        self._token = self._key
         self._learnt_url = self._url
+        self._not_alone_until_s = 0.0
         self._lock = threading.Lock()
 
     def learn(self, url: str, access_token: str) -> None:
@@ -33,14 +45,36 @@ class LabelStudioAccess:
         with self._lock:
             if access_token:
                 self._client, self._learnt_url = LabelStudioClient(url, access_token), url
+                self._token = access_token
             elif url != self._learnt_url:
-                self._client, self._learnt_url = None, url
+                self._client, self._learnt_url, self._token = None, url, ""
+            self._not_alone_until_s = 0.0
 
     @property
     def client(self) -> LabelStudioClient | None:
         """The way to Label Studio's API; None where no key is known."""
         with self._lock:
             return self._client
+
+    def only_user(self) -> str | None:
+        """Return who it must be that clicks, as `annotators.author_of` does: the only one in Label Studio.
+
+        None where there are several people, or it cannot be found out in 3 s.
+        """
+        with self._lock:
+            url, token = self._learnt_url, self._token
+            if not url or not token or time.monotonic() < self._not_alone_until_s:
+                return None
+        try:
+            users = LabelStudioClient(url, token, timeout_s=_ASK_TIMEOUT_S).user_ids()
+        except LabelStudioError as error:
+            logger.info("Whether only one person works in Label Studio cannot be told: %s", error)
+            users = []
+        if len(users) == 1:
+            return str(users[0])
+        with self._lock:
+            self._not_alone_until_s = time.monotonic() + _ASK_AGAIN_S
+        return None
 
     def authorization(self) -> Mapping[str, str]:
         """Return headers for Label Studio; empty where no key is known."""

@@ -11,7 +11,7 @@ import numpy as np
 from tam_backend.errors import LabelConfigError, RegionError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media
-from tam_backend.labelstudio.edits import frames_by_object, mask_digest
+from tam_backend.labelstudio.edits import frames_by_object, mask_digest, value_digest
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
@@ -36,10 +36,12 @@ class ReadTask:
     Args:
         prompts: of the task; its objects have the session's ids.
         memory: what was known when it was read.
+        whose: the annotator who sees it so (`annotators.author_of`); None: several, or it is not known who.
     """
 
     prompts: TaskPrompts
     memory: TaskMemory
+    whose: str | None = None
 
     @property
     def followed(self) -> tuple[TaskObject, ...]:
@@ -65,6 +67,7 @@ class ReadTask:
         said = {(prompt.object_id, prompt.frame) for prompt in prompts}
         nothing = np.zeros(size_hw, np.bool_)
         nothing.flags.writeable = False  # so that all prompts share it
+        erased = self.memory.erased_for(self.whose)
         for each in self.followed:
             seed = self.memory.seeds.get(each.key)
             if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
@@ -73,7 +76,7 @@ class ReadTask:
                 said.add((each.object_id, _SEEDED_FRAME))
             prompts += [
                 Prompt(each.object_id, frame, mask=nothing, label=each.label)
-                for frame in sorted(self.memory.erased.get(each.key, ()))
+                for frame in sorted(erased.get(each.key, ()))
                 if (each.object_id, frame) not in said
             ]
         return prompts
@@ -86,13 +89,13 @@ class MaskAnswer:
     Args:
         results: JSON.
         score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
-        digests: (object key, frame) -> digest of the mask, for `TaskMemory.with_sent`.
+        digests: (object key, frame) -> digests of the mask, for `TaskMemory.with_sent`.
         left_out: why an object has no masks here: no tag has its label.
     """
 
     results: Sequence[Mapping[str, Any]]
     score: float | None
-    digests: Mapping[tuple[str, int], str]
+    digests: Mapping[tuple[str, int], tuple[str, ...]]
     left_out: Sequence[LabelConfigError] = ()
 
 
@@ -106,8 +109,16 @@ def read(
     propagate_label: str,
     unsaved: Sequence[Mapping[str, Any]] = (),
     medium: Media | None = None,
+    annotator: str | None = None,
 ) -> ReadTask:
     """Read one medium of a task, and give objects that are new their ids.
+
+    Args:
+        task, context, config, propagate_label, unsaved: see `read_task`.
+        memories: of all tasks.
+        project: Label Studio's.
+        annotator: who asks, where the draft or annotation that is read does not say.
+        medium: the one to read; see `read_task`.
 
     Raises:
         PayloadError: see `read_task`.
@@ -131,7 +142,8 @@ def read(
         return replace(each, object_id=known.object_ids[each.key])
 
     asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
-    found = ReadTask(replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked), known)
+    read_prompts = replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked)
+    found = ReadTask(read_prompts, known, prompts.whose or annotator)
     return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
 
 
@@ -140,7 +152,7 @@ def joined(answers: Sequence[MaskAnswer]) -> MaskAnswer:
     return MaskAnswer(
         [result for answer in answers for result in answer.results],
         min((answer.score for answer in answers if answer.score is not None), default=None),
-        {key: digest for answer in answers for key, digest in answer.digests.items()},
+        {key: digests for answer in answers for key, digests in answer.digests.items()},
         [error for answer in answers for error in answer.left_out],
     )
 
@@ -191,7 +203,7 @@ def as_answer(
     results: list[Mapping[str, Any]] = []
     judged: list[tuple[int, float]] = []
     settled: list[tuple[int, float]] = []
-    digests: dict[tuple[str, int], str] = {}
+    digests: dict[tuple[str, int], tuple[str, ...]] = {}
     by_id = {each.object_id: each for each in task.followed}
     left_out: dict[int, LabelConfigError] = {}
     unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
@@ -214,8 +226,8 @@ def as_answer(
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
-            digests[each.key, result.frame] = digest
             if there is not None and not whole and _is_same(there, digest):
+                digests[each.key, result.frame] = (digest, value_digest(there.encoded or {}))
                 continue
             made = mask_results(
                 output.control,
@@ -227,6 +239,7 @@ def as_answer(
                 quality=quality,
                 source=source,
             )
+            digests[each.key, result.frame] = (digest, *(value_digest(one["value"]) for one in made))
             results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
     if left_out and not digests:
         raise next(iter(left_out.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from tam_backend.labelstudio.edits import erased
 from tam_backend.pipeline.database import Database, metadata, now
 from tam_backend.pipeline.store import forget_unused
 
-# A mask is sent again after every correction near it; an annotator may have begun with any of the last few.
-_DIGESTS_KEPT = 8
+# A mask is sent again after every correction near it; an annotator may have begun with any of the last few. Each is
+# known by its pixels and by how it was written.
+_DIGESTS_KEPT = 16
 # An annotation may be begun from a prediction that was replaced meanwhile, in an editor that was open before.
 _PREDICTIONS_KEPT = 8
 _ASKED_AT_ONCE = 100
@@ -30,6 +31,9 @@ _memories = Table(
 
 FramesOfObjects = Mapping[str, frozenset[int]]
 
+ANYBODY = ""
+"""In the place of an annotator: what was erased counts for everybody."""
+
 
 @dataclass(frozen=True)
 class TaskMemory:
@@ -40,8 +44,10 @@ class TaskMemory:
         sent: key -> frame -> digests of the masks that were sent there, oldest first.
         predictions: id of a stored prediction -> what it holds; the last few, and parents.
         annotations: id of an annotation -> what it held when it was last seen.
+        authors: id of an annotation -> whose it is, as in `erased`.
         parents: ids of predictions that annotations were made from.
-        erased: where a human took a mask of ours away: the object cannot be seen there.
+        erased: annotator -> where they took a mask of ours away: the object cannot be seen there, as they see it.
+            Annotators as in `annotators.author_of`, `ANYBODY` where it is not known whose it is.
         pushed: id of the prediction stored last; None: none yet.
         pushed_digest: stands for what it holds.
         seeds: key -> (label, the mask's COCO code) of objects that come from the task before in the chain.
@@ -51,8 +57,9 @@ class TaskMemory:
     sent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     predictions: Mapping[int, FramesOfObjects] = field(default_factory=dict)
     annotations: Mapping[int, FramesOfObjects] = field(default_factory=dict)
+    authors: Mapping[int, str] = field(default_factory=dict)
     parents: frozenset[int] = frozenset()
-    erased: FramesOfObjects = field(default_factory=dict)
+    erased: Mapping[str, FramesOfObjects] = field(default_factory=dict)
     pushed: int | None = None
     pushed_digest: str = ""
     seeds: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
@@ -62,6 +69,15 @@ class TaskMemory:
         """(key, frame) -> digests, for `edits.told_apart`."""
         return {(key, frame): digests for key, frames in self.sent.items() for frame, digests in frames.items()}
 
+    def erased_for(self, annotator: str | None) -> FramesOfObjects:
+        """Return where an annotator took a mask of ours away; None: where anybody did."""
+        found: dict[str, frozenset[int]] = {}
+        for whose, frames_of_objects in self.erased.items():
+            if annotator is None or whose in (ANYBODY, annotator):
+                for key, frames in frames_of_objects.items():
+                    found[key] = found.get(key, frozenset()) | frames
+        return found
+
     def with_objects(self, keys: Iterable[str]) -> TaskMemory:
         """Give every new key an id."""
         ids = dict(self.object_ids)
@@ -69,17 +85,22 @@ class TaskMemory:
             ids.setdefault(key, max(ids.values(), default=0) + 1)
         return replace(self, object_ids=ids)
 
-    def with_sent(self, masks: Mapping[tuple[str, int], str]) -> TaskMemory:
-        """Remember (key, frame) -> digest of masks that were sent."""
+    def with_sent(self, masks: Mapping[tuple[str, int], Sequence[str]]) -> TaskMemory:
+        """Remember (key, frame) -> digests of a mask that was sent (`edits.mask_digest`, `edits.value_digest`)."""
         sent = {key: dict(frames) for key, frames in self.sent.items()}
-        for (key, frame), digest in masks.items():
+        for (key, frame), digests in masks.items():
             frames = sent.setdefault(key, {})
-            kept = [each for each in frames.get(frame, ()) if each != digest]
-            frames[frame] = (*kept, digest)[-_DIGESTS_KEPT:]
+            kept = [each for each in frames.get(frame, ()) if each not in digests]
+            frames[frame] = (*kept, *digests)[-_DIGESTS_KEPT:]
         return replace(self, sent=sent)
 
     def with_annotation(
-        self, number: int, held: FramesOfObjects, parent_prediction: int | None, humans: Mapping[str, Collection[int]]
+        self,
+        number: int,
+        held: FramesOfObjects,
+        parent_prediction: int | None,
+        humans: Mapping[str, Collection[int]],
+        annotator: str | None = None,
     ) -> TaskMemory:
         """Take note of an annotation: what is gone from it, and was neither drawn nor edited, was erased.
 
@@ -88,19 +109,22 @@ class TaskMemory:
             held: what it holds now.
             parent_prediction: the prediction that it was made from, if so.
             humans: key -> frames on which a human's prompts made the mask: to delete those takes the prompt back.
+            annotator: whose it is; None where it does not say.
         """
+        whose = ANYBODY if annotator is None else annotator
         before = self.annotations.get(number)
         if before is None and parent_prediction is not None:
             before = self.predictions.get(parent_prediction)
-        gone = {key: set(frames) for key, frames in self.erased.items()}
+        gone = {key: set(frames) for key, frames in self.erased.get(whose, {}).items()}
         for key, frames in erased(before or {}, held).items():
             gone.setdefault(key, set()).update(frames - set(humans.get(key, ())))
         left = {key: frozenset(frames - held.get(key, frozenset())) for key, frames in gone.items()}
         return replace(
             self,
             annotations={**self.annotations, number: held},
+            authors={**self.authors, number: whose},
             parents=self.parents | ({parent_prediction} if parent_prediction is not None else set()),
-            erased={key: frames for key, frames in left.items() if frames},
+            erased=_without_empty({**self.erased, whose: {key: frames for key, frames in left.items() if frames}}),
         )
 
     def with_pushed(self, number: int, digest: str, held: FramesOfObjects) -> TaskMemory:
@@ -115,9 +139,12 @@ class TaskMemory:
         return replace(self, pushed=None, pushed_digest="")
 
     def with_deleted(self, annotations: Collection[int]) -> TaskMemory:
-        """Take note of annotations that were deleted; when the last one is gone, so is what was erased in them."""
+        """Take note of annotations that were deleted; with a person's last one goes what that person erased."""
         left = {number: held for number, held in self.annotations.items() if number not in annotations}
-        return replace(self, annotations=left, erased=self.erased if left else {})
+        authors = {number: whose for number, whose in self.authors.items() if number in left}
+        still_here = {ANYBODY, *authors.values()} if left else set()
+        erased_by = {whose: frames for whose, frames in self.erased.items() if whose in still_here}
+        return replace(self, annotations=left, authors=authors, erased=erased_by)
 
     def with_seeds(self, seeds: Mapping[str, tuple[str | None, str]]) -> TaskMemory:
         """Take over the objects that the task before in the chain ended with."""
@@ -131,8 +158,9 @@ class TaskMemory:
                 "sent": self.sent,
                 "predictions": {number: _lists(held) for number, held in self.predictions.items()},
                 "annotations": {number: _lists(held) for number, held in self.annotations.items()},
+                "authors": self.authors,
                 "parents": sorted(self.parents),
-                "erased": _lists(self.erased),
+                "erased_by": {whose: _lists(frames) for whose, frames in self.erased.items()},
                 "pushed": self.pushed,
                 "pushed_digest": self.pushed_digest,
                 "seeds": self.seeds,
@@ -151,8 +179,9 @@ class TaskMemory:
             },
             predictions={int(number): _sets(held) for number, held in read["predictions"].items()},
             annotations={int(number): _sets(held) for number, held in read["annotations"].items()},
+            authors={int(number): whose for number, whose in read.get("authors", {}).items()},
             parents=frozenset(read["parents"]),
-            erased=_sets(read["erased"]),
+            erased=_erased_in(read),
             pushed=read["pushed"],
             pushed_digest=read["pushed_digest"],
             seeds={key: (label, code) for key, (label, code) in read["seeds"].items()},
@@ -221,6 +250,16 @@ def _is(project: str, task: str) -> Any:
 
 def _parsed(content: str | None) -> TaskMemory:
     return TaskMemory() if content is None else TaskMemory.from_json(content)
+
+
+def _without_empty(erased_by: Mapping[str, FramesOfObjects]) -> dict[str, FramesOfObjects]:
+    return {whose: frames for whose, frames in erased_by.items() if frames}
+
+
+def _erased_in(read: Mapping[str, Any]) -> dict[str, FramesOfObjects]:
+    """Read what was erased; until version 0.2 it was not kept by annotator."""
+    erased_by = read["erased_by"] if "erased_by" in read else {ANYBODY: read["erased"]}
+    return _without_empty({whose: _sets(frames) for whose, frames in erased_by.items()})
 
 
 def _lists(held: Mapping[str, Collection[int]]) -> dict[str, list[int]]:

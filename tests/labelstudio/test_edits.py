@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tam_backend.labelstudio.config import Control, ControlKind
-from tam_backend.labelstudio.edits import erased, frames_by_object, mask_digest, told_apart
+from tam_backend.labelstudio.edits import erased, frames_by_object, mask_digest, told_apart, value_digest
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.labelstudio.ids import result_id
 from tam_backend.labelstudio.regions import Origin, Region
@@ -54,6 +56,26 @@ def test_a_mask_that_we_never_sent_was_edited_whatever_its_origin_says() -> None
 def test_what_the_editor_says_was_changed_is_a_humans_even_where_it_looks_the_same() -> None:
     sent = {("abc", 2): [mask_digest(mask((1, 1)))]}
     assert told_apart(region(mask((1, 1)), origin="prediction-changed"), sent).is_humans_mask
+
+
+def test_a_mask_that_comes_back_as_it_was_written_is_not_decoded() -> None:
+    sent_as = {"format": "rle", "rle": [1, 2, 3]}
+    each = replace(region(mask((1, 1))), encoded=dict(sent_as))
+    assert told_apart(each, {("abc", 2): ["0" * 16, value_digest(sent_as)]}) is each
+    assert "mask" not in each.__dict__
+
+
+@given(st.binary(max_size=5), st.binary(max_size=5), st.booleans())
+def test_another_writing_has_another_digest(one: bytes, other: bytes, touched: bool) -> None:
+    written = {"rle": list(one), "brushlabels": ["A"]}
+    again = {"rle": list(other), "touches": [{"type": "eraser"}] if touched else []}
+    assert (value_digest(written) == value_digest(again)) == (one == other and not touched)
+    assert value_digest({"imageDataURL": one.hex()}) != value_digest({"imageDataURL": other.hex() + "a"})
+
+
+def test_what_cannot_be_decoded_has_no_digest_of_its_writing() -> None:
+    for damaged in ([300], ["a"], [None]):
+        assert value_digest({"rle": damaged}) == ""
 
 
 def test_what_we_know_nothing_of_stays_as_it_came() -> None:

@@ -11,6 +11,7 @@ from tam_backend.labelstudio.config import (
     parse_config,
     recommended_config,
 )
+from tam_backend.labelstudio.gestures import Gesture, read_gesture
 
 FRAMES_PAGE = """
 <View>
@@ -239,3 +240,14 @@ def test_any_labels_survive_the_recommended_config(labels):
         return
     config = parse_config(page)
     assert config.mask_output(config.media[0]).labels == tuple(label.strip() for label in labels)
+
+
+def test_the_recommended_config_may_have_labels_that_begin_another_object():
+    page = parse_config(recommended_config(["Dog", "a<b"], new_objects=True))
+    masks, points, boxes = page.controls
+    assert points.labels == ("Dog", "a<b", "New Dog", "New a<b", "Propagate")
+    assert masks.labels == boxes.labels == ("Dog", "a<b")
+    assert [read_gesture(label, masks.labels) for label in points.labels[2:4]] == [
+        (Gesture.NEW, "Dog"),
+        (Gesture.NEW, "a<b"),
+    ]

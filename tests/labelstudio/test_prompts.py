@@ -12,7 +12,7 @@ from test_regions import damaged_results, json_values
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, TamError
 from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
 from tam_backend.labelstudio.ids import object_key
-from tam_backend.labelstudio.prompts import read_task, saved_at, to_prompts
+from tam_backend.labelstudio.prompts import how_saved, read_task, to_prompts
 from tam_backend.labelstudio.results import box_track_region, mask_results
 from tam_backend.labelstudio.video_clock import VideoClock
 
@@ -117,7 +117,8 @@ def test_the_newest_of_drafts_and_annotations_is_read():
     newest = {"id": 5, "result": [brush("new", LEFT)], "updated_at": "2031-01-01T00:00:00+00:00"}
     a_task = task(draft=[brush("draft", LEFT)], annotations=[[brush("a", LEFT)], [brush("b", LEFT)]])
     assert ids(read(a_task, click()))[0] == ["draft"]
-    assert saved_at(a_task) == datetime(2030, 1, 1, tzinfo=timezone.utc)
+    assert how_saved(a_task).at == datetime(2030, 1, 1, tzinfo=timezone.utc)
+    assert how_saved(a_task).ids == {"draft"}
     a_task["annotations"].append(newest)
     assert ids(read(a_task, click()))[0] == ["new"]
 
@@ -145,7 +146,7 @@ def test_a_task_without_anything():
         for context in (None, {}, click(), {"result": None}):
             found = read(empty, context)
             assert (found.objects, found.asked, found.media.name) == ((), None, "frames")
-    assert saved_at({}) is None
+    assert how_saved({}).stamp == ""
 
 
 def test_what_was_answered_but_not_saved_yet_counts():

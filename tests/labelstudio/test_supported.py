@@ -28,10 +28,22 @@ def said(*tags: str) -> str:
     return "\n".join(remarks("<View>" + "".join(tags) + "</View>", "Propagate"))
 
 
+@pytest.mark.parametrize("new_objects", [False, True])
 @pytest.mark.parametrize("video", [False, True])
 @pytest.mark.parametrize("masks", ["brush", "bitmask"])
-def test_our_own_config_is_served_whole(video: bool, masks: str) -> None:
-    assert remarks(recommended_config(["Dog", "Cat"], masks=masks, video=video), "Propagate") == ()
+def test_our_own_config_is_served_whole(video: bool, masks: str, new_objects: bool) -> None:
+    page = recommended_config(["Dog", "Cat"], masks=masks, video=video, new_objects=new_objects)
+    assert remarks(page, "Propagate") == ()
+
+
+@pytest.mark.parametrize("label", ["New Dog", "same dog", "New object"])
+def test_a_label_that_begins_or_continues_an_object_needs_no_tag_for_masks(label: str) -> None:
+    assert said(FRAMES, MASK, POINT.replace("<Label", f'<Label value="{label}"/><Label', 1)) == ""
+
+
+@pytest.mark.parametrize("label", ["New Horse", "Newer Dog", "New"])
+def test_a_label_that_only_looks_like_one_does(label: str) -> None:
+    assert f'"{label}"' in said(FRAMES, MASK, POINT.replace("<Label", f'<Label value="{label}"/><Label', 1))
 
 
 ORDINARY = (

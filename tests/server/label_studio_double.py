@@ -24,6 +24,7 @@ class LabelStudioDouble:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.predictions: dict[int, dict[str, Any]] = {}
         self.webhooks: list[dict[str, Any]] = []
+        self.people = [1, 2]  # their ids
         self.failing = 0
         self.answers_lost = 0  # so many predictions are stored, and the caller told that they are not
         self.calls = 0
@@ -70,6 +71,10 @@ class LabelStudioDouble:
             return {
                 "tasks": [{"id": each, "data": self.tasks[each]["data"]} for each in included if each in self.tasks]
             }
+
+        @app.get("/api/users/")
+        def people() -> Any:
+            return [{"id": each, "email": f"{each}@example.com"} for each in self.people]
 
         @app.get("/api/webhooks/")
         def webhooks() -> Any:

@@ -131,8 +131,12 @@ def by_frame(results: list[dict[str, Any]], label: str = "Rabbit") -> dict[int, 
     return {each["item_index"]: each for each in results if each["value"]["brushlabels"] == [label]}
 
 
-def draft(*results: Mapping[str, Any], updated_at: str = "2999-01-01T00:00:00Z") -> list[dict[str, Any]]:
-    return [{"id": 1, "result": list(results), "updated_at": updated_at}]
+def draft(
+    *results: Mapping[str, Any], updated_at: str = "2999-01-01T00:00:00Z", by: int | None = None
+) -> list[dict[str, Any]]:
+    """An annotator's draft, by their number in Label Studio; None: it does not say whose."""
+    whose = {} if by is None else {"created_username": f"Ann ann{by}@example.com, {by}"}
+    return [{"id": 1 + (by or 0), "result": list(results), "updated_at": updated_at, **whose}]
 
 
 PROPAGATE = point(0, "Propagate", name="go")
@@ -199,8 +203,8 @@ def test_propagate_answers_with_the_object_on_every_page(backend: Backend, data:
 
 
 def test_propagate_works_before_the_editor_has_saved_the_accepted_mask(backend: Backend, data: dict[str, Any]) -> None:
-    predict(backend, data, point(4, "Rabbit"))
-    assert len(predict(backend, data, PROPAGATE, drafts=[])) == 10
+    predict(backend, data, point(4, "Rabbit"), drafts=draft(by=1))
+    assert len(predict(backend, data, PROPAGATE, drafts=draft(by=1))) == 10
 
 
 def test_a_mask_that_was_not_accepted_is_forgotten_once_a_later_draft_lacks_it(

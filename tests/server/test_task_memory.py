@@ -24,16 +24,16 @@ def test_an_object_keeps_its_id_and_no_other_gets_it(first: list[str], second: l
 def test_the_last_few_masks_that_were_sent_are_known() -> None:
     memory = TaskMemory()
     for number in range(12):
-        memory = memory.with_sent({("a", 3): f"{number}", ("b", 0): "same"})
-    assert memory.digests[("a", 3)] == tuple(str(number) for number in range(4, 12))
-    assert memory.digests[("b", 0)] == ("same",)
+        memory = memory.with_sent({("a", 3): (f"{number}", f"v{number}"), ("b", 0): ("same", "vsame")})
+    assert memory.digests[("a", 3)] == tuple(each for number in range(4, 12) for each in (f"{number}", f"v{number}"))
+    assert memory.digests[("b", 0)] == ("same", "vsame")
 
 
 def test_what_is_gone_from_an_annotation_was_erased_unless_a_human_had_put_it_there() -> None:
     seen = TaskMemory().with_annotation(5, {"a": frozenset({1, 2, 3})}, None, {})
     assert seen.erased == {}
     after = seen.with_annotation(5, {"a": frozenset({1})}, None, {"a": {3}})
-    assert after.erased == {"a": frozenset({2})}
+    assert after.erased_for(None) == {"a": frozenset({2})}
     again = after.with_annotation(5, {"a": frozenset({1, 2})}, None, {})
     assert again.erased == {}, "it was drawn again"
 
@@ -41,7 +41,7 @@ def test_what_is_gone_from_an_annotation_was_erased_unless_a_human_had_put_it_th
 def test_an_annotation_made_from_a_prediction_is_compared_with_that() -> None:
     pushed = TaskMemory().with_pushed(9, "digest", {"a": frozenset({1, 2})})
     made = pushed.with_annotation(5, {"a": frozenset({2})}, 9, {})
-    assert made.erased == {"a": frozenset({1})}
+    assert made.erased_for(None) == {"a": frozenset({1})}
     assert made.parents == {9}
     assert pushed.with_annotation(5, {"a": frozenset({2})}, None, {}).erased == {}
 
@@ -52,7 +52,7 @@ def test_everything_comes_back_from_the_database(tmp_path: Path) -> None:
     whole = (
         TaskMemory()
         .with_objects(["a", "b"])
-        .with_sent({("a", 3): "d"})
+        .with_sent({("a", 3): ("d", "vd")})
         .with_pushed(9, "digest", {"a": frozenset({1, 2})})
         .with_annotation(5, {"a": frozenset({2})}, 9, {})
         .with_seeds({"b": ("Bird", "code"), "c": (None, "other")})
