@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # Before a task that somebody works on is looked at again.
 _BUSY_PAUSE_S = 1.0
+_UNSAVED = (
+    "All masks are there: Propagate again, and they come at once. They are not stored as a prediction, which others "
+    "would see: they follow from what one person has not submitted."
+)
 
 Annotations = Sequence[Mapping[str, Any]]
 
@@ -205,10 +209,14 @@ class Loop:
     def _push(self, job: Job, intent: Intent, *, tried_before: bool) -> None:
         """Store a job's prediction, and drop the one it replaces if no annotation was made from that.
 
+        What follows from one person's unsaved work is stored only where nobody else is there to see it.
         An earlier try may have reached Label Studio though its answer did not reach us.
         """
         if job.cancel_requested:
             raise CancelledError("It was cancelled before it was stored in Label Studio.")
+        if intent.context is not None and self._label_studio.only_user() is None:
+            job.to("pushing", _UNSAVED)
+            return
         job.to("pushing")
         prediction = self._jobs.prediction(job)
         client = self._label_studio.client

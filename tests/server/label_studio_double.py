@@ -24,7 +24,7 @@ class LabelStudioDouble:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.predictions: dict[int, dict[str, Any]] = {}
         self.webhooks: list[dict[str, Any]] = []
-        self.people = [1, 2]  # their ids
+        self.people = [1]  # their ids
         self.failing = 0
         self.answers_lost = 0  # so many predictions are stored, and the caller told that they are not
         self.calls = 0

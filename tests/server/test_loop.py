@@ -392,6 +392,25 @@ def test_a_propagation_over_its_budget_goes_on_as_a_job_and_is_stored(
     assert backend.jobs.frames_propagated == 10
 
 
+def test_what_follows_from_unsaved_work_is_shown_to_nobody_else(
+    backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_studio.people = [1, 2]
+    [clicked] = predict(backend, data, point(0, "Rabbit"))
+    per_frame = backend.settings.time_budget_s / 4
+    with monkeypatch.context() as slow:
+        slow.setattr("tam_backend.server.backend.ENCODE_S_PER_MPX", per_frame / (VIDEO.height * VIDEO.width / 1e6))
+        first = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    assert 0 < len(first) < 10
+    [later, _] = idle(backend)
+    assert later.state == "done"
+    assert "Propagate again" in later.message
+    assert label_studio.stored() == []
+    again = predict(backend, data, PROPAGATE, drafts=draft(clicked))
+    assert sorted(by_frame([clicked, *again])) == list(range(10))
+    assert backend.jobs.frames_propagated == 10, "all were tracked in the background"
+
+
 def test_a_job_can_be_cancelled_and_the_newest_intent_wins(
     backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ def test_all_is_tracked_while_label_studio_does_not_answer(tmp_path: Path) -> No
     executors = InProcessExecutor(), InProcessExecutor("ask"), InProcessExecutor("tell", 2)
     loop = Loop(jobs, ProblemLog(), TaskMemories(database), slow, *executors, carry_out)  # type: ignore[arg-type]
     for task in range(8):
-        loop.add(Intent(str(task), task, {"id": task}, {"result": []}, CONFIG))
+        loop.add(Intent(str(task), task, {"id": task}, None, CONFIG))
     deadline = time.monotonic() + 20
     while len(tracked) < 8:
         assert time.monotonic() < deadline, "tracking waits for Label Studio"
