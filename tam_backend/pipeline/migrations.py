@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from sqlalchemy import Column, Connection, Double, MetaData, String, Table, Text, inspect, select, update
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, inspect, select, update
 
 Migration = Callable[[Connection], None]
 
@@ -47,6 +49,26 @@ def _tasks_tell_when_they_were_used(connection: Connection) -> None:
             connection.exec_driver_sql(f"UPDATE {table} SET used_at = {time.time()}")  # noqa: S608 - our own words
 
 
+def _media_are_told_apart(connection: Connection) -> None:
+    """A task may show several media: what it showed last is one of them."""
+    if not inspect(connection).has_table("task_media"):
+        return
+    key = [Column(name, String(64), primary_key=True) for name in ("project", "task", "media")]
+    told_apart = Table("shown_media", MetaData(), *key, *_columns_of_media())
+    told_apart.create(connection, checkfirst=True)
+    before = Table(
+        "task_media", MetaData(), Column("project", String(64)), Column("task", String(64)), *_columns_of_media()
+    )
+    for row in connection.execute(select(before)).mappings().all():
+        fingerprint = hashlib.sha256(repr(json.loads(row["value"])).encode()).hexdigest()[:32]
+        connection.execute(told_apart.insert().values(**row, media=fingerprint))
+    before.drop(connection)
+
+
+def _columns_of_media() -> tuple[Column[Any], ...]:
+    return Column("number", Integer), Column("value", Text, nullable=False), Column("used_at", Double, nullable=False)
+
+
 def _add_columns(connection: Connection, table: str, *columns: str) -> bool:
     """Add columns that are not there yet; returns False where there is nothing to add them to, or nothing to add."""
     if not inspect(connection).has_table(table):
@@ -58,5 +80,5 @@ def _add_columns(connection: Connection, table: str, *columns: str) -> bool:
     return bool(missing)
 
 
-MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used)
+MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used, _media_are_told_apart)
 """The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none."""

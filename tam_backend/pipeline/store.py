@@ -265,16 +265,26 @@ class SessionStore:
             rows = connection.execute(select(_sessions).order_by(_sessions.c.updated_at.desc()).limit(limit)).all()
             return [_summary(connection, row) for row in rows]
 
-    def find_summary(self, project: str, task: str) -> SessionSummary | None:
-        """Return the summary of the task's session, see `find`, without reading what is known of its frames."""
+    def summaries_of(self, project: str, task: str) -> list[SessionSummary]:
+        """Return all sessions of a task, of its media and its annotators, the one worked on last first."""
         with self._database.reading() as connection:
-            row = connection.execute(_newest(project, task)).one_or_none()
+            return [_summary(connection, row) for row in connection.execute(_of_task(project, task)).all()]
+
+    def find_summary(self, project: str, task: str, view: str = "") -> SessionSummary | None:
+        """Return the summary of a task's session, see `find`, without reading what is known of its frames."""
+        with self._database.reading() as connection:
+            row = connection.execute(_of_task(project, task, view).limit(1)).one_or_none()
             return None if row is None else _summary(connection, row)
 
-    def find(self, project: str, task: str) -> SessionView | None:
-        """Return a view of the task's session, of several the one worked on last; None where there is none."""
+    def find(self, project: str, task: str, view: str = "") -> SessionView | None:
+        """Return what is stored of a task's session; None where there is none.
+
+        Args:
+            project, task: of its key.
+            view: of its key; "" = the session that was worked on last.
+        """
         with self._database.reading() as connection:
-            row = connection.execute(_newest(project, task)).one_or_none()
+            row = connection.execute(_of_task(project, task, view).limit(1)).one_or_none()
             if row is None:
                 return None
             quality: dict[int, dict[int, float]] = {}
@@ -583,10 +593,14 @@ def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # a row was made
 
 
-def _newest(project: str, task: str) -> Any:
-    """Select the row of the task's session that was worked on last."""
+def _of_task(project: str, task: str, view: str = "") -> Any:
+    """Select the rows of a task's sessions, the one worked on last first."""
     here = and_(_sessions.c.project == project, _sessions.c.task == task)
-    return select(_sessions).where(here).order_by(_sessions.c.updated_at.desc()).limit(1)
+    return (
+        select(_sessions)
+        .where(and_(here, _sessions.c.media == view) if view else here)
+        .order_by(_sessions.c.updated_at.desc())
+    )
 
 
 def _is(key: SessionKey) -> Any:

@@ -187,9 +187,9 @@ class Backend:
         self._media.close()
         self._holders.close()
 
-    def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
-        """Return a frame (0-based) of a task that was opened once, for its page; None where it cannot be had now."""
-        return self._media.frame(project, task, frame)
+    def task_frame(self, session: SessionKey, frame: int) -> RgbFrame | None:
+        """Return a frame (0-based) of what a session shows, for its page; None where it cannot be had now."""
+        return self._media.frame(session, frame)
 
     def versions(self) -> list[str]:
         """Return the versions that can be asked for: the one that is served."""
@@ -455,7 +455,7 @@ class Backend:
             open_video = partial(self._fetcher.open_media, value, task_id=task_id, timeout_s=max(1.0, timeout_s))
             video = open_video()
             _check_one_page(prompts, video)
-            self._media.remember(project, number, value, task_id)
+            self._media.remember(key, value, task_id)
             return OpenTask(tam, video, lambda: self._stored(key, video), open_video)
 
         return self._tasks.lend((project, number, annotator, shown), opened)

@@ -15,7 +15,7 @@ from tam_backend.pipeline.store import SessionSummary
 from tam_backend.server.jobs import Job
 from tam_backend.server.metrics import Metrics
 from tam_backend.server.replies import html_reply
-from tam_backend.server.task_pages import ACTIVE_STATES, task_page_address
+from tam_backend.server.task_pages import ACTIVE_STATES, session_page_address, task_page_address
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
                 settings=settings,
                 jobs=jobs,
                 active=ACTIVE_STATES,
-                sessions=[_session(summary) for summary in summaries],
+                sessions=[_session(summary, summaries) for summary in summaries],
                 problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,
                 root="",
@@ -84,11 +84,14 @@ def _with_page(job: dict[str, Any], with_page: set[tuple[str, str]]) -> dict[str
     return {**job, "page": task_page_address(project, task) if (project, task) in with_page else ""}
 
 
-def _session(summary: SessionSummary) -> dict[str, Any]:
+def _session(summary: SessionSummary, summaries: list[SessionSummary]) -> dict[str, Any]:
+    project, task = summary.key.project, summary.key.task
+    alone = sum((each.key.project, each.key.task) == (project, task) for each in summaries) == 1
     return {
-        "project": summary.key.project,
-        "task": summary.key.task,
-        "page": task_page_address(summary.key.project, summary.key.task),
+        "project": project,
+        "task": task,
+        "page": task_page_address(project, task) if alone else session_page_address(summary.key),
+        "annotator": summary.key.annotator,
         "objects": [
             {"label": label or f"object {object_id}", "colour": object_colour(object_id)}
             for object_id, label in sorted(summary.labels.items())

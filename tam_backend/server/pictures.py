@@ -13,11 +13,11 @@ import numpy as np
 
 from tam_backend.errors import BusyError, NotFoundError
 from tam_backend.export import overlay
-from tam_backend.pipeline.store import SessionStore, SessionSummary
+from tam_backend.pipeline.store import SessionKey, SessionStore, SessionSummary
 from tam_backend.types import RgbFrame
 
-FrameOf = Callable[[str, str, int], RgbFrame | None]
-"""(project, task, 0-based frame) -> (H, W, 3) uint8 RGB; None where the video cannot be read now."""
+FrameOf = Callable[[SessionKey, int], RgbFrame | None]
+"""(session, 0-based frame) -> (H, W, 3) uint8 RGB; None where the video cannot be read now."""
 
 THUMBNAIL_WIDTH = 320
 _QUALITY = 85
@@ -82,7 +82,7 @@ class Pictures:
             if etag in self._kept:
                 self._kept.move_to_end(etag)
                 return self._kept[etag]
-            picture = self._frame_of(summary.key.project, summary.key.task, frame)
+            picture = self._frame_of(summary.key, frame)
             on_video = picture is not None and picture.shape[:2] == summary.size_hw
             if picture is None or not on_video:
                 picture = np.full((*summary.size_hw, 3), _GREY, np.uint8)

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, render_template, request
 
 from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
+from tam_backend.pipeline.store import SessionKey
 from tam_backend.server.pictures import Pictures
 from tam_backend.server.problems import Problem
 from tam_backend.server.replies import html_reply
@@ -30,6 +31,8 @@ ACTIVE_STATES = frozenset({"queued", "running", "pushing", "waiting"})
 NO_PROJECT = "-"
 """In addresses, of a task whose project is unknown: an address cannot have an empty part."""
 
+_UP = "../../"
+"""From a task's page to the status page."""
 _JOBS_ON_PAGE = 3
 _PROBLEMS_ON_PAGE = 10
 _BUSY_REFRESH_S, _IDLE_REFRESH_S = 5, 60
@@ -43,8 +46,8 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     routes = Blueprint("tasks", __name__, template_folder="templates")
     pictures = Pictures(backend.store, backend.task_frame)
 
-    def found(find: Callable[[str, str], T | None], project: str, task: str) -> T:
-        stored = find("" if project == NO_PROJECT else project, task)
+    def found(find: Callable[[str, str, str], T | None], project: str, task: str) -> T:
+        stored = find("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
         if stored is None:
             raise NotFoundError(
                 f"Nothing is stored of task {task[:40]!r} in project {project[:40]!r}.",
@@ -66,6 +69,11 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
                 task=task,
                 # Relative, because a proxy may serve us under a path; "./", because an id may look like a scheme.
                 here=f"./{quote(task, safe='')}",
+                others=[
+                    (session_page_address(each.key, _UP), each)
+                    for each in backend.store.summaries_of(key.project, key.task)
+                    if each.key != key
+                ],
                 summary=view.summary,
                 updated_at=datetime.fromtimestamp(view.summary.updated_at, timezone.utc),
                 shown=task_view(view),
@@ -75,7 +83,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
                 problems=_problems_of(task, backend.problems.recent())[:_PROBLEMS_ON_PAGE],
                 label_studio_page=_in_label_studio(settings, key.project, key.task),
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,
-                root="../../",
+                root=_UP,
                 nonce=nonce,
             ),
             nonce,
@@ -102,6 +110,11 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
 def task_page_address(project: str, task: str) -> str:
     """Return where a task's page is, relative to the status page."""
     return f"tasks/{quote(project or NO_PROJECT, safe='')}/{quote(task, safe='')}"
+
+
+def session_page_address(session: SessionKey, root: str = "") -> str:
+    """Return where the page of one of a task's sessions is, relative to the status page, or with `root` before it."""
+    return f"{root}{task_page_address(session.project, session.task)}?view={quote(session.view, safe='')}"
 
 
 def _problems_of(task: str, problems: list[Problem]) -> list[Problem]:

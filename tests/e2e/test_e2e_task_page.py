@@ -34,7 +34,7 @@ def browser() -> Iterator[WebDriver]:
 def address(tmp_path: Path) -> Iterator[str]:
     backend = FakeBackend(tmp_path / "data")
     backend.store = stored_task(tmp_path)
-    backend.on_frame = lambda project, task, frame: VIDEO[frame]
+    backend.on_frame = lambda session, frame: VIDEO[frame]
     with werkzeug_server(create_app(make_settings(tmp_path / "data"), backend)) as port:  # type: ignore[arg-type]
         yield f"http://127.0.0.1:{port}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.store import SessionStore
+from tam_backend.pipeline.store import SessionKey, SessionStore
 from tam_backend.server.jobs import JobRegistry
 from tam_backend.server.problems import ProblemLog
 from tam_backend.settings import Settings
@@ -27,7 +27,7 @@ class FakeBackend:
         self.problems = ProblemLog()
         self.library = VideoLibrary(data_dir)
         self.store = SessionStore(Database(sqlite_url(data_dir / "tam.sqlite")))
-        self.on_frame: Callable[[str, str, int], RgbFrame | None] = lambda project, task, frame: None
+        self.on_frame: Callable[[SessionKey, int], RgbFrame | None] = lambda session, frame: None
         self.model_version = "fake-1"
         self.ready = True
         self.failure = ""
@@ -51,8 +51,8 @@ class FakeBackend:
     def close(self) -> None:
         self.jobs.interrupt_all()
 
-    def task_frame(self, project: str, task: str, frame: int) -> RgbFrame | None:
-        return self.on_frame(project, task, frame)
+    def task_frame(self, session: SessionKey, frame: int) -> RgbFrame | None:
+        return self.on_frame(session, frame)
 
     def versions(self) -> list[str]:
         return [self.model_version]

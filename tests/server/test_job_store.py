@@ -145,8 +145,7 @@ def test_jobs_of_the_version_without_owners_go_on(kind: str, tmp_path: Path) -> 
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE jobs"))
         connection.execute(text(OLD_JOBS))
-        for table in ("task_memories", "task_media"):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN used_at"))
+        connection.execute(text("ALTER TABLE task_memories DROP COLUMN used_at"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
         for name, prediction in (("a", None), ("b", json.dumps({"result": [5]}))):
             row = {"id": name, "intent": json.dumps({**content, "task_id": ord(name)}), "prediction": prediction}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from synthetic import MovingDiscs
 
 from tam_backend.errors import MediaNotFoundError
 from tam_backend.pipeline.database import Database, sqlite_url
+from tam_backend.pipeline.store import SessionKey
 from tam_backend.server.task_media import TaskMedia
 from tam_backend.types import VideoSource
+
+SHOWN = SessionKey("7", "12", "a" * 32)
 
 
 @pytest.fixture
@@ -34,33 +38,43 @@ class Library:
 
 
 def test_frames_are_found_again_after_a_restart(database: Database) -> None:
-    TaskMedia(database, Library().open).remember("7", "12", ["a", "b"], 12)
+    TaskMedia(database, Library().open).remember(SHOWN, ["a", "b"], 12)
     library = Library()
     media = TaskMedia(database, library.open)
-    assert np.array_equal(media.frame("7", "12", 3), MovingDiscs()[3])
-    assert np.array_equal(media.frame("7", "12", 4), MovingDiscs()[4])
+    assert np.array_equal(media.frame(SHOWN, 3), MovingDiscs()[3])
+    assert np.array_equal(media.frame(SHOWN, 4), MovingDiscs()[4])
     assert library.asked == [(["a", "b"], 12)], "opened once"
 
 
 def test_a_task_that_was_never_opened_has_no_frames(database: Database) -> None:
-    assert TaskMedia(database, Library().open).frame("7", "12", 0) is None
+    assert TaskMedia(database, Library().open).frame(SHOWN, 0) is None
 
 
 def test_media_that_are_gone_give_no_frame_and_may_come_back(database: Database) -> None:
     library = Library()
     media = TaskMedia(database, library.open)
-    media.remember("7", "12", "a", None)
+    media.remember(SHOWN, "a", None)
     library.there = False
-    assert media.frame("7", "12", 0) is None
+    assert media.frame(SHOWN, 0) is None
     library.there = True
-    assert media.frame("7", "12", 0) is not None
-    assert media.frame("7", "12", 99) is None, "nor has a frame beyond the end"
+    assert media.frame(SHOWN, 0) is not None
+    assert media.frame(SHOWN, 99) is None, "nor has a frame beyond the end"
 
 
 def test_a_task_that_shows_something_else_now_is_opened_anew(database: Database) -> None:
     library = Library()
     media = TaskMedia(database, library.open)
     for value in ("a", "a", "b"):
-        media.remember("7", "12", value, 12)
-        media.frame("7", "12", 0)
+        media.remember(SHOWN, value, 12)
+        media.frame(SHOWN, 0)
     assert [value for value, _ in library.asked] == ["a", "b"]
+
+
+def test_each_media_of_a_task_has_its_own_frames_whoever_looks_at_it(database: Database) -> None:
+    library = Library()
+    media = TaskMedia(database, library.open)
+    media.remember(SHOWN, "a", None)
+    media.remember(replace(SHOWN, media="b" * 32), "b", None)
+    for session in (SHOWN, replace(SHOWN, annotator="2"), replace(SHOWN, media="b" * 32)):
+        assert media.frame(session, 0) is not None
+    assert [value for value, _ in library.asked] == ["a", "a", "b"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ PAGE = "/tasks/7/12"
 def backend(tmp_path: Path) -> Iterator[FakeBackend]:
     backend = FakeBackend(tmp_path / "data")
     backend.store = stored_task(tmp_path)
-    backend.on_frame = lambda project, task, frame: VIDEO[frame]
+    backend.on_frame = lambda session, frame: VIDEO[frame]
     yield backend
 
 
@@ -54,6 +56,25 @@ def test_every_picture_that_the_page_names_is_there(client: FlaskClient) -> None
         assert client.get(f"{PAGE}/{name.replace('&amp;', '&')}").mimetype == "image/jpeg", name
 
 
+def test_a_task_of_several_media_and_annotators_has_a_page_for_each(client: FlaskClient, backend: FakeBackend) -> None:
+    others = [replace(KEY, media="b" * 32), replace(KEY, annotator="12")]
+    for key, frames in zip(others, (3, 4), strict=True):
+        backend.store.open(key, frames=frames, size_hw=(8, 8), weights="w").close()
+    seen: list[SessionKey] = []
+    backend.on_frame = lambda session, frame: seen.append(session)
+    status = client.get("/").text
+    for key, frames in ((KEY, 60), *zip(others, (3, 4), strict=True)):
+        address = f"/tasks/7/12?view={quote(key.view, safe='')}"
+        assert f'href="{address[1:]}"' in status
+        page = client.get(address).text
+        assert f"<span>of {frames}</span>" in page
+        assert ("As Label Studio's user 12" in page) == bool(key.annotator)
+        assert page.count('href="../../tasks/7/12?view=') == 2, "the way to the two others"
+        client.get(f"/tasks/7/12/frames/0.jpg?view={quote(key.view, safe='')}")
+    assert seen == [KEY, *others]
+    assert client.get("/tasks/7/12?view=other").status_code == 404
+
+
 def test_picture_shows_the_frame_with_its_masks(client: FlaskClient) -> None:
     picture = decoded(client.get(f"{PAGE}/frames/20.jpg").data)
     assert picture.shape == (*VIDEO.size_hw, 3)
@@ -63,7 +84,7 @@ def test_picture_shows_the_frame_with_its_masks(client: FlaskClient) -> None:
 
 
 def test_masks_are_drawn_on_grey_where_the_video_cannot_be_read(client: FlaskClient, backend: FakeBackend) -> None:
-    backend.on_frame = lambda project, task, frame: None
+    backend.on_frame = lambda session, frame: None
     reply = client.get(f"{PAGE}/frames/20.jpg?small=1&v=1")
     picture = decoded(reply.data).astype(int)
     assert np.abs(picture[80:, :40] - 96).max() < 12
@@ -72,7 +93,7 @@ def test_masks_are_drawn_on_grey_where_the_video_cannot_be_read(client: FlaskCli
 
 
 def test_a_video_of_another_size_is_not_drawn_on(client: FlaskClient, backend: FakeBackend) -> None:
-    backend.on_frame = lambda project, task, frame: np.zeros((10, 20, 3), np.uint8)
+    backend.on_frame = lambda session, frame: np.zeros((10, 20, 3), np.uint8)
     assert decoded(client.get(f"{PAGE}/frames/20.jpg").data).shape == (*VIDEO.size_hw, 3)
 
 
@@ -87,7 +108,7 @@ def test_pictures_are_cached_by_version_and_by_etag(client: FlaskClient) -> None
 
 def test_a_thumbnail_is_not_drawn_twice(client: FlaskClient, backend: FakeBackend) -> None:
     reads: list[int] = []
-    backend.on_frame = lambda project, task, frame: reads.append(frame) or VIDEO[frame]
+    backend.on_frame = lambda session, frame: reads.append(frame) or VIDEO[frame]
     first, again = (client.get(f"{PAGE}/frames/3.jpg?small=1") for _ in range(2))
     assert first.data == again.data
     assert reads == [3]
@@ -109,7 +130,7 @@ def test_a_changed_mask_changes_the_version_of_its_frame_only(client: FlaskClien
 def test_pictures_wait_for_one_another_only_for_a_moment(client: FlaskClient, backend: FakeBackend) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def slow(project: str, task: str, frame: int) -> RgbFrame:
+    def slow(session: SessionKey, frame: int) -> RgbFrame:
         entered.set()
         leave.wait(20)
         return VIDEO[frame]
