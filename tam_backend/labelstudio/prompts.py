@@ -156,15 +156,22 @@ def read_task(
     return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), tuple(faults))
 
 
-def drawn_media(task: Mapping[str, Any], config: LabelingConfig) -> tuple[Media, ...]:
-    """Return what a batch call has to look at: the media of a task that regions are drawn on, in the page's order.
+def drawn_media(
+    task: Mapping[str, Any], config: LabelingConfig, context: Mapping[str, Any] | None = None
+) -> tuple[Media, ...]:
+    """Return what has to be looked at for all masks of a task: the media that are drawn on, in the page's order.
+
+    Args:
+        task, config: see `read_task`.
+        context: of the click that asks for it, on what was clicked too; None in a batch call.
 
     Raises:
         PayloadError: malformed JSON.
     """
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
-    drawn = read_regions(_results(_newest(task, prefer_drafts=False)), config, [])
+    saved = _results(_newest(task, prefer_drafts=context is not None))
+    drawn = (*read_regions(saved, config, []), *read_regions(_context_results(context), config, []))
     drawn_on = {region.control.to_name for region in drawn}
     return tuple(media for media in config.media if media.name in drawn_on)
 

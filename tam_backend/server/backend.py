@@ -566,7 +566,7 @@ class Backend:
             if not annotations:
                 return Found(go_on=partial(self._withdraw, intent))
             task = events.as_one_annotation(intent, annotations)
-        media = drawn_media(task, config) if intent.context is None else ()
+        media = drawn_media(task, config, intent.context)
         if len(media) < 2:
             found = [self._tracked(task, None, config, intent, job)]
         else:

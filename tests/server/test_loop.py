@@ -18,6 +18,7 @@ from fake_backend import make_settings
 from label_studio_double import LabelStudioDouble, running_double
 from synthetic import iou
 from test_backend import BRUSH, PROPAGATE, VIDEO, by_frame, draft, mask_of, never, point, predict
+from test_parts_of_a_task import TWO_CAMERAS, drawn, named
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import PayloadError, UnauthorizedError
@@ -390,6 +391,20 @@ def test_a_propagation_over_its_budget_goes_on_as_a_job_and_is_stored(
     [prediction] = label_studio.stored()
     assert sorted(by_frame(prediction["result"])) == list(range(10))
     assert backend.jobs.frames_propagated == 10
+
+
+def test_what_is_stored_of_a_propagation_over_its_budget_has_the_masks_of_all_media(
+    backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    per_frame = backend.settings.time_budget_s / 4
+    monkeypatch.setattr("tam_backend.server.backend.ENCODE_S_PER_MPX", per_frame / (VIDEO.height * VIDEO.width / 1e6))
+    cameras = {"left": data["frames"], "right": data["frames"]}
+    go = {**PROPAGATE, "from_name": "point_right", "to_name": "right"}
+    both = draft(drawn(0, "left"), drawn(4, "right", disc=2))
+    predict(backend, cameras, go, drafts=both, config=TWO_CAMERAS)
+    idle(backend)
+    [prediction] = label_studio.stored()
+    assert named(prediction["result"]) == {"left": set(range(10)) - {0}, "right": set(range(10)) - {4}}
 
 
 def test_what_follows_from_unsaved_work_is_shown_to_nobody_else(
