@@ -186,7 +186,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     label: Annotated[list[str] | None, typer.Option(help="A label of that config; may be given several times.")] = None,
     masks: Annotated[MaskFormat, typer.Option(help="How that config stores masks.")] = MaskFormat.BRUSH,
     new_objects: Annotated[
-        bool, typer.Option("--new-objects", help='That config has labels "New .." to begin another object with.')
+        bool, typer.Option("--new-objects", help="That config has labels and relations that say which object is which.")
     ] = False,
     video_boxes: Annotated[bool, typer.Option("--video-boxes", help="That config also shows the video.")] = False,
     transcode: Annotated[

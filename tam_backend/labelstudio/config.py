@@ -336,7 +336,8 @@ def recommended_config(
             slow in the browser; bitmask regions are fast there and take its memory.
         video: add a <Video> with boxes on the same page; the tasks then need `"video"` and `"fps"` too.
         propagate_label: a point with this label means: track all objects.
-        new_objects: add a label "New .." for each, to begin another object of it wherever one clicks.
+        new_objects: add a label "New .." for each, to begin another object of it wherever one clicks, and relations to
+            say that two objects are one, or have been taken for each other (identity.py).
 
     Raises:
         LabelConfigError: no label, an empty one, the same twice, one that is the propagate label, or one that XML
@@ -369,6 +370,9 @@ def recommended_config(
         *_label_lines(names, key="shift+"),
         "  </RectangleLabels>",
     ]
+    if new_objects:
+        relations = (f"    <Relation value={quoteattr(each)}/>" for each in ("Same object", "Swap from here"))
+        lines += ["  <Relations>", *relations, "  </Relations>"]
     if video:
         lines += [
             '  <Video name="video" value="$video" frameRate="$fps"/>',

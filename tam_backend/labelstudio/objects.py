@@ -13,6 +13,9 @@ is grouped within its label:
 4. What was drawn with the gesture "new object" (labelstudio/gestures.py) is a new one, whatever it lies in; what was
    drawn with "same object" continues the nearest one of the label.
 
+5. Objects of which people said that they are one are one, and a mask is the object's that they said
+   (labelstudio/identity.py).
+
 A new object's key comes from its first region, in the order of drawing, so it stays while prompts are added.
 """
 
@@ -26,6 +29,7 @@ import numpy as np
 
 from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.gestures import Gesture
+from tam_backend.labelstudio.identity import NOTHING_SAID, Identity
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.regions import Region
 from tam_backend.labelstudio.shapes import FractionPoint
@@ -50,12 +54,19 @@ class TaskObject:
         object_id: 1, 2, .. in the order of drawing, within one reading of the task.
         label: of its first region.
         regions: its regions in the order of drawing.
+        identity: what people said of the task's objects.
     """
 
     key: str
     object_id: int
     label: str | None
     regions: tuple[Region, ...]
+    identity: Identity = NOTHING_SAID
+
+    def key_on(self, frame: int) -> str:
+        """Return the key in the id of its mask on a frame (from 0): its own, unless people said otherwise."""
+        there = [region.own_key for region in self.on_frame(frame) if region.is_mask and region.own_key is not None]
+        return there[-1] if there else self.identity.key_on(self.key, frame)
 
     def on_frame(self, frame: int) -> tuple[Region, ...]:
         """Return its regions on a frame (from 0)."""
@@ -103,8 +114,12 @@ class _Group:
         return any(region.source in _TRACKED for _, region in self.members)
 
 
-def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
+def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) -> tuple[TaskObject, ...]:
     """Return the objects that these regions of one media make, in the order of drawing.
+
+    Args:
+        regions: of one media.
+        identity: what people said of their objects.
 
     Raises:
         PayloadError: a mask that has to be looked at cannot be decoded.
@@ -116,13 +131,15 @@ def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
         if region.own_key is None and region.kind is not ControlKind.VIDEO_BOX:
             drawn.setdefault(region.shown_label, []).append((place, region))
             continue
-        key = object_key(region.region_id)
+        key = region.belongs_to or object_key(region.region_id)
         if key not in by_key:
             by_key[key] = _Group(region, key)
             groups.append(by_key[key])
         by_key[key].add(place, region)
+    groups = _united(groups, identity)
     for label, items in drawn.items():
         groups += _group_label(items, [group for group in groups if group.shown_label == label])
+    groups = _united(groups, identity)  # what was drawn by hand is in a group now
     for group in groups:
         group.members.sort(key=lambda member: member[0])
     groups.sort(key=lambda group: group.members[0][0])
@@ -132,9 +149,22 @@ def group_objects(regions: Sequence[Region]) -> tuple[TaskObject, ...]:
             object_id,
             group.label,
             tuple(region for _, region in group.members),
+            identity,
         )
         for object_id, group in enumerate(groups, start=1)
     )
+
+
+def _united(groups: list[_Group], identity: Identity) -> list[_Group]:
+    """Return the groups with those put into one of which people said that they are one object."""
+    for pair in identity.same:
+        one = [group for group in groups if any(region.region_id in pair for _, region in group.members)]
+        one.sort(key=lambda group: min(place for place, _ in group.members))
+        for other in one[1:]:
+            for place, region in other.members:
+                one[0].add(place, region)
+            groups = [group for group in groups if group is not other]
+    return groups
 
 
 def _group_label(drawn: list[tuple[int, Region]], known: list[_Group]) -> list[_Group]:

@@ -18,6 +18,7 @@ from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameE
 from tam_backend.labelstudio.annotators import annotator_of, author_of
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
+from tam_backend.labelstudio.identity import read_identity
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
@@ -67,7 +68,8 @@ class TaskPrompts:
 
     def ours_on(self, each: TaskObject, frame: int) -> Region | None:
         """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
-        ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == each.key and r.region_id in self.held]
+        key = each.key_on(frame)
+        ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == key and r.region_id in self.held]
         return ours[-1] if ours else None
 
 
@@ -142,12 +144,13 @@ def read_task(
             told for region in saved if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
         )
     known_labels = object_labels(config, media)
+    identity = read_identity(_results(entry), saved, faults)
     regions = [
-        _with_gesture(region, known_labels)
+        _with_gesture(identity.told(region), known_labels)
         for region in (*_without_stale(saved, clicked), *clicked)
         if not wants_propagation(region)
     ]
-    objects = group_usable(regions, None if newest is None or propagate else regions[-1], faults)
+    objects = group_usable(regions, None if newest is None or propagate else regions[-1], faults, identity)
     asked = None
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if regions[-1] in obj.regions)

@@ -80,6 +80,7 @@ class Region:
         attributes: results that a human hung on it, see attributes.py.
         notes: what a human wrote beside its shape.
         gesture: which object a prompt speaks of, by its label.
+        belongs_to: the key of the object that it shows, where people said that it is not the one of its id.
     """
 
     region_id: str
@@ -98,6 +99,7 @@ class Region:
     attributes: tuple[Mapping[str, Any], ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     gesture: Gesture = Gesture.GUESSED
+    belongs_to: str | None = None
 
     @property
     def kind(self) -> ControlKind:

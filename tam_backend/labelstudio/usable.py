@@ -8,6 +8,7 @@ from typing import Any
 from tam_backend.errors import InvalidPromptError, LabelConfigError, RegionError
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.labelstudio.edits import told_apart
+from tam_backend.labelstudio.identity import NOTHING_SAID, Identity
 from tam_backend.labelstudio.objects import TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
 
@@ -44,19 +45,22 @@ def told_apart_if_usable(
         return None
 
 
-def group_usable(regions: Sequence[Region], asked: Region | None, faults: list[RegionError]) -> tuple[TaskObject, ...]:
+def group_usable(
+    regions: Sequence[Region], asked: Region | None, faults: list[RegionError], identity: Identity = NOTHING_SAID
+) -> tuple[TaskObject, ...]:
     """Return the objects of all regions that can be used: one mask that cannot be decoded must not refuse the others.
 
     Args:
         regions: of one media.
         asked: the click; None = the masks of all objects will be needed.
         faults: takes what is wrong with the others.
+        identity: what people said of the objects.
 
     Raises:
         RegionError: the click itself cannot be used.
     """
     try:
-        objects = group_objects(regions)
+        objects = group_objects(regions, identity)
         for each in objects:
             if asked is None or asked in each.regions:
                 _decode(each, None if asked is None else asked.frame)
@@ -64,7 +68,8 @@ def group_usable(regions: Sequence[Region], asked: Region | None, faults: list[R
         if asked is not None and asked.region_id == error.region_id:
             raise
         faults.append(error)
-        return group_usable([region for region in regions if region.region_id != error.region_id], asked, faults)
+        usable = [region for region in regions if region.region_id != error.region_id]
+        return group_usable(usable, asked, faults, identity)
     return objects
 
 

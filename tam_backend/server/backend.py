@@ -478,7 +478,7 @@ class Backend:
         results = mask_results(
             output.control,
             prompts.media,
-            key=asked.object.key,
+            key=asked.object.key_on(asked.frame),
             frame=asked.frame,
             labels=output.labels,
             mask=resized(with_what_it_adds_to(mask.array, wanted[-1]), own_size_hw(opened.video, asked.frame)),

@@ -12,6 +12,7 @@ from tam_backend.errors import LabelConfigError, RegionError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest, value_digest
+from tam_backend.labelstudio.identity import NOTHING_SAID
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
@@ -61,13 +62,22 @@ class ReadTask:
         """Whether the next task of a chain begins with this media's masks: it is the page's first that takes masks."""
         return self.prompts.media == next((media for media in config.media if config.mask_outputs(media)), None)
 
+    def _erased(self) -> dict[str, set[int]]:
+        """Return where objects cannot be seen, by the objects' own keys."""
+        identity = next((each.identity for each in self.prompts.objects), NOTHING_SAID)
+        found: dict[str, set[int]] = {}
+        for key, frames in self.memory.erased_for(self.whose).items():
+            for frame in frames:
+                found.setdefault(identity.owner(key, frame), set()).add(frame)
+        return found
+
     def wanted(self, size_hw: tuple[int, int]) -> list[Prompt]:
         """Return all prompts of all objects, for frames of (height, width)."""
         prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
         said = {(prompt.object_id, prompt.frame) for prompt in prompts}
         nothing = np.zeros(size_hw, np.bool_)
         nothing.flags.writeable = False  # so that all prompts share it
-        erased = self.memory.erased_for(self.whose)
+        erased = self._erased()
         for each in self.followed:
             seed = self.memory.seeds.get(each.key)
             if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
@@ -174,11 +184,12 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Our ids name an object on a frame, so the latest edit of each object and frame wins.
     """
-    regions: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    regions: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
         for region in annotation.get("result") or ():
             if isinstance(region, Mapping):
-                regions[(region.get("id"), region.get("from_name"))] = region
+                relates = (region.get("from_id"), region.get("to_id"))  # a relation has no id
+                regions[(region.get("id"), region.get("from_name"), *relates)] = region
     return list(regions.values())
 
 
@@ -212,7 +223,8 @@ def as_answer(
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
                 continue
-            if (each.key, result.frame) in unreadable:
+            key = each.key_on(result.frame)
+            if (key, result.frame) in unreadable:
                 continue
             own = resized(mask, size_of(result.frame))
             digest = mask_digest(own)
@@ -227,19 +239,19 @@ def as_answer(
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
             if there is not None and not whole and _is_same(there, digest):
-                digests[each.key, result.frame] = (digest, value_digest(there.encoded or {}))
+                digests[key, result.frame] = (digest, value_digest(there.encoded or {}))
                 continue
             made = mask_results(
                 output.control,
                 task.prompts.media,
-                key=each.key,
+                key=key,
                 frame=result.frame,
                 labels=output.labels,
                 mask=own,
                 quality=quality,
                 source=source,
             )
-            digests[each.key, result.frame] = (digest, *(value_digest(one["value"]) for one in made))
+            digests[key, result.frame] = (digest, *(value_digest(one["value"]) for one in made))
             results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
     if left_out and not digests:
         raise next(iter(left_out.values()))
