@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -145,7 +145,7 @@ class Region:
                 return decode_bitmask(self.encoded.get("imageDataURL"))
             return self._brush_mask(self.encoded)
         except PayloadError as error:
-            raise RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy) from error
+            raise self._named(error) from error
 
     @cached_property
     def bounds(self) -> Box | None:
@@ -156,12 +156,30 @@ class Region:
         """
         if self.box is not None:
             return self.box.enclosing((1, 1))
-        mask = self.mask
-        box = None if mask is None else mask_bounds(mask)
-        if mask is None or box is None:
+        try:
+            if self._plain_brush is not None:
+                return _bounds_of_brush(*self._plain_brush)
+            if self.kind is ControlKind.BITMASK and self.encoded is not None:
+                return _bounds_of_bitmask(self.encoded["imageDataURL"])
+        except PayloadError as error:
+            raise self._named(error) from error
+        return None if self.mask is None else _bounds_in_fractions(self.mask)
+
+    @property
+    def _plain_brush(self) -> tuple[bytes, tuple[int, int]] | None:
+        """(run lengths, (height, width)) of a brush mask that is nothing else; None for others, and for bad ones."""
+        value = self.encoded
+        if self.kind is not ControlKind.BRUSH or value is None or self.size_hw is None:
             return None
-        height, width = mask.shape
-        return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+        if value.get("maskDataURL") is not None or value.get("touches") not in (None, []):
+            return None
+        try:
+            return bytes(value["rle"]), self.size_hw
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _named(self, error: PayloadError) -> RegionError:
+        return RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy)
 
     def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
         if self.size_hw is None:
@@ -178,6 +196,25 @@ class Region:
         from tam_backend.labelstudio.strokes import rasterise_touches  # noqa: PLC0415 - OpenCV, needed by drafts only
 
         return rasterise_touches(mask, touches)
+
+
+# Every click brings all masks of its draft again, and to decode them takes longest.
+@lru_cache(maxsize=2048)
+def _bounds_of_brush(rle: bytes, size_hw: tuple[int, int]) -> Box | None:
+    return _bounds_in_fractions(decode_brush(list(rle), size_hw))
+
+
+@lru_cache(maxsize=2048)
+def _bounds_of_bitmask(data_url: str) -> Box | None:
+    return _bounds_in_fractions(decode_bitmask(data_url))
+
+
+def _bounds_in_fractions(mask: BoolMask) -> Box | None:
+    box = mask_bounds(mask)
+    if box is None:
+        return None
+    height, width = mask.shape
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
 def read_regions(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ls_json import BITMASK_CONFIG, CONFIG, HW, bitmask, blob, box, brush, common, point, video_box
 
 from tam_backend.errors import PayloadError
+from tam_backend.labelstudio import regions
 from tam_backend.labelstudio.config import ControlKind, parse_config
 from tam_backend.labelstudio.regions import FractionBox, mask_bounds, read_regions
 
@@ -280,3 +281,18 @@ def test_any_json_is_read_or_refused(results, config):
             assert region.bounds is None or len(region.bounds) == 4
     except PayloadError as error:
         assert error.message
+
+
+@pytest.mark.parametrize("kind", ["brush", "bitmask"])
+def test_the_bounds_of_a_mask_are_decoded_once_however_often_its_draft_comes(kind, monkeypatch):
+    made, config = (brush, CONFIG) if kind == "brush" else (bitmask, BITMASK_CONFIG)
+    decoded = []
+    for name in ("decode_brush", "decode_bitmask"):
+        decode = getattr(regions, name)
+        monkeypatch.setattr(regions, name, lambda *of, decode=decode: decoded.append(1) or decode(*of))
+    mask = blob(31, 17, 97, 44)  # of no other test
+    for _ in range(3):
+        [region] = read_regions([made("m", mask)], config)
+        assert region.bounds == (31 / 200, 17 / 100, 97 / 200, 44 / 100)
+    assert decoded == [1]
+    assert np.array_equal(region.mask, mask)
