@@ -22,6 +22,7 @@ A new object's key comes from its first region, in the order of drawing, so it s
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,21 +98,24 @@ class _Group:
         self.key = key
         self.members: list[tuple[int, Region]] = []
         self.by_frame: dict[int, list[Region]] = {}
+        self.was_tracked = False
+        """Whether masks that were tracked are left of it: it was looked for on all frames."""
+        self._frames: list[int] = []
 
     def add(self, place: int, region: Region) -> None:
         self.members.append((place, region))
+        if region.frame not in self.by_frame:
+            insort(self._frames, region.frame)
         self.by_frame.setdefault(region.frame, []).append(region)
+        self.was_tracked = self.was_tracked or region.source in _TRACKED
 
     def shapes(self, frame: int) -> list[Region]:
         return [region for region in self.by_frame.get(frame, ()) if region.kind is not ControlKind.POINT]
 
     def nearest_in_time(self, frame: int) -> Region:
-        return self.by_frame[min(self.by_frame, key=lambda other: abs(other - frame))][0]
-
-    @property
-    def was_tracked(self) -> bool:
-        """Whether masks that were tracked are left of it: it was looked for on all frames."""
-        return any(region.source in _TRACKED for _, region in self.members)
+        after = bisect_left(self._frames, frame)
+        near = self._frames[max(after - 1, 0) : after + 1]
+        return self.by_frame[min(near, key=lambda other: abs(other - frame))][0]
 
 
 def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) -> tuple[TaskObject, ...]:
@@ -324,7 +328,9 @@ def _gap_to(point: FractionPoint, region: Region) -> float:
     if mask is None:
         outside = max(bounds[0] - x, x - bounds[2], bounds[1] - y, y - bounds[3], 0.0)
     else:
-        rows, columns = np.nonzero(mask)
+        left, top, right, bottom = (round(at * size) for at, size in zip(bounds, (width, height) * 2, strict=True))
+        rows, columns = np.nonzero(mask[top:bottom, left:right])
+        rows, columns = rows + top, columns + left
         outside = float(np.hypot(np.clip(x, columns, columns + 1) - x, np.clip(y, rows, rows + 1) - y).min())
     if outside == 0:
         return -1.0
