@@ -162,11 +162,11 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Our ids name an object on a frame, so the latest edit of each object and frame wins.
     """
-    regions: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    regions: dict[tuple[str, str], Mapping[str, Any]] = {}
     for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
         for region in annotation.get("result") or ():
             if isinstance(region, Mapping):
-                regions[(region.get("id"), region.get("from_name"))] = region
+                regions[(str(region.get("id")), str(region.get("from_name")))] = region
     return list(regions.values())
 
 
