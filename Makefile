@@ -1,5 +1,6 @@
 # make demo    the main job on a real video: Label Studio and the backend side by side (KEEP=0: end at once)
 # make test    linters, types, unit tests, end-to-end tests against a real Label Studio
+# make fuzz    thousands of odd requests to a real server
 # make serve   the backend alone on http://localhost:9090
 # make clean   remove everything that make made
 #
@@ -21,10 +22,10 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store train-smoke serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store train-smoke fuzz serve clean .venv-labelstudio
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: $(BACKEND) $(LABEL_STUDIO_READY)
 	@.venv/bin/python -m demo.run --keep $(KEEP) $(ARGS)
@@ -71,6 +72,9 @@ bench-store: $(BACKEND)
 # Both training commands for seconds, on made-up pictures (training/NOTES.md tells of real runs).
 train-smoke: $(BACKEND)
 	.venv/bin/python -m training.smoke $(ARGS)
+
+fuzz: $(BACKEND)
+	PYTHONPATH=.:tests .venv/bin/python tests/server/fuzz_payloads.py $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tam_backend.errors import InvalidInputError
 from tam_backend.models.protocols import (
     FrameEmbedding,
     Models,
@@ -85,6 +86,8 @@ class ColourTracker:
                 continue
             near = (image - self.colours[object_id][:, None, None]).abs().amax(0) < NEAR
             channels.append(near.float() * 0.9)
+        if not channels:
+            raise InvalidInputError("No object is known yet.", "Give a mask with the first frame.")
         objects = torch.stack(channels)
         background = (1 - objects.sum(0)).clamp(0.05)
         probabilities = torch.cat([background[None], objects])
@@ -106,6 +109,8 @@ class ColourTracker:
         for object_id in object_ids or ():
             if (mask == object_id).any():
                 self.colours[object_id] = image[:, mask == object_id].mean(1)
+            else:
+                self.colours.setdefault(object_id, torch.full((len(image),), torch.nan))  # known, and nowhere
 
 
 @dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
+import numpy as np
+
 from tam_backend.pipeline.corrections import Absences
 from tam_backend.pipeline.passes import TrackerPass, Workplace
 from tam_backend.pipeline.propagation import Keyframes, disjoint
@@ -59,6 +61,9 @@ def go_on(
                         for each, mask in tracks[start].masks.items()
                         if each in keyframes and mask.any()
                     }
+                    if not known and not _ever_seen(keyframes):
+                        nothing = np.zeros(workplace.video.size_hw, np.bool_)
+                        known = {each: Mask(nothing, 1.0) for each in keyframes}  # networks must know of some object
                     if known:
                         tracker.track(sight, known, permanent=False, last=False)
                     for object_id, masks in keyframes.items():
@@ -70,6 +75,10 @@ def go_on(
                 result = absences.observed(disjoint(frame, tracked), keyframes)
                 tracks.put(result)
                 yield result
+
+
+def _ever_seen(keyframes: Keyframes) -> bool:
+    return any(mask.array.any() for masks in keyframes.values() for mask in masks.values())
 
 
 def _entry(workplace: Workplace, tracks: Tracks, stretch: range) -> int | None:

@@ -40,6 +40,7 @@ from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.supported import remarks
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.leases import LeaseCache
+from tam_backend.models.devices import let_threads_share_memory
 from tam_backend.pipeline.database import Database, sqlite_url
 from tam_backend.pipeline.holder import Holders
 from tam_backend.pipeline.pursuit import Pursuit
@@ -128,6 +129,7 @@ class Backend:
     """
 
     def __init__(self, settings: Settings) -> None:
+        let_threads_share_memory()  # before there are any
         self.settings = settings
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         self._holders = Holders(settings.data_dir / "running")

@@ -159,12 +159,12 @@ def take_note(
     keyframes = store.keyframes(intent.project, number)
     for annotation in annotations:
         held = held_in(annotation.get("result") or [], config)
-        parent = annotation.get("parent_prediction")
+        number_of, parent = annotation.get("id"), annotation.get("parent_prediction")
 
         def noted(
             memory: TaskMemory,
             held: dict[str, frozenset[int]] = held,
-            annotation_id: int = int(annotation.get("id") or 0),
+            annotation_id: int = number_of if isinstance(number_of, int) else 0,
             parent: int | None = parent if isinstance(parent, int) else None,
             whose: str | None = author_of(annotation),
         ) -> TaskMemory:

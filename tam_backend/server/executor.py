@@ -68,16 +68,27 @@ class InProcessExecutor:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self) -> None:
-        while (taken := self._next()) is not None:
-            project, work = taken
-            try:
-                work()
-            except Exception:
-                logger.exception("A job ended in a way that nobody expected")
-            finally:
-                with self._changed:
-                    self._at_work.discard(project)
-                    self._changed.notify()
+        while self._do_next():
+            continue
+
+    def _do_next(self) -> bool:
+        """Wait for work and do it; False: there is no more.
+
+        A function of its own: what a thread did last, with the whole task, is not held while it waits for the next.
+        """
+        taken = self._next()
+        if taken is None:
+            return False
+        project, work = taken
+        try:
+            work()
+        except Exception:
+            logger.exception("A job ended in a way that nobody expected")
+        finally:
+            with self._changed:
+                self._at_work.discard(project)
+                self._changed.notify()
+        return True
 
     def _next(self) -> tuple[str, Callable[[], None]] | None:
         with self._changed:

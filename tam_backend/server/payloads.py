@@ -17,6 +17,8 @@ from tam_backend.video.addresses import is_web_address
 _SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."
 
 _MAX_NAME_CHARS = 64  # of a task or a project: what the database takes
+_NUMBERS = range(-(2**31), 2**31)  # likewise; Label Studio's own ids are such
+_MAX_DEPTH = 100  # of JSON: Label Studio's has ten levels; whatever reads or copies it goes down level by level
 
 # How long a refused request's sender may take to send the rest, so that it looks for the reply.
 _DISCARD_S = 1.0
@@ -50,7 +52,22 @@ def read_object(request: Request, max_payload_mb: float, timeout_s: float) -> di
         raise PayloadError(f"The request body is not valid JSON: {error}.", _SENT_BY) from None
     if not isinstance(content, dict):
         raise PayloadError(f"The request body is a JSON {_kind(content)}, not an object.", _SENT_BY)
+    if _is_deeper(content, _MAX_DEPTH):
+        raise PayloadError("The JSON in the request body is nested too deep.", _SENT_BY)
     return content
+
+
+def _is_deeper(content: object, levels: int) -> bool:
+    """Whether JSON has more than so many objects and lists in each other."""
+    level = [content]
+    for _ in range(levels):
+        level = [
+            each
+            for holder in level
+            for each in (holder.values() if isinstance(holder, dict) else holder)  # type: ignore[attr-defined]
+            if isinstance(each, (dict, list))
+        ]
+    return bool(level)
 
 
 def _whole_body(request: Request, max_payload_mb: float, timeout_s: float) -> bytes:
@@ -149,10 +166,14 @@ def check_webhook(payload: Mapping[str, Any]) -> None:
     """Check the shape of a /webhook body.
 
     Raises:
-        PayloadError: there is no action in it.
+        PayloadError: there is no action in it, or an id that cannot be kept.
     """
     if not isinstance(payload.get("action"), str):
         raise PayloadError(_wrong("action", payload.get("action"), "the event's name"), _SENT_BY)
+    for key in ("project", "task", "annotation"):
+        named = payload.get(key)
+        if isinstance(named, dict):
+            _check_name(f"{key}.id", named.get("id"))
 
 
 def _check_name(key: str, value: object) -> None:
@@ -160,7 +181,8 @@ def _check_name(key: str, value: object) -> None:
     if isinstance(value, (dict, list, bool, float)):
         raise PayloadError(_wrong(key, value, "a number or a text"), _SENT_BY)
     text = str(value)
-    if len(text) > _MAX_NAME_CHARS or "\0" in text or not text.isprintable():
+    is_odd_number = isinstance(value, int) and value not in _NUMBERS
+    if is_odd_number or len(text) > _MAX_NAME_CHARS or "\0" in text or not text.isprintable():
         raise PayloadError(f"The request's {key!r} is {text[:80]!a}, which is no name that can be kept.", _SENT_BY)
 
 

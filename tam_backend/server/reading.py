@@ -184,12 +184,13 @@ def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Our ids name an object on a frame, so the latest edit of each object and frame wins.
     """
-    regions: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    regions: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
         for region in annotation.get("result") or ():
             if isinstance(region, Mapping):
-                relates = (region.get("from_id"), region.get("to_id"))  # a relation has no id
-                regions[(region.get("id"), region.get("from_name"), *relates)] = region
+                # A relation has no id, but two ends.
+                named = (str(region.get(key)) for key in ("id", "from_name", "from_id", "to_id"))
+                regions[tuple(named)] = region
     return list(regions.values())
 
 

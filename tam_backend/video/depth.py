@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tam_backend.errors import MediaError
+
 # Cameras, microscopes and scanners count in these.
 _BITS = (8, 10, 12, 14, 16, 24, 32)
+_LOOKED_AT = 8  # of many frames, for how bright they are
 
 
 def white_of(pixels: NDArray[Any]) -> float:
@@ -22,6 +26,23 @@ def white_of(pixels: NDArray[Any]) -> float:
     if pixels.dtype.kind == "f":
         return max(top, 1.0) if np.isfinite(top) else 1.0
     return float(next(2**bits - 1 for bits in _BITS if top < 2**bits))
+
+
+def white_of_all(read: Callable[[int], NDArray[Any]], count: int) -> float:
+    """Return the value that is white in all deep ones of `count` frames, so that a dark one stays dark.
+
+    Args:
+        read: index -> pixels; a few frames are looked at, and those that raise MediaError are passed over.
+        count: at least 1.
+    """
+    whites = [1.0]
+    for index in np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int).tolist():
+        try:
+            pixels = read(index)
+        except MediaError:
+            continue
+        whites += [] if pixels.dtype == np.uint8 else [white_of(pixels)]
+    return max(whites)
 
 
 def as_8_bit(pixels: NDArray[Any], white: float) -> NDArray[np.uint8]:

@@ -25,13 +25,11 @@ from tam_backend.errors import (
 )
 from tam_backend.types import RgbFrame
 from tam_backend.video.base import FrameSource
-from tam_backend.video.depth import as_8_bit, white_of
+from tam_backend.video.depth import as_8_bit, white_of, white_of_all
 from tam_backend.video.limits import check_index, check_pixel_count
 from tam_backend.video.paged import pages_of, pixels_of
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif"})
-
-_IMAGES_LOOKED_AT = 8  # for how bright deep images are
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -150,16 +148,7 @@ class ImageSequence(FrameSource):
 
     @cached_property
     def _white(self) -> float:
-        """Of all deep images alike, so that a dark frame stays dark."""
-        looked_at = np.linspace(0, len(self) - 1, min(len(self), _IMAGES_LOOKED_AT)).astype(int)
-        whites = [1.0]
-        for index in looked_at.tolist():
-            try:
-                pixels = _decoded(self._paths[index])
-            except MediaError:
-                continue
-            whites += [] if pixels.dtype == np.uint8 else [white_of(pixels)]
-        return max(whites)
+        return white_of_all(lambda index: _decoded(self._paths[index]), len(self))
 
     def _check_size(self, path: Path, size_hw: tuple[int, int]) -> None:
         if size_hw != self._size_hw:

@@ -15,7 +15,7 @@ from PIL import Image
 from tam_backend.errors import MediaNotFoundError, MediaTooLargeError, UnreadableMediaError
 from tam_backend.types import RgbFrame, Timeline
 from tam_backend.video.base import FrameSource
-from tam_backend.video.depth import as_8_bit, white_of
+from tam_backend.video.depth import as_8_bit, white_of, white_of_all
 from tam_backend.video.limits import check_index, check_pixel_count
 
 # Cameras put a preview of the same picture behind it.
@@ -24,7 +24,6 @@ _PREVIEWS_BEHIND = frozenset({"MPO"})
 _SUBFILE_TYPE, _NO_PAGE = 254, 0b101
 # What browsers show a page for that states no time, or hardly any (WebP, GIF and PNG alike).
 _SHORTEST_S, _USUAL_S = 0.011, 0.1
-_PAGES_LOOKED_AT = 8
 
 
 def pages_of(path: Path) -> tuple[int, ...]:
@@ -135,16 +134,7 @@ class PagedImage(FrameSource):
 
     @cached_property
     def _white(self) -> float:
-        """Of all pages alike, so that a dark page stays dark."""
-        looked_at = np.linspace(0, len(self) - 1, min(len(self), _PAGES_LOOKED_AT)).astype(int)
-        whites = [1.0]
-        for page in looked_at.tolist():
-            try:
-                pixels = self._read(page)
-            except UnreadableMediaError:
-                continue
-            whites += [] if pixels.dtype == np.uint8 else [white_of(pixels)]
-        return max(whites)
+        return white_of_all(self._read, len(self))
 
     @cached_property
     def _durations_s(self) -> list[float] | None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,3 +108,50 @@ def test_freed_memory_is_given_back_where_the_c_library_can() -> None:
     held = torch.ones(1000)
     give_back_freed_memory()
     assert held.sum() == 1000
+
+
+_POOLS_AFTER_TWELVE_THREADS = """
+import ctypes, re, sys, threading
+from tam_backend.models.devices import let_threads_share_memory
+library = ctypes.CDLL(None)
+library.fopen.restype = ctypes.c_void_p
+library.malloc.restype = ctypes.c_void_p
+
+def pools():
+    stream = ctypes.c_void_p(library.fopen(sys.argv[2].encode(), b"w"))
+    library.malloc_info(0, stream)
+    library.fclose(stream)
+    return len(re.findall("<heap nr=", open(sys.argv[2]).read()))
+
+def begin():
+    library.malloc(1000)
+    together.wait(20)
+
+before, together = pools(), threading.Barrier(12)
+if sys.argv[1] == "shared":
+    let_threads_share_memory()
+threads = [threading.Thread(target=begin) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(pools() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_threads_share_what_they_free(tmp_path: Path) -> None:
+    grown = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", _POOLS_AFTER_TWELVE_THREADS, how, str(tmp_path / "pools.xml")],
+                env={key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"},
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for how in ("apart", "shared")
+    ]
+    assert grown[0] > 0  # or this tells nothing
+    assert grown[1] == 0

@@ -59,3 +59,15 @@ def test_a_keyframe_in_the_missing_frames_is_kept_as_it_is() -> None:
     list(session.update())
     assert np.array_equal(session.tracks[10].masks[1], drawn)
     assert session.tracks[10].source[1] == "prompt"
+
+
+def test_what_is_nowhere_stays_nowhere_when_a_stopped_propagation_goes_on() -> None:
+    video = MovingDiscs(frames=6)
+    session = TrackAnything(ColourModels().models()).session(video)
+    session.prompt(Prompt(1, 0, mask=np.zeros(video.size_hw, np.bool_), label="Rabbit"))
+    first = session.update()
+    for _ in range(3):
+        next(first)
+    first.close()  # type: ignore[attr-defined]  # an iterator that is a generator
+    found = {result.frame: result.masks[1].any() for result in session.update()}
+    assert found == {3: False, 4: False, 5: False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 
 from tam_backend.server.executor import InProcessExecutor
@@ -47,3 +48,22 @@ def test_nothing_runs_after_it_was_closed() -> None:
     executor.submit("p", lambda: ran.append(1))
     executor.close()
     assert ran == []
+
+
+class Heavy:
+    """Stands for a task with its masks."""
+
+
+def test_a_thread_that_waits_holds_nothing_of_what_it_did_last() -> None:
+    executor, heavy = InProcessExecutor(), Heavy()
+    dropped, done = threading.Event(), threading.Event()
+    weakref.finalize(heavy, dropped.set)
+
+    def works_on(held: Heavy) -> Callable[[], None]:
+        return lambda: done.set() if held else None
+
+    executor.submit("p", works_on(heavy))
+    del heavy
+    assert done.wait(10)
+    assert dropped.wait(10)
+    executor.close()

@@ -13,8 +13,15 @@ from fake_backend import make_settings
 from flask.testing import FlaskClient
 from test_backend import BRUSH, PROPAGATE, backend, data, draft, point, predict
 
+from tam_backend.labelstudio.config import parse_config
+from tam_backend.pipeline.database import Database, sqlite_url
+from tam_backend.pipeline.store import SessionStore
+from tam_backend.server import events
 from tam_backend.server.app import create_app
 from tam_backend.server.backend import Backend
+from tam_backend.server.job_store import Intent
+from tam_backend.server.reading import merged
+from tam_backend.server.task_memory import TaskMemories
 
 __all__ = ["backend", "data"]  # fixtures
 
@@ -30,7 +37,9 @@ def post(client: FlaskClient, path: str, body: object) -> Any:
     return client.post(path, data=json.dumps(body), content_type="application/json")
 
 
-@pytest.mark.parametrize("number", [HALF, f"7{HALF}", "a\0b", "x" * 65, "line\nbreak", {"a": 1}, [7], True, 1.5])
+@pytest.mark.parametrize(
+    "number", [HALF, f"7{HALF}", "a\0b", "x" * 65, "line\nbreak", {"a": 1}, [7], True, 1.5, 2**31, -(10**40)]
+)
 def test_an_id_that_cannot_be_kept_is_refused_by_name(client: FlaskClient, data: dict[str, Any], number: Any) -> None:
     body = {"tasks": [{"id": number, "data": data}], "label_config": BRUSH, "project": "7.1", "params": None}
     reply = post(client, "/predict", body)
@@ -39,6 +48,23 @@ def test_an_id_that_cannot_be_kept_is_refused_by_name(client: FlaskClient, data:
     reply = post(client, "/predict", {**body, "tasks": [{"id": 7, "data": data}], "project": number})
     assert (reply.status_code, "project" in reply.get_json()["error"]["message"]) == (400, True)
     assert post(client, "/setup", {"project": number, "schema": BRUSH}).status_code == 400
+
+
+@pytest.mark.parametrize("key", ["project", "task", "annotation"])
+@pytest.mark.parametrize("number", [HALF, {"a": 1}, [7], True, 1.5, 2**31])
+def test_an_event_with_an_id_that_cannot_be_kept_is_refused_by_name(client: FlaskClient, key: str, number: Any) -> None:
+    body = {"action": "ANNOTATION_CREATED", "annotation": {"id": 1}, "task": {"id": 1}, "project": {"id": 1}}
+    reply = post(client, "/webhook", {**body, key: {"id": number}})
+    assert reply.status_code == 400
+    assert f"{key}.id" in reply.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("depth", "status"), [(90, 200), (101, 400), (900, 400)])
+def test_json_nested_deeper_than_anything_can_go_down_is_refused(client: FlaskClient, depth: int, status: int) -> None:
+    deep: Any = []
+    for _ in range(depth):
+        deep = [deep]
+    assert post(client, "/setup", {"project": "7.1", "schema": BRUSH, "extra_params": deep}).status_code == status
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -96,3 +122,15 @@ def test_what_a_config_cannot_get_stands_on_the_status_page_until_it_is_mended(
     assert backend.problems.recent() == []
     assert post(client, "/setup", {"project": "7.1", "schema": BRUSH}).status_code == 200
     assert "Cuboid" not in client.get("/").get_data(as_text=True)
+
+
+@pytest.mark.parametrize("number", ["tam-0-0f", "\N{PILE OF POO}", [7], {"a": 1}, None])
+def test_an_annotation_with_an_odd_id_is_read_like_any_other(tmp_path: Path, number: Any) -> None:
+    database = Database(sqlite_url(tmp_path / "tam.sqlite"))
+    memories, store = TaskMemories(database), SessionStore(database)
+    region = {"id": number, "from_name": number, "type": "choices", "value": {}}
+    intent = Intent("7", 1, {"id": 1, "data": {}, "annotations": []}, None, BRUSH)
+    annotations = [{"id": number, "result": [region]}]
+    events.take_note(annotations, parse_config(BRUSH), intent, memories, store)
+    assert set(memories.get("7", "1").annotations) == {0}
+    assert merged(annotations) == [region]
