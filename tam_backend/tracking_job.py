@@ -18,7 +18,7 @@ from tam_backend.out_folder import OutFolder
 from tam_backend.pipeline.prefetch import Behind
 from tam_backend.pipeline.reconcile import reconcile
 from tam_backend.pipeline.session import Session
-from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource
+from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource, timeline_of
 
 # Overlay videos of image folders, which have no clock.
 DEFAULT_FPS = 24.0
@@ -120,6 +120,7 @@ def track(
 def write_overlay(video: VideoSource, report: TrackingReport, labels: dict[int, str], out: OutFolder) -> None:
     """Draw the masks that `track` wrote over the video, to overlay.mp4."""
     frames = sorted({row.frame for track in report.tracks.values() for row in track})
+    timeline = timeline_of(video)
     with (
         out.writing(_OVERLAY) as path,
         OverlayWriter(path, report.size_hw, video.fps or DEFAULT_FPS) as writer,
@@ -127,7 +128,7 @@ def write_overlay(video: VideoSource, report: TrackingReport, labels: dict[int, 
         for frame in frames:
             written = out.path / _mask_name(frame)
             masks = {object_id: load_mask(written, object_id) for object_id in report.tracks}
-            writer.write(video[frame], masks, labels)
+            writer.write(video[frame], masks, labels, None if timeline is None else float(timeline.starts_s[frame]))
 
 
 def _write_masks(out: OutFolder, result: FrameResult) -> None:

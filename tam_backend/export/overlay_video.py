@@ -14,6 +14,9 @@ from tam_backend.errors import EmptyVideoError, InvalidInputError
 from tam_backend.export.painting import Painter
 from tam_backend.types import BoolMask, RgbFrame
 
+_TICK = Fraction(1, 90_000)
+"""Of the times of frames, in seconds; no rate of television is finer."""
+
 
 class OverlayWriter:
     """Write frames with coloured masks, outlines and labels as an H.264 MP4 that browsers play.
@@ -24,7 +27,7 @@ class OverlayWriter:
     Args:
         path: the MP4; its folder must exist.
         size_hw: (height, width) of every frame.
-        fps: frames per second.
+        fps: frames per second, where frames are written without their times.
 
     Raises:
         EmptyVideoError: the block ended without a frame.
@@ -49,13 +52,20 @@ class OverlayWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": "20", "preset": "veryfast"}
 
-    def write(self, frame: RgbFrame, masks: Mapping[int, BoolMask], labels: Mapping[int, str] | None = None) -> None:
+    def write(
+        self,
+        frame: RgbFrame,
+        masks: Mapping[int, BoolMask],
+        labels: Mapping[int, str] | None = None,
+        at_s: float | None = None,
+    ) -> None:
         """Draw one frame and append it.
 
         Args:
             frame: (H, W, 3) uint8 RGB; it is not changed.
             masks: object id -> (H, W) bool; empty masks are not drawn.
             labels: object id -> text beside the id.
+            at_s: when it appears, for all frames or for none; None: one frame's time after the one before.
 
         Raises:
             InvalidInputError: the frame is not of the writer's size.
@@ -67,7 +77,11 @@ class OverlayWriter:
         height, width = self._size_hw
         drawn = self._painter.paint(frame, masks, labels or {})
         even = np.pad(drawn, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+        if at_s is not None:
+            self._stream.codec_context.time_base = _TICK
+            picture.pts, picture.time_base = round(at_s / _TICK), _TICK
+        self._container.mux(self._stream.encode(picture))
         self._frames += 1
 
     def __enter__(self) -> OverlayWriter:

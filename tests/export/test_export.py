@@ -22,6 +22,7 @@ from tam_backend.export import (
     overlay,
     save_index_mask,
 )
+from tam_backend.types import timeline_of
 
 # The first colours of DAVIS's own annotation files.
 DAVIS_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
@@ -125,6 +126,18 @@ def test_an_overlay_video_shows_the_masks_in_their_colours(tmp_path: Path, size_
         red, green, blue = video[4][70, 75].astype(int)
         assert red > green + 40 and red > blue + 40, "object 1 is red in the DAVIS palette"
         assert np.abs(video[4][-3:, -3:].astype(int) - 90).max() < 12, "nothing is painted outside"
+
+
+@pytest.mark.parametrize("times_s", [[0.5, 0.54, 0.58, 1.4, 3.0], [index * 1001 / 30000 for index in (0, 1, 2, 4, 5)]])
+def test_an_overlay_shows_each_frame_at_its_own_time(tmp_path: Path, times_s: list[float]) -> None:
+    path = tmp_path / "overlay.mp4"
+    with OverlayWriter(path, (48, 64), 30000 / 1001) as writer:
+        for index, at_s in enumerate(times_s):
+            writer.write(np.full((48, 64, 3), 40 * index, np.uint8), {}, at_s=at_s)
+    with open_video(path) as video:
+        timeline = timeline_of(video)
+        assert timeline is not None
+        np.testing.assert_allclose(timeline.starts_s, times_s, atol=0.001)
 
 
 def test_an_overlay_frame_of_another_size_is_refused_and_the_file_removed(tmp_path: Path) -> None:
