@@ -265,7 +265,7 @@ def test_the_recommended_config_is_printed_with_the_labels_asked_for() -> None:
 def test_the_recommended_config_may_have_labels_that_begin_another_object() -> None:
     done = run("import", "--config", "--label", "Rabbit", "--new-objects")
     labels = [control.labels for control in parse_config(done.stdout).controls]
-    assert labels == [("Rabbit",), ("Rabbit", "New Rabbit", "Propagate"), ("Rabbit",)]
+    assert labels == [("Rabbit",), ("Rabbit", "New Rabbit", "Propagate"), ("Rabbit", "New Rabbit")]
 
 
 @pytest.mark.parametrize(

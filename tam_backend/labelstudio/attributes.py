@@ -77,6 +77,12 @@ def brought_along(
     return (*noted, *again)
 
 
+def related(results: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the ids of the regions that a relation speaks of."""
+    relations = [result for result in results if result.get("type") == "relation"]
+    return frozenset(str(relation.get(end)) for relation in relations for end in ("from_id", "to_id"))
+
+
 def human_notes(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a human wrote beside the shape that this result draws, for `brought_along`."""
     meta, parent = result.get("meta"), result.get("parentID")

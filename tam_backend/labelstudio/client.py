@@ -136,6 +136,10 @@ class LabelStudioClient:
         """
         return self._objects("GET", f"/api/tasks/{task_id}/annotations/")
 
+    def drafts(self, task_id: int) -> list[dict[str, Any]]:
+        """Return a task's drafts, everybody's."""
+        return self._objects("GET", f"/api/tasks/{task_id}/drafts")
+
     def predictions(self, task_id: int) -> list[dict[str, Any]]:
         """Return a task's predictions; see `annotations`."""
         return self._objects("GET", f"/api/predictions/?task={task_id}")

@@ -154,10 +154,17 @@ class Control:
 
 @dataclass(frozen=True)
 class LabelingConfig:
-    """What one labeling page offers."""
+    """What one labeling page offers.
+
+    Args:
+        media: what it shows.
+        controls: what draws on them.
+        attaches: whether it offers to hang something on a region: a choice, a note .. (perRegion), a relation.
+    """
 
     media: tuple[Media, ...]
     controls: tuple[Control, ...]
+    attaches: bool = False
 
     def control(self, name: str, to_name: str) -> Control | None:
         """Return the tag `name` as it controls the media `to_name`."""
@@ -216,7 +223,8 @@ def parse_config(xml: str) -> LabelingConfig:
         for name in tag.to_names if tag.kind == "labels" and tag.name else ():
             shared.setdefault(name, []).append(tag)
     kinds = {m.name: m.kind for m in media}
-    config = LabelingConfig(media, tuple(control for tag in tags for control in _controls(tag, kinds, shared)))
+    controls = tuple(control for tag in tags for control in _controls(tag, kinds, shared))
+    config = LabelingConfig(media, controls, any(_attaches(tag) for tag in tags))
     if not any(config.mask_output(m) if m.kind is not MediaKind.VIDEO else config.box_output(m) for m in media):
         names = ", ".join(f'"{m.name}"' for m in media)
         raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", EXAMPLE)
@@ -275,6 +283,10 @@ def _labels(tag: Tag) -> LabelSource:
     labels = dict(tag.labels)
     is_open = _is_variable(tag.attributes.get("value", ""))
     return LabelSource(tag.name, tuple(labels), tuple(labels.values()), is_open)
+
+
+def _attaches(tag: Tag) -> bool:
+    return tag.kind == "relations" or tag.attributes.get("perregion", "").strip().lower() == "true"
 
 
 def is_smart(tag: Tag) -> bool | None:
@@ -368,6 +380,7 @@ def recommended_config(
         "  </KeyPointLabels>",
         '  <RectangleLabels name="box" toName="frames" smart="true" smartOnly="true">',
         *_label_lines(names, key="shift+"),
+        *(_gesture_lines(names) if new_objects else ()),
         "  </RectangleLabels>",
     ]
     if new_objects:
@@ -387,7 +400,7 @@ def recommended_config(
 
 
 def _gesture_lines(names: Sequence[str]) -> list[str]:
-    """Labels by which a click begins another object (labelstudio/gestures.py)."""
+    """Labels by which a click or a box begins another object (labelstudio/gestures.py)."""
     return [
         f"    <Label value={quoteattr(f'New {name}')} background={quoteattr(_COLOURS[index % len(_COLOURS)])}"
         f" hint={quoteattr(f'Another {name}, also inside or beside one')}/>"

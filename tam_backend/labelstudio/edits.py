@@ -46,6 +46,9 @@ def value_digest(value: Mapping[str, Any]) -> str:
 def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) -> Region:
     """Return a region of ours as edited if its mask is none that we sent; every other region as it is.
 
+    What the editor says was changed is a human's. But it says so, too, of a region that somebody hung a choice or a
+    note on: then the mask decides.
+
     Args:
         region: of an annotation or a draft.
         sent: (object key, frame) -> digests of the masks that we sent there, `mask_digest` and `value_digest`.
@@ -53,14 +56,17 @@ def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) 
     Raises:
         PayloadError: the mask cannot be decoded.
     """
-    if region.own_key is None or not region.is_mask or region.is_humans_mask:
+    if region.own_key is None or not region.is_mask:
+        return region
+    if region.is_humans_mask and not (region.origin == "prediction-changed" and region.attributes):
         return region
     digests = sent.get((region.own_key, region.frame))
-    if not digests or region.encoded is None or value_digest(region.encoded) in digests:
+    if not digests or region.encoded is None:
         return region
-    if region.mask is None or mask_digest(region.mask) in digests:
+    as_sent = value_digest(region.encoded) in digests or region.mask is None or mask_digest(region.mask) in digests
+    if as_sent == (region.origin == "prediction"):
         return region
-    return replace(region, origin="prediction-changed")
+    return replace(region, origin="prediction" if as_sent else "prediction-changed")
 
 
 def frames_by_object(regions: Sequence[Region]) -> dict[str, frozenset[int]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, RegionError
 from tam_backend.labelstudio.annotators import annotator_of, author_of
+from tam_backend.labelstudio.attributes import related
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.identity import read_identity
@@ -55,6 +56,7 @@ class TaskPrompts:
         propagate: the click wants masks of all objects on all frames.
         whose: the author of the draft or annotation that was read (`annotators.author_of`); None where it is not known.
         held: the ids of the regions that stand in the editor, as far as the draft tells.
+        related: the ids of those that a relation speaks of.
         left_out: what is wrong with regions that cannot be used; the others can.
     """
 
@@ -64,6 +66,7 @@ class TaskPrompts:
     propagate: bool
     whose: str | None = None
     held: frozenset[str] = frozenset()
+    related: frozenset[str] = frozenset()
     left_out: tuple[RegionError, ...] = ()
 
     def ours_on(self, each: TaskObject, frame: int) -> Region | None:
@@ -156,7 +159,8 @@ def read_task(
         owner = next(obj for obj in objects if regions[-1] in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
     whose = None if entry is None else author_of(entry)
-    return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), tuple(faults))
+    related_ids = related(_results(entry))
+    return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), related_ids, tuple(faults))
 
 
 def drawn_media(

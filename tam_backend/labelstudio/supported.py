@@ -34,7 +34,7 @@ SUPPORTED = {
     "Number": "kept with its region (`perRegion`)",
     "DateTime": "kept with its region (`perRegion`)",
     "Taxonomy": "kept with its region (`perRegion`)",
-    "Relations": "kept with its regions; *Same object* and *Swap from here* are understood",
+    "Relations": "kept; a mask in a relation is not replaced. *Same object*, *Swap from here* are understood",
 }
 """Tag (the same with "Labels" behind it) -> what it is to us. docs/label-studio.md has this table."""
 

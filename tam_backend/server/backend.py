@@ -48,6 +48,7 @@ from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
 from tam_backend.server import events
 from tam_backend.server.answers import AnswerMemory
 from tam_backend.server.chain import Following, masks_for_next
+from tam_backend.server.drafts import is_worth_waiting_for, with_draft_of_click
 from tam_backend.server.executor import InProcessExecutor
 from tam_backend.server.housekeeping import Housekeeping
 from tam_backend.server.job_store import Intent, JobStore
@@ -56,7 +57,7 @@ from tam_backend.server.label_studio import LabelStudioAccess
 from tam_backend.server.loop import Annotations, Found, Loop, prediction_digest
 from tam_backend.server.networks import Networks
 from tam_backend.server.problems import ProblemLog
-from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, joined, read
+from tam_backend.server.reading import MaskAnswer, ReadTask, as_answer, in_relation, joined, read
 from tam_backend.server.task_media import TaskMedia
 from tam_backend.server.task_memory import TaskMemories
 from tam_backend.server.tasks import OpenTask
@@ -390,13 +391,19 @@ class Backend:
         known = self._read(
             task, request.context, request.config, request.project, unsaved, annotator=annotator, medium=media
         )
+        attaches = request.config.attaches
+        if request.context is not None and is_worth_waiting_for(known, annotator, attaches=attaches):
+            saved = with_draft_of_click(task, request.context, self._label_studio.client, request.cancelled)
+            if saved is not None:
+                task, unsaved, annotator = saved, [], annotator_of(saved)
+                known = self._read(task, request.context, request.config, request.project, annotator=annotator)
         prompts = known.prompts
         if not known.followed:
             if prompts.propagate:
                 raise InvalidInputError(
                     f"Task {task.get('id')} has nothing to propagate.",
-                    "Click on an object with one of the other labels first, and accept its mask. The first one counts "
-                    "when Label Studio has saved its draft: 5 s later, or at once when you submit.",
+                    "Click on an object with one of the other labels first, and accept its mask. It counts when Label "
+                    "Studio has saved your draft: do not turn the page for 6 s, or submit, and Propagate again.",
                 )
             return self._answer([], None)
         on_frames = prompts.media.kind is not MediaKind.VIDEO
@@ -470,6 +477,9 @@ class Backend:
         asked = prompts.asked
         if asked is None or asked.frame is None:
             raise PayloadError("The click names no frame.", "Send Label Studio's own JSON.")
+        there = prompts.ours_on(asked.object, asked.frame)
+        if there is not None and there.region_id in prompts.related:
+            raise in_relation([asked.frame])
         output = mask_output(request.config, prompts.media, asked.object, asked.frame)
         wanted = to_prompts(asked.object, opened.video.size_hw, frames=(asked.frame,))
         mask = opened.click(wanted, request.cancelled)
@@ -487,7 +497,6 @@ class Backend:
             quality=mask.quality,
             source="prompt",
         )
-        there = prompts.ours_on(asked.object, asked.frame)
         if there is not None:
             results = brought_along(results, there.attributes, notes=there.notes)
         return self._answer(results, mask.quality)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tam_backend.errors import LabelConfigError, RegionError
+from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError, TamError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, mask_digest, value_digest
@@ -100,13 +100,26 @@ class MaskAnswer:
         results: JSON.
         score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
         digests: (object key, frame) -> digests of the mask, for `TaskMemory.with_sent`.
-        left_out: why an object has no masks here: no tag has its label.
+        left_out: why masks are not here: no tag has the object's label, or they would replace one in a relation.
     """
 
     results: Sequence[Mapping[str, Any]]
     score: float | None
     digests: Mapping[tuple[str, int], tuple[str, ...]]
-    left_out: Sequence[LabelConfigError] = ()
+    left_out: Sequence[TamError] = ()
+
+
+def in_relation(frames: Sequence[int]) -> TamError:
+    """Return the error for masks that the editor cannot replace.
+
+    It holds the answer beside the region of the same id until the answer is accepted, and cannot tell then which of the
+    two a relation speaks of: the whole page goes blank (Label Studio 1.23.2, without Auto-Accept Suggestions).
+    """
+    where = ", ".join(map(str, frames))
+    return InvalidInputError(
+        f"On frame {where} the mask is in a relation: Label Studio's editor cannot replace it, and it stays as it is.",
+        "Correct it with brush and eraser, which keeps the relation; or delete the relation first.",
+    )
 
 
 def read(
@@ -218,6 +231,7 @@ def as_answer(
     digests: dict[tuple[str, int], tuple[str, ...]] = {}
     by_id = {each.object_id: each for each in task.followed}
     left_out: dict[int, LabelConfigError] = {}
+    kept: list[int] = []  # in relations
     unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
     for result in found:
         for object_id, mask in result.masks.items():
@@ -230,6 +244,7 @@ def as_answer(
             own = resized(mask, size_of(result.frame))
             digest = mask_digest(own)
             there = task.prompts.ours_on(each, result.frame)
+            in_a_relation = there is not None and there.region_id in task.prompts.related
             try:
                 output = mask_output(config, task.prompts.media, each, result.frame)
             except LabelConfigError as error:
@@ -241,6 +256,9 @@ def as_answer(
             (settled if source == "prompt" else judged).append((result.frame, quality))
             if there is not None and not whole and _is_same(there, digest):
                 digests[key, result.frame] = (digest, value_digest(there.encoded or {}))
+                continue
+            if in_a_relation and not whole:
+                kept.append(result.frame)
                 continue
             made = mask_results(
                 output.control,
@@ -256,10 +274,9 @@ def as_answer(
             results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
     if left_out and not digests:
         raise next(iter(left_out.values()))
+    errors: list[TamError] = [*left_out.values(), *([in_relation(sorted(set(kept)))] if kept else [])]
     # What a human settled is not in question, unless there is nothing else.
-    return MaskAnswer(
-        results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(left_out.values())
-    )
+    return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(errors))
 
 
 def _is_same(there: Region, digest: str) -> bool:

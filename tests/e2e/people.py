@@ -6,7 +6,7 @@ import requests
 
 from demo.annotator import Annotator
 
-_PASSWORD = "two-clicks"
+PASSWORD = "two-clicks"
 
 
 def invited(host: Annotator, email: str) -> Annotator:
@@ -14,7 +14,7 @@ def invited(host: Annotator, email: str) -> Annotator:
     link = host.url + host.call("GET", "/api/invite")["invite_url"]
     with requests.Session() as browser:
         browser.get(link, timeout=30).raise_for_status()
-        form = {"email": email, "password": _PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        form = {"email": email, "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         browser.post(link, data=form, headers={"Referer": link}, timeout=30).raise_for_status()
         token = browser.get(f"{host.url}/api/current-user/token", timeout=30)
         token.raise_for_status()

@@ -58,6 +58,14 @@ def test_what_the_editor_says_was_changed_is_a_humans_even_where_it_looks_the_sa
     assert told_apart(region(mask((1, 1)), origin="prediction-changed"), sent).is_humans_mask
 
 
+def test_a_mask_that_a_note_was_hung_on_is_a_humans_only_where_it_was_edited() -> None:
+    sent = {("abc", 2): [mask_digest(mask((1, 1)))]}
+    noted = replace(region(mask((1, 1)), origin="prediction-changed"), attributes=({"type": "textarea"},))
+    assert not told_apart(noted, sent).is_humans_mask, "the editor calls that a change, too"
+    edited = replace(region(mask((2, 2)), origin="prediction-changed"), attributes=({"type": "textarea"},))
+    assert told_apart(edited, sent).is_humans_mask
+
+
 def test_a_mask_that_comes_back_as_it_was_written_is_not_decoded() -> None:
     sent_as = {"format": "rle", "rle": [1, 2, 3]}
     each = replace(region(mask((1, 1))), encoded=dict(sent_as))

@@ -25,6 +25,8 @@ class LabelStudioDouble:
         self.predictions: dict[int, dict[str, Any]] = {}
         self.webhooks: list[dict[str, Any]] = []
         self.people = [1]  # their ids
+        self.drafts: dict[int, list[dict[str, Any]]] = {}  # of a task, everybody's
+        self.drafts_read = 0
         self.failing = 0
         self.answers_lost = 0  # so many predictions are stored, and the caller told that they are not
         self.calls = 0
@@ -64,6 +66,11 @@ class LabelStudioDouble:
         @app.get("/api/tasks/<int:number>/annotations/")
         def annotations(number: int) -> tuple[Any, int]:
             return (self.tasks[number]["annotations"], 200) if number in self.tasks else ({"detail": "Not found."}, 404)
+
+        @app.get("/api/tasks/<int:number>/drafts")
+        def drafts(number: int) -> Any:
+            self.drafts_read += 1
+            return self.drafts.get(number, [])
 
         @app.get("/api/tasks/")
         def tasks() -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_what_one_has_not_saved_is_never_handed_to_another(backend: Backend, dat
 def test_who_has_no_draft_is_handed_nobodys_unsaved_answer(backend: Backend, data: Data) -> None:
     predict(backend, data, point(0, "Rabbit"), drafts=draft(by=1))
     predict(backend, data, point(0, "Bird", disc=2, name="b"))
-    with pytest.raises(InvalidInputError, match="saved its draft"):
+    with pytest.raises(InvalidInputError, match="saved your draft"):
         predict(backend, data, PROPAGATE)
 
 
