@@ -58,7 +58,8 @@ def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) 
     digests = sent.get((region.own_key, region.frame))
     if not digests or region.encoded is None or value_digest(region.encoded) in digests:
         return region
-    if region.mask is None or mask_digest(region.mask) in digests:
+    mask = region.mask
+    if mask is None or mask_digest(mask) in digests:
         return region
     return replace(region, origin="prediction-changed")
 
