@@ -192,13 +192,13 @@ class Session:
     ) -> Mask:
         """Make the keyframe that is known now; prompts that failed leave no trace."""
         if known.mask is not None and known.is_mask_alone:
-            keyframe = KeptMask(known.mask, 1.0, "prompt")
+            encoded, mask = known.mask, Mask(known.mask.array, 1.0)
         else:
-            made = self._segment(frame, known)
-            keyframe = KeptMask(EncodedMask.of(made.array), made.quality, "prompt")
+            mask = self._segment(frame, known)
+            encoded = EncodedMask.of(mask.array)
         tracked = _TrackedObject.of(self._objects[object_id].state if object_id in self._objects else ObjectState(""))
         tracked.known[frame] = known
-        tracked.keyframes[frame] = keyframe
+        tracked.keyframes[frame] = KeptMask(encoded, mask.quality, "prompt")
         tracked.ends.discard(frame)
         if is_end:
             tracked.ends.add(frame)
@@ -206,7 +206,7 @@ class Session:
         if label is not None:
             tracked.label = label
         self._keep(object_id, tracked, frame)
-        return keyframe.decoded
+        return mask
 
     def paint(self, object_id: int, frame: int, add: BoolMask | None = None, erase: BoolMask | None = None) -> Mask:
         """Change the mask that the object has on a frame by brush strokes; the outcome is a human's mask.
