@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from tam_backend.errors import InvalidPromptError
 
@@ -32,7 +33,53 @@ class Point(NamedTuple):
     positive: bool = True
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class EncodedMask:
+    """A mask kept small: a few hundred bytes, whatever its size. Two are equal where their masks are.
+
+    NumPy takes it as its (H, W) bool array.
+
+    Args:
+        counts: COCO's compressed run-length code; a mask has just one.
+        size_hw: (H, W).
+
+    >>> EncodedMask.of(np.eye(3, dtype=bool)) == EncodedMask.of(np.diag([7, 8, 9]))
+    True
+    """
+
+    counts: bytes
+    size_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask: NDArray[Any]) -> EncodedMask:
+        """Encode an (H, W) mask; non-zero = object."""
+        is_object = mask if mask.dtype == np.bool_ else mask != 0
+        code = coco.encode(np.asfortranarray(is_object, dtype=np.uint8))
+        return cls(code["counts"], (mask.shape[0], mask.shape[1]))
+
+    @property
+    def array(self) -> BoolMask:
+        """The (H, W) mask, bit for bit as it was; decoded anew each time, so ask once."""
+        return np.asarray(coco.decode(self._code), dtype=np.bool_)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.array, dtype=dtype)
+
+    @property
+    def area(self) -> int:
+        """How many pixels the mask covers; nothing is decoded."""
+        return int(coco.area(self._code))
+
+    def overlaps(self, other: EncodedMask) -> bool:
+        """Whether both cover some pixel; nothing is decoded. The masks are of one size."""
+        return int(coco.area(coco.merge([self._code, other._code], intersect=True))) > 0
+
+    @property
+    def _code(self) -> dict[str, Any]:
+        return {"size": list(self.size_hw), "counts": self.counts}
+
+
+@dataclass(frozen=True, eq=False, init=False)
 class Prompt:
     """What a human says about one object on one frame: points, a box, a mask, or several of them.
 
@@ -41,7 +88,8 @@ class Prompt:
         frame: 0-based index of the frame.
         points: (x, y, positive) each, in pixels of the original frame.
         box: (x0, y0, x1, y1) in pixels of the original frame.
-        mask: (H, W); non-zero = object. A mask alone is taken as it is; with points or a box it is a hint.
+        mask: (H, W); non-zero = object. A mask alone is taken as it is; with points or a box it is a hint. It is kept
+            encoded, so that hundreds of prompts fit into memory.
         label: the object's label; None leaves the label as it was.
 
     Raises:
@@ -53,31 +101,44 @@ class Prompt:
 
     object_id: int
     frame: int
-    points: Sequence[tuple[float, float, bool]] = ()
-    box: Sequence[float] | None = None
-    mask: NDArray[Any] | None = None
-    label: str | None = None
+    points: tuple[Point, ...]
+    box: Box | None
+    encoded_mask: EncodedMask | None
+    label: str | None
 
-    def __post_init__(self) -> None:
-        if isinstance(self.object_id, bool) or not isinstance(self.object_id, (int, np.integer)) or self.object_id < 1:
-            raise InvalidPromptError(f"Object id {self.object_id!r} is not a whole number from 1 up.")
-        if isinstance(self.frame, bool) or not isinstance(self.frame, (int, np.integer)) or self.frame < 0:
-            raise InvalidPromptError(f"Frame {self.frame!r} is not a whole number from 0 up.")
-        object.__setattr__(self, "points", tuple(_point(point) for point in self.points))
-        if self.box is not None:
-            object.__setattr__(self, "box", _box(self.box))
-        if self.mask is not None:
-            mask = np.asarray(self.mask)
-            if mask.ndim != 2:
-                raise InvalidPromptError(f"A mask prompt must be (height, width), not of shape {mask.shape}.")
-            # What nobody can change need not be copied: a mask that says "gone" on hundreds of frames is there once.
-            is_fixed = mask.dtype == np.bool_ and not mask.flags.writeable
-            object.__setattr__(self, "mask", mask if is_fixed else mask != 0)
-        if not self.points and self.box is None and self.mask is None:
+    def __init__(
+        self,
+        object_id: int,
+        frame: int,
+        points: Sequence[tuple[float, float, bool]] = (),
+        box: Sequence[float] | None = None,
+        mask: NDArray[Any] | EncodedMask | None = None,
+        label: str | None = None,
+    ) -> None:
+        if isinstance(object_id, bool) or not isinstance(object_id, (int, np.integer)) or object_id < 1:
+            raise InvalidPromptError(f"Object id {object_id!r} is not a whole number from 1 up.")
+        if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)) or frame < 0:
+            raise InvalidPromptError(f"Frame {frame!r} is not a whole number from 0 up.")
+        values = {
+            "object_id": object_id,
+            "frame": frame,
+            "points": tuple(_point(point) for point in points),
+            "box": None if box is None else _box(box),
+            "encoded_mask": None if mask is None else _encoded(mask),
+            "label": label,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not self.points and self.box is None and self.encoded_mask is None:
             raise InvalidPromptError(
-                f"The prompt for object {self.object_id} on frame {self.frame} is empty.",
+                f"The prompt for object {object_id} on frame {frame} is empty.",
                 "Give at least one point, a box or a mask.",
             )
+
+    @property
+    def mask(self) -> BoolMask | None:
+        """The (H, W) mask, decoded anew each time."""
+        return None if self.encoded_mask is None else self.encoded_mask.array
 
 
 def _point(values: Sequence[float]) -> Point:
@@ -96,6 +157,15 @@ def _box(values: Sequence[float]) -> Box:
     if x1 <= x0 or y1 <= y0:
         raise InvalidPromptError(f"Box {tuple(values)!r} has no area.", "Draw it with some width and height.")
     return (x0, y0, x1, y1)
+
+
+def _encoded(mask: NDArray[Any] | EncodedMask) -> EncodedMask:
+    if isinstance(mask, EncodedMask):
+        return mask
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise InvalidPromptError(f"A mask prompt must be (height, width), not of shape {array.shape}.")
+    return EncodedMask.of(array)
 
 
 def _number(value: object) -> float:

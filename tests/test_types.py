@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tam_backend.errors import InvalidPromptError
-from tam_backend.types import Mask, Point, Prompt
+from tam_backend.types import BoolMask, EncodedMask, Mask, Point, Prompt
 
 
 def test_points_default_to_positive_and_boxes_are_put_in_order() -> None:
@@ -49,3 +52,35 @@ def test_numpy_takes_a_mask_as_its_array() -> None:
     assert np.asarray(mask).sum() == mask.area == 3
     assert mask.shape == (3, 3)
     assert np.logical_and(mask, np.ones((3, 3), bool)).sum() == 3
+
+
+@st.composite
+def masks(draw: st.DrawFn, size_hw: tuple[int, int] | None = None) -> BoolMask:
+    return draw(arrays(np.bool_, size_hw or (draw(st.integers(0, 9)), draw(st.integers(0, 9)))))
+
+
+@given(masks())
+def test_a_mask_comes_back_from_its_code_as_it_was(mask: BoolMask) -> None:
+    code = EncodedMask.of(mask)
+    assert code.array.dtype == np.bool_
+    assert np.array_equal(code.array, mask) and np.array_equal(code, mask)  # the shape too
+    assert (code.size_hw, code.area) == (mask.shape, np.count_nonzero(mask))
+
+
+@given(st.tuples(masks((4, 5)), masks((4, 5))))
+def test_codes_of_masks_compare_and_overlap_as_the_masks_do(two: tuple[BoolMask, BoolMask]) -> None:
+    one, other = two
+    assert (EncodedMask.of(one) == EncodedMask.of(other)) == np.array_equal(one, other)
+    assert EncodedMask.of(one) == EncodedMask.of(np.asfortranarray(one).astype(np.int64) * 3)
+    assert EncodedMask.of(one).overlaps(EncodedMask.of(other)) == bool((one & other).any())
+
+
+def test_empty_masks_of_different_sizes_differ() -> None:
+    assert EncodedMask.of(np.zeros((2, 3), np.bool_)) != EncodedMask.of(np.zeros((3, 2), np.bool_))
+
+
+@pytest.mark.parametrize("given", [np.zeros((4, 5), np.bool_), np.zeros((4, 5), np.uint8)])
+def test_a_prompt_keeps_its_mask_whatever_becomes_of_the_array(given: np.ndarray) -> None:
+    prompt = Prompt(1, 0, mask=given)
+    given[:] = 1
+    assert not np.asarray(prompt.mask).any()

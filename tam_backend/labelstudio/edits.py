@@ -63,7 +63,7 @@ def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) 
     digests = sent.get((region.own_key, region.frame))
     if not digests or region.encoded is None:
         return region
-    as_sent = value_digest(region.encoded) in digests or region.mask is None or mask_digest(region.mask) in digests
+    as_sent = value_digest(region.encoded) in digests or (mask := region.mask) is None or mask_digest(mask) in digests
     if as_sent == (region.origin == "prediction"):
         return region
     return replace(region, origin="prediction" if as_sent else "prediction-changed")

@@ -24,7 +24,7 @@ from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
 from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import BoolMask, Box, Prompt
+from tam_backend.types import BoolMask, Box, EncodedMask, Prompt
 
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
 _OFF_FRAME_TOLERANCE = 0.01  # of the frame: what the editor's rounding may put outside
@@ -424,8 +424,11 @@ def _clip(box: Box, size_hw: tuple[int, int], region: Region) -> Box:
     return x0, y0, x1, y1
 
 
-def _union(regions: Sequence[Region], size_hw: tuple[int, int]) -> BoolMask | None:
-    masks = [resized(region.mask, size_hw) for region in regions if region.mask is not None]
+def _union(regions: Sequence[Region], size_hw: tuple[int, int]) -> BoolMask | EncodedMask | None:
+    encoded = [region.encoded_mask for region in regions if region.encoded_mask is not None]
+    if len(encoded) == 1 and encoded[0].size_hw == tuple(size_hw):
+        return encoded[0]  # as nearly always: nothing has to be decoded
+    masks = [resized(mask.array, size_hw) for mask in encoded]
     return np.logical_or.reduce(masks) if masks else None
 
 

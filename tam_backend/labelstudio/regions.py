@@ -24,7 +24,7 @@ from tam_backend.labelstudio.shapes import (
     FractionPolygon,
     Outline,
 )
-from tam_backend.types import BoolMask, Box, Source
+from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
 
@@ -131,9 +131,18 @@ class Region:
         """The label as the page shows it (its value where results hold an alias)."""
         return self.control.shows(self.label)
 
-    @cached_property
+    @property
     def mask(self) -> BoolMask | None:
-        """The (height, width) mask, strokes of a draft included; None for other kinds.
+        """The (height, width) mask, strokes of a draft included, decoded anew each time; None for other kinds.
+
+        Raises:
+            RegionError: it cannot be decoded.
+        """
+        return None if self.encoded_mask is None else self.encoded_mask.array
+
+    @cached_property
+    def encoded_mask(self) -> EncodedMask | None:
+        """What `mask` gives, as we keep it: a request may bring hundreds, and what Label Studio writes is slow to read.
 
         Raises:
             RegionError: it cannot be decoded.
@@ -142,8 +151,8 @@ class Region:
             return None
         try:
             if self.kind is ControlKind.BITMASK:
-                return decode_bitmask(self.encoded.get("imageDataURL"))
-            return self._brush_mask(self.encoded)
+                return EncodedMask.of(decode_bitmask(self.encoded.get("imageDataURL")))
+            return EncodedMask.of(self._brush_mask(self.encoded))
         except PayloadError as error:
             raise self._named(error) from error
 
@@ -163,7 +172,8 @@ class Region:
                 return _bounds_of_bitmask(self.encoded["imageDataURL"])
         except PayloadError as error:
             raise self._named(error) from error
-        return None if self.mask is None else _bounds_in_fractions(self.mask)
+        mask = self.mask
+        return None if mask is None else _bounds_in_fractions(mask)
 
     @property
     def _plain_brush(self) -> tuple[bytes, tuple[int, int]] | None:

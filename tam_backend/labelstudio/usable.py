@@ -81,7 +81,7 @@ def _decode(each: TaskObject, frame: int | None) -> None:
     """
     masks = [region for region in each.regions if region.is_mask and frame in (None, region.frame)]
     for region in [region for region in masks if region.is_keyframe or frame is not None] or masks:
-        _ = region.mask
+        _ = region.encoded_mask
 
 
 def refuse_ordinary(clicked: Sequence[Region]) -> None:

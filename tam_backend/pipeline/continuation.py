@@ -8,8 +8,9 @@ from contextlib import closing
 import numpy as np
 
 from tam_backend.pipeline.corrections import Absences
+from tam_backend.pipeline.keyframes import Keyframes
 from tam_backend.pipeline.passes import TrackerPass, Workplace
-from tam_backend.pipeline.propagation import Keyframes, disjoint
+from tam_backend.pipeline.propagation import disjoint
 from tam_backend.pipeline.tracks import Tracks
 from tam_backend.types import FrameResult, Mask
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tam_backend.pipeline.fusion import fused
+from tam_backend.pipeline.keyframes import Keyframes, ObjectKeyframes
 from tam_backend.pipeline.passes import TrackedMask, TrackerPass, Workplace
-from tam_backend.pipeline.propagation import Keyframes
 from tam_backend.pipeline.spans import Gap, gaps_around
 from tam_backend.pipeline.spool import MaskSpool
 from tam_backend.pipeline.tracks import Tracks
@@ -74,7 +74,7 @@ def retrack(
         changed: object id -> frames where keyframes were added, changed or taken away.
     """
     for object_id, frames in changed.items():
-        own = keyframes.get(object_id, {})
+        own = keyframes.get(object_id, ObjectKeyframes({}))
         for frame in sorted(set(frames) & own.keys()):
             yield _settled(tracks, frame, object_id, own[frame], "prompt", keyframes)
     for object_id, frames in changed.items():
@@ -104,13 +104,13 @@ def _gap(
     """
     own = keyframes[object_id]
     before = _seen_before(own, absences, object_id, gap.left)
-    after = gap.right if gap.right is not None and own[gap.right].array.any() else None
+    after = gap.right if gap.right is not None and own.shows(gap.right) else None
     if absences.ends_at(object_id, gap.left) or (before is None and after is None):
         gone = TrackedMask(Mask(np.zeros(place.video.size_hw, np.bool_), 1.0), "propagated")
         yield from ((frame, gone) for frame in gap.frames)
         return
     tracked = [at for at in gap.frames if at not in place.unreadable]
-    held = before is not None and after is not None and all(tracks.mask(at, object_id) for at in tracked)
+    held = before is not None and after is not None and all(tracks.kept(at, object_id) for at in tracked)
     passes = [
         [anchor, *frames]
         for anchor, frames in ((before, range((before or 0) + 1, gap.frames.stop)), (after, reversed(gap.frames)))
@@ -129,8 +129,8 @@ def _gap(
                         yield None
                         continue
                     other = spool.take(frame).get(object_id)
-                    if other is None and held:
-                        other = tracks.mask(frame, object_id)
+                    if other is None and held and (kept := tracks.kept(frame, object_id)) is not None:
+                        other = kept.decoded
                     if other is None or before is None:
                         yield frame, found
                         continue
@@ -140,14 +140,14 @@ def _gap(
                     yield frame, TrackedMask(both, "propagated")
 
 
-def _seen_before(own: Mapping[int, Mask], absences: Absences, object_id: int, left: int | None) -> int | None:
+def _seen_before(own: ObjectKeyframes, absences: Absences, object_id: int, left: int | None) -> int | None:
     """Return the last keyframe up to `left` on which the object can be seen, if it was not said to end since."""
     if left is None:
         return None
     for frame in sorted((each for each in own if each <= left), reverse=True):
         if absences.ends_at(object_id, frame):
             return None
-        if own[frame].array.any():
+        if own.shows(frame):
             return frame
     return None
 
@@ -169,9 +169,8 @@ def _led(
             frame = sight.index
             last = frame == frames[-1]
             if frame == start:
-                tracker.track(
-                    sight, {**_competitors(tracks, start, object_id, own[start]), object_id: own[start]}, last=last
-                )
+                mask = own[start]
+                tracker.track(sight, {**_competitors(tracks, start, object_id, mask), object_id: mask}, last=last)
                 tracker.memorise_nearest(object_id, own, start)
                 continue
             given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from tam_backend.errors import FrameOutOfRangeError, InvalidPromptError, PromptOffFrameError
-from tam_backend.types import BoolMask, Box, Point, Prompt, VideoSource
+from tam_backend.types import Box, EncodedMask, Point, Prompt, VideoSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +15,14 @@ class Known:
     Args:
         points: clicks.
         box: the last box.
-        mask: (H, W) the last mask; a hint where there are points or a box too.
-        hint: (H, W) what was tracked there when the first click came; goes to the segmenter with the clicks.
+        mask: the last mask; a hint where there are points or a box too.
+        hint: what was tracked there when the first click came; goes to the segmenter with the clicks.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
-    mask: BoolMask | None = None
-    hint: BoolMask | None = None
+    mask: EncodedMask | None = None
+    hint: EncodedMask | None = None
 
     @property
     def is_mask_alone(self) -> bool:
@@ -33,19 +31,17 @@ class Known:
 
     def says_the_same(self, other: Known) -> bool:
         """Tell whether a human said the same; what was tracked there does not count."""
-        if self.points != other.points or self.box != other.box or (self.mask is None) != (other.mask is None):
-            return False
-        return self.mask is None or other.mask is None or bool(np.array_equal(self.mask, other.mask))
+        return (self.points, self.box, self.mask) == (other.points, other.box, other.mask)
 
     def plus(self, prompt: Prompt) -> Known:
         """Return what is known with one more prompt: points add up, a new box or mask replaces the earlier one."""
-        box = self.box if prompt.box is None else (prompt.box[0], prompt.box[1], prompt.box[2], prompt.box[3])
-        points = self.points + tuple(Point(*point) for point in prompt.points)
-        if prompt.mask is None:
+        box = self.box if prompt.box is None else prompt.box
+        points = self.points + prompt.points
+        if prompt.encoded_mask is None:
             return replace(self, points=points, box=box)
         if not prompt.points and prompt.box is None:
-            return Known(mask=prompt.mask)  # a whole mask says all; what was clicked before it is settled
-        return Known(points=points, box=box, mask=prompt.mask)
+            return Known(mask=prompt.encoded_mask)  # a whole mask says all; what was clicked before it is settled
+        return Known(points=points, box=box, mask=prompt.encoded_mask)
 
     def within(self, size_hw: tuple[int, int]) -> tuple[tuple[Point, ...], Box | None]:
         """Return points and box, moved onto a frame of (height, width)."""
@@ -84,8 +80,8 @@ def check_prompt(prompt: Prompt, video: VideoSource) -> None:
                 f"Box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is off the frame of {width}x{height} pixels.",
                 "Boxes are x0, y0, x1, y1 in pixels of the original frame.",
             )
-    if prompt.mask is not None:
-        check_mask(prompt.mask, video)
+    if prompt.encoded_mask is not None:
+        check_size(prompt.encoded_mask.size_hw, video)
 
 
 def check_frame(frame: int, video: VideoSource) -> None:
@@ -94,11 +90,11 @@ def check_frame(frame: int, video: VideoSource) -> None:
         raise FrameOutOfRangeError(f"Frame {frame} is not in {video.name}.", f"It has frames 0 to {len(video) - 1}.")
 
 
-def check_mask(mask: BoolMask, video: VideoSource) -> None:
-    """Raise InvalidPromptError where a mask is not of the frames' size."""
+def check_size(shape: tuple[int, ...], video: VideoSource) -> None:
+    """Raise InvalidPromptError where a mask of this shape, (H, W), does not fit the frames."""
     height, width = video.size_hw
-    if np.shape(mask) != (height, width):
-        size = "x".join(map(str, reversed(np.shape(mask))))
+    if shape != (height, width):
+        size = "x".join(map(str, reversed(shape)))
         raise InvalidPromptError(
             f"The mask is {size} pixels, the frame {width}x{height}.",
             "Give masks at the original size of the frame.",

@@ -11,6 +11,7 @@ from torch import Tensor
 from tam_backend.errors import MediaError, MediaNotFoundError, UnreadableMediaError
 from tam_backend.models.protocols import Models
 from tam_backend.pipeline.fair_lock import FairLock
+from tam_backend.pipeline.keyframes import ObjectKeyframes
 from tam_backend.pipeline.prefetch import prefetched
 from tam_backend.pipeline.quality import QualityMeter
 from tam_backend.pipeline.refinement import Judgement, Refiner
@@ -145,9 +146,9 @@ class TrackerPass:
         tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in refined.items()}
         return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
 
-    def memorise_nearest(self, object_id: int, keyframes: Mapping[int, Mask], start: int) -> None:
+    def memorise_nearest(self, object_id: int, keyframes: ObjectKeyframes, start: int) -> None:
         """Memorise the object's keyframes nearest to frame `start`, which itself is left out; the nearest last."""
-        shown = [frame for frame, mask in keyframes.items() if frame != start and mask.array.any()]
+        shown = [frame for frame in keyframes if frame != start and keyframes.shows(frame)]
         nearest = sorted(shown, key=lambda frame: abs(frame - start))[:_KEYFRAMES_SHOWN]
         for frame in sorted(nearest, key=lambda frame: -abs(frame - start)):
             self.memorise(frame, {object_id: keyframes[frame].array})

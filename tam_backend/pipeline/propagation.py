@@ -19,12 +19,10 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 
+from tam_backend.pipeline.keyframes import Keyframes
 from tam_backend.pipeline.passes import TrackedMask, TrackerPass, Workplace
 from tam_backend.pipeline.spool import MaskSpool
 from tam_backend.types import BoolMask, FrameResult, Mask
-
-Keyframes = Mapping[int, Mapping[int, Mask]]
-"""Object id -> frame -> a human's mask."""
 
 
 def propagate(
@@ -72,7 +70,7 @@ def _from_readable_ones(workplace: Workplace, keyframes: Keyframes) -> Keyframes
     for object_id, masks in keyframes.items():
         begin = next((frame for frame in sorted(masks) if workplace.can_read(frame)), None)
         if begin is not None:
-            readable[object_id] = {frame: mask for frame, mask in masks.items() if frame >= begin}
+            readable[object_id] = masks.since(begin)
     if not readable:
         raise next(iter(workplace.unreadable.values()))
     return readable

@@ -23,7 +23,8 @@ from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompt
 from tam_backend.pipeline.continuation import go_on
 from tam_backend.pipeline.corrections import Absences, retrack
 from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.known import Known, check_frame, check_mask, check_prompt
+from tam_backend.pipeline.keyframes import Keyframes, ObjectKeyframes
+from tam_backend.pipeline.known import Known, check_frame, check_prompt, check_size
 from tam_backend.pipeline.passes import Workplace
 from tam_backend.pipeline.propagation import propagate
 from tam_backend.pipeline.scaling import Scaling
@@ -31,8 +32,8 @@ from tam_backend.pipeline.spans import gaps_around
 from tam_backend.pipeline.stopwatch import Stopwatch
 from tam_backend.pipeline.store import ObjectState, StoredSession
 from tam_backend.pipeline.suggestions import Suggestion, suggestions
-from tam_backend.pipeline.tracks import Tracks
-from tam_backend.types import BoolMask, FrameResult, Mask, Prompt, Timing, VideoSource
+from tam_backend.pipeline.tracks import KeptMask, Tracks
+from tam_backend.types import BoolMask, EncodedMask, FrameResult, Mask, Prompt, Timing, VideoSource
 
 # Encoded frames kept for further clicks; people click on one frame at a time.
 EMBEDDINGS_KEPT = 2
@@ -44,7 +45,7 @@ HINT_LOGIT = 4.0
 class _TrackedObject:
     label: str
     known: dict[int, Known] = field(default_factory=dict)
-    keyframes: dict[int, Mask] = field(default_factory=dict)
+    keyframes: dict[int, KeptMask] = field(default_factory=dict)
     ends: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)  # since it was last tracked
 
@@ -84,10 +85,10 @@ class Session:
         self._stopwatch = Stopwatch()
         self._stored = stored
         self._objects: dict[int, _TrackedObject] = {}
-        self._tracks = Tracks(video.size_hw)
+        self._tracks = Tracks()
         if stored is not None:
             self._objects = {each: _TrackedObject.of(state) for each, state in stored.objects().items()}
-            self._tracks = Tracks(video.size_hw, stored.tracks(), stored)
+            self._tracks = Tracks(stored.tracks(), stored)
         self._embeddings: OrderedDict[int, FrameEmbedding] = OrderedDict()
         self._unreadable: dict[int, MediaError] = {}
 
@@ -112,12 +113,12 @@ class Session:
         return self._tracks
 
     def keyframes(self, object_id: int) -> Mapping[int, Mask]:
-        """Return frame -> mask of the frames where a human prompted this object.
+        """Return frame -> mask of the frames where a human prompted this object; each is decoded when it is read.
 
         Raises:
             InvalidInputError: there is no such object.
         """
-        return dict(self._object(object_id).keyframes)
+        return ObjectKeyframes(self._object(object_id).keyframes)
 
     @property
     def unreadable(self) -> Mapping[int, MediaError]:
@@ -147,7 +148,7 @@ class Session:
         return frozenset(left - self._unreadable.keys())
 
     def known(self, object_id: int) -> Mapping[int, Known]:
-        """Return frame -> what a human said of this object there.
+        """Return frame -> what a human said of this object there, masks encoded.
 
         Raises:
             InvalidInputError: there is no such object.
@@ -190,10 +191,14 @@ class Session:
         self, object_id: int, frame: int, known: Known, label: str | None = None, *, is_end: bool = False
     ) -> Mask:
         """Make the keyframe that is known now; prompts that failed leave no trace."""
-        mask = Mask(known.mask, 1.0) if known.is_mask_alone and known.mask is not None else self._segment(frame, known)
+        if known.mask is not None and known.is_mask_alone:
+            encoded, mask = known.mask, Mask(known.mask.array, 1.0)
+        else:
+            mask = self._segment(frame, known)
+            encoded = EncodedMask.of(mask.array)
         tracked = _TrackedObject.of(self._objects[object_id].state if object_id in self._objects else ObjectState(""))
         tracked.known[frame] = known
-        tracked.keyframes[frame] = mask
+        tracked.keyframes[frame] = KeptMask(encoded, mask.quality, "prompt")
         tracked.ends.discard(frame)
         if is_end:
             tracked.ends.add(frame)
@@ -221,11 +226,11 @@ class Session:
         check_frame(frame, self._video)
         for stroke in (add, erase):
             if stroke is not None:
-                check_mask(stroke, self._video)
+                check_size(np.shape(stroke), self._video)
         if add is None and erase is None:
             raise InvalidInputError("There is no stroke to paint.", "Give pixels to add or to erase.")
-        held = tracked.keyframes.get(frame) or self._tracks.mask(frame, object_id)
-        mask = np.zeros(self._video.size_hw, np.bool_) if held is None else held.array.copy()
+        held = tracked.keyframes.get(frame) or self._tracks.kept(frame, object_id)
+        mask = np.zeros(self._video.size_hw, np.bool_) if held is None else held.encoded.array
         mask |= False if add is None else np.asarray(add, np.bool_)
         mask &= True if erase is None else ~np.asarray(erase, np.bool_)
         return self.prompt(Prompt(object_id=object_id, frame=frame, mask=mask))
@@ -239,7 +244,8 @@ class Session:
         """
         self._object(object_id)
         check_frame(frame, self._video)
-        self._settle(object_id, frame, Known(mask=np.zeros(self._video.size_hw, np.bool_)), is_end=True)
+        nothing = EncodedMask.of(np.zeros(self._video.size_hw, np.bool_))
+        self._settle(object_id, frame, Known(mask=nothing), is_end=True)
 
     def rename(self, object_id: int, label: str) -> None:
         """Give an object another label; no mask changes.
@@ -364,7 +370,7 @@ class Session:
         )
 
     def _propagated(
-        self, place: Workplace, keyframes: dict[int, dict[int, Mask]], start: int, stop: int
+        self, place: Workplace, keyframes: Keyframes, start: int, stop: int
     ) -> Generator[FrameResult | None, None, None]:
         """Propagate, keeping the results; an object has no mask on frames beyond its end."""
         changed = {object_id: set(each.changed) for object_id, each in self._objects.items()}
@@ -455,24 +461,27 @@ class Session:
     ) -> None:
         self.close()
 
-    def _settled_keyframes(self) -> dict[int, dict[int, Mask]]:
+    def _settled_keyframes(self) -> Keyframes:
         """Return object id -> frame -> mask, disjoint on each frame where the segmenter made them.
 
-        A mask that a human gave whole keeps every pixel; of the others the better one keeps a disputed pixel.
+        A mask that a human gave whole keeps every pixel; of the others the better one keeps a disputed pixel. Only
+        masks that lose pixels are decoded.
         """
         settled = {object_id: dict(each.keyframes) for object_id, each in self._objects.items() if each.keyframes}
         for frame in {frame for masks in settled.values() for frame in masks}:
             here = [object_id for object_id, masks in settled.items() if frame in masks]
             given = [each for each in here if self._objects[each].known[frame].is_mask_alone]
             made = sorted((each for each in here if each not in given), key=lambda each: -settled[each][frame].quality)
-            taken = np.zeros(self._video.size_hw, dtype=np.bool_)
-            for object_id in given:
-                taken |= settled[object_id][frame].array
+            taken = [settled[object_id][frame].encoded for object_id in given]
             for object_id in made:
                 mask = settled[object_id][frame]
-                settled[object_id][frame] = replace(mask, array=mask.array & ~taken)
-                taken |= mask.array
-        return settled
+                left = mask.encoded
+                for other in taken:
+                    if left.overlaps(other):
+                        left = EncodedMask.of(left.array & ~other.array)
+                settled[object_id][frame] = replace(mask, encoded=left)
+                taken.append(mask.encoded)
+        return {object_id: ObjectKeyframes(masks) for object_id, masks in settled.items()}
 
     def _object(self, object_id: int) -> _TrackedObject:
         if object_id not in self._objects:
@@ -480,19 +489,20 @@ class Session:
             raise InvalidInputError(f"There is no object {object_id}.", f"Known objects: {known}.")
         return self._objects[object_id]
 
-    def _tracked_hint(self, prompt: Prompt) -> BoolMask | None:
+    def _tracked_hint(self, prompt: Prompt) -> EncodedMask | None:
         """Return the mask that clicks on a tracked frame correct; None where they mean something else."""
-        held = self._tracks.mask(prompt.frame, prompt.object_id) if prompt.points and prompt.box is None else None
-        if held is None or not held.array.any():
+        held = self._tracks.kept(prompt.frame, prompt.object_id) if prompt.points and prompt.box is None else None
+        if held is None or held.encoded.area == 0:
             return None
-        rows, columns = np.flatnonzero(held.array.any(1)), np.flatnonzero(held.array.any(0))
+        mask = held.encoded.array
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         reach_y, reach_x = (rows[-1] - rows[0]) / 4, (columns[-1] - columns[0]) / 4
         near = all(
             rows[0] - reach_y <= y <= rows[-1] + reach_y and columns[0] - reach_x <= x <= columns[-1] + reach_x
             for x, y, positive in prompt.points
             if positive
         )
-        return held.array if near else None
+        return held.encoded if near else None
 
     def _segment(self, frame: int, known: Known) -> Mask:
         held = known.hint if known.mask is None else known.mask
@@ -505,7 +515,7 @@ class Session:
         embedding = self._embedding(frame)
         hint = None
         if held is not None:
-            small = cv2.resize(held.astype(np.float32), embedding.input_hw[::-1], interpolation=cv2.INTER_AREA)
+            small = cv2.resize(held.array.astype(np.float32), embedding.input_hw[::-1], interpolation=cv2.INTER_AREA)
             hint = torch.from_numpy((small * 2 - 1) * HINT_LOGIT)
         with self._lock, self._stopwatch.measure("segment"):
             answer = self._models.segmenter.segment(

@@ -43,8 +43,8 @@ from tam_backend.errors import BusyError
 from tam_backend.pipeline.database import Database, metadata, now
 from tam_backend.pipeline.holder import Holder, Holders
 from tam_backend.pipeline.known import Known
-from tam_backend.pipeline.tracks import KeptMask, decoded, encoded
-from tam_backend.types import BoolMask, Box, Mask, Point, Source
+from tam_backend.pipeline.tracks import KeptMask
+from tam_backend.types import BoolMask, Box, EncodedMask, Point, Source
 
 _BATCH_FRAMES = 16
 _BATCH_S = 1.0
@@ -145,7 +145,7 @@ class SessionKey:
 
 @dataclass(frozen=True, eq=False)
 class ObjectState:
-    """All that a human said of one object.
+    """All that a human said of one object; masks are encoded.
 
     Args:
         label: "" where none was given.
@@ -157,7 +157,7 @@ class ObjectState:
 
     label: str
     known: Mapping[int, Known] = field(default_factory=dict)
-    keyframes: Mapping[int, Mask] = field(default_factory=dict)
+    keyframes: Mapping[int, KeptMask] = field(default_factory=dict)
     ends: frozenset[int] = frozenset()
     changed: frozenset[int] = frozenset()
 
@@ -290,7 +290,7 @@ class SessionStore:
             quality: dict[int, dict[int, float]] = {}
             source: dict[int, dict[int, Source]] = {}
             absent: dict[int, set[int]] = {}
-            nothing = encoded(np.zeros((row.height, row.width), np.bool_))
+            nothing = EncodedMask.of(np.zeros((row.height, row.width), np.bool_)).counts
             for mask in connection.execute(
                 select(
                     _masks.c.object,
@@ -343,7 +343,7 @@ class SessionStore:
                 .where(and_(_is(key), _masks.c.frame == frame))
                 .order_by(_masks.c.object)
             ).all()
-        return {row.object: decoded(row.counts, (row.height, row.width)) for row in rows}
+        return {row.object: EncodedMask(row.counts, (row.height, row.width)).array for row in rows}
 
     def delete(self, key: SessionKey) -> None:
         """Drop a session; whoever works on it cannot write to it any more."""
@@ -380,14 +380,12 @@ class StoredSession:
             prompts = connection.execute(self._mine(_prompts)).all()
             changes = connection.execute(self._mine(_changes)).all()
         states: dict[int, ObjectState] = {}
-        masks = _SharedMasks(self._size_hw)
         for row in labels:
             own = [prompt for prompt in prompts if prompt.object == row.object]
-            keyframes = {each.frame: Mask(masks.of(each.keyframe), each.quality) for each in own}
             states[row.object] = ObjectState(
                 label=row.label,
-                known={prompt.frame: _known(prompt, masks) for prompt in own},
-                keyframes=keyframes,
+                known={prompt.frame: self._known(prompt) for prompt in own},
+                keyframes={prompt.frame: self._kept(prompt.keyframe, prompt.quality, "prompt") for prompt in own},
                 ends=frozenset(prompt.frame for prompt in own if prompt.is_end),
                 changed=frozenset(change.frame for change in changes if change.object == row.object),
             )
@@ -398,7 +396,7 @@ class StoredSession:
         kept: dict[int, dict[int, KeptMask]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(self._mine(_masks)):
-                kept.setdefault(row.frame, {})[row.object] = KeptMask(row.counts, row.quality, cast(Source, row.source))
+                kept.setdefault(row.frame, {})[row.object] = self._kept(row.counts, row.quality, row.source)
         return kept
 
     def save_object(self, object_id: int, state: ObjectState, frames: Collection[int] = ()) -> None:
@@ -501,7 +499,7 @@ class StoredSession:
                     "session": self._number,
                     "frame": frame,
                     "object": object_id,
-                    "counts": mask.counts,
+                    "counts": mask.encoded.counts,
                     "quality": mask.quality,
                     "source": mask.source,
                 }
@@ -529,40 +527,26 @@ class StoredSession:
             "frame": frame,
             "points": json.dumps(known.points),
             "box": None if known.box is None else json.dumps(known.box),
-            "mask": None if known.mask is None else encoded(known.mask),
-            "hint": None if known.hint is None else encoded(known.hint),
-            "keyframe": encoded(keyframe.array),
+            "mask": None if known.mask is None else known.mask.counts,
+            "hint": None if known.hint is None else known.hint.counts,
+            "keyframe": keyframe.encoded.counts,
             "quality": keyframe.quality,
             "is_end": frame in state.ends,
         }
 
+    def _known(self, row: Row[Any]) -> Known:
+        return Known(
+            points=tuple(Point(float(x), float(y), bool(positive)) for x, y, positive in json.loads(row.points)),
+            box=None if row.box is None else cast(Box, tuple(json.loads(row.box))),
+            mask=None if row.mask is None else EncodedMask(row.mask, self._size_hw),
+            hint=None if row.hint is None else EncodedMask(row.hint, self._size_hw),
+        )
+
+    def _kept(self, counts: bytes, quality: float, source: str) -> KeptMask:
+        return KeptMask(EncodedMask(counts, self._size_hw), quality, cast(Source, source))
+
     def _mine(self, table: Table) -> Any:
         return select(table).where(table.c.session == self._number)
-
-
-class _SharedMasks:
-    """Masks by their code; equal ones, as those of all frames where an object is gone, are one and the same."""
-
-    def __init__(self, size_hw: tuple[int, int]) -> None:
-        self._size_hw = size_hw
-        self._masks: dict[bytes, BoolMask] = {}
-
-    def of(self, code: bytes) -> BoolMask:
-        """Return the mask; nobody may change it."""
-        if code not in self._masks:
-            mask = decoded(code, self._size_hw)
-            mask.flags.writeable = False
-            self._masks[code] = mask
-        return self._masks[code]
-
-
-def _known(row: Row[Any], masks: _SharedMasks) -> Known:
-    return Known(
-        points=tuple(Point(float(x), float(y), bool(positive)) for x, y, positive in json.loads(row.points)),
-        box=None if row.box is None else cast(Box, tuple(json.loads(row.box))),
-        mask=None if row.mask is None else masks.of(row.mask),
-        hint=None if row.hint is None else masks.of(row.hint),
-    )
 
 
 def forget_unused(database: Database, table: Table, older_than_days: float) -> int:

@@ -6,25 +6,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from pycocotools import mask as coco
-
-from tam_backend.types import BoolMask, FrameResult, Mask, Source
+from tam_backend.types import EncodedMask, FrameResult, Mask, Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KeptMask:
     """One object's mask on one frame.
 
     Args:
-        counts: COCO's compressed run-length code.
+        encoded: its pixels.
         quality: 0..1.
         source: where it comes from.
     """
 
-    counts: bytes
+    encoded: EncodedMask
     quality: float
     source: Source
+
+    @property
+    def decoded(self) -> Mask:
+        """The mask, decoded anew each time."""
+        return Mask(self.encoded.array, self.quality)
 
 
 class TrackWriter(Protocol):
@@ -41,18 +43,13 @@ class Tracks:
     """Results by frame. What comes out is bit for bit what went in.
 
     Args:
-        size_hw: (height, width) of every mask.
         kept: frame -> object id -> mask, to begin with.
         writer: told of every change.
     """
 
     def __init__(
-        self,
-        size_hw: tuple[int, int],
-        kept: Mapping[int, Mapping[int, KeptMask]] | None = None,
-        writer: TrackWriter | None = None,
+        self, kept: Mapping[int, Mapping[int, KeptMask]] | None = None, writer: TrackWriter | None = None
     ) -> None:
-        self._size_hw = size_hw
         self._kept: dict[int, dict[int, KeptMask]] = {frame: dict(masks) for frame, masks in (kept or {}).items()}
         self._writer = writer
 
@@ -72,7 +69,7 @@ class Tracks:
         kept = self._kept[frame]
         return FrameResult(
             frame=frame,
-            masks={object_id: decoded(each.counts, self._size_hw) for object_id, each in kept.items()},
+            masks={object_id: each.encoded.array for object_id, each in kept.items()},
             quality={object_id: each.quality for object_id, each in kept.items()},
             source={object_id: each.source for object_id, each in kept.items()},
         )
@@ -80,16 +77,15 @@ class Tracks:
     def put(self, result: FrameResult) -> None:
         """Keep a result in place of the frame's earlier one."""
         self._kept[result.frame] = {
-            object_id: KeptMask(encoded(mask), result.quality[object_id], result.source[object_id])
+            object_id: KeptMask(EncodedMask.of(mask), result.quality[object_id], result.source[object_id])
             for object_id, mask in result.masks.items()
         }
         if self._writer is not None:
             self._writer.put(result.frame, self._kept[result.frame])
 
-    def mask(self, frame: int, object_id: int) -> Mask | None:
+    def kept(self, frame: int, object_id: int) -> KeptMask | None:
         """Return one object's mask, None where it has none."""
-        kept = self._kept.get(frame, {}).get(object_id)
-        return None if kept is None else Mask(decoded(kept.counts, self._size_hw), kept.quality)
+        return self._kept.get(frame, {}).get(object_id)
 
     def qualities(self, object_id: int) -> dict[int, float]:
         """Return frame -> quality of one object, in ascending order, without decoding any mask."""
@@ -109,14 +105,3 @@ class Tracks:
     def clear(self) -> None:
         """Drop everything from here; what was written elsewhere stays."""
         self._kept.clear()
-
-
-def decoded(counts: bytes, size_hw: tuple[int, int]) -> BoolMask:
-    """Return the (H, W) mask of COCO's compressed run-length code."""
-    return np.asarray(coco.decode({"size": list(size_hw), "counts": counts}), dtype=np.bool_)
-
-
-def encoded(mask: BoolMask) -> bytes:
-    """Return COCO's compressed run-length code of an (H, W) mask."""
-    code: dict[str, bytes] = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return code["counts"]

@@ -9,9 +9,8 @@ from typing import Any
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidInputError
 from tam_backend.pipeline.pursuit import Pursuit
-from tam_backend.pipeline.tracks import encoded
 from tam_backend.server.reading import ReadTask
-from tam_backend.types import BoolMask, Prompt, RgbFrame
+from tam_backend.types import BoolMask, EncodedMask, Prompt, RgbFrame
 from tam_backend.video.base import FrameSource
 
 
@@ -56,7 +55,7 @@ class Following:
     @property
     def seeds(self) -> dict[str, tuple[str | None, str]]:
         """For `TaskMemory.with_seeds`."""
-        return {key: (label, encoded(mask).decode("ascii")) for key, (label, mask) in self.masks.items()}
+        return {key: (label, EncodedMask.of(mask).counts.decode("ascii")) for key, (label, mask) in self.masks.items()}
 
 
 class _TwoFrames(FrameSource):

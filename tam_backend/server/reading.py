@@ -20,9 +20,8 @@ from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
-from tam_backend.pipeline.tracks import decoded
 from tam_backend.server.task_memory import TaskMemories, TaskMemory
-from tam_backend.types import FrameResult, Prompt, Source
+from tam_backend.types import EncodedMask, FrameResult, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
@@ -75,13 +74,12 @@ class ReadTask:
         """Return all prompts of all objects, for frames of (height, width)."""
         prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
         said = {(prompt.object_id, prompt.frame) for prompt in prompts}
-        nothing = np.zeros(size_hw, np.bool_)
-        nothing.flags.writeable = False  # so that all prompts share it
+        nothing = EncodedMask.of(np.zeros(size_hw, np.bool_))
         erased = self._erased()
         for each in self.followed:
             seed = self.memory.seeds.get(each.key)
             if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
-                mask = decoded(seed[1].encode(), size_hw)
+                mask = EncodedMask(seed[1].encode(), size_hw).array
                 prompts.append(Prompt(each.object_id, _SEEDED_FRAME, mask=mask, label=each.label))
                 said.add((each.object_id, _SEEDED_FRAME))
             prompts += [
@@ -280,7 +278,8 @@ def as_answer(
 
 
 def _is_same(there: Region, digest: str) -> bool:
-    return there.mask is not None and mask_digest(there.mask) == digest
+    mask = there.mask
+    return mask is not None and mask_digest(mask) == digest
 
 
 def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:

@@ -186,8 +186,5 @@ def _fingerprint(prompts: Sequence[Prompt]) -> str:
     """Hash what the prompts say."""
     digest = hashlib.sha256()
     for prompt in prompts:
-        digest.update(repr((prompt.object_id, prompt.frame, prompt.points, prompt.box, prompt.label)).encode())
-        if prompt.mask is not None:
-            digest.update(repr(prompt.mask.shape).encode())
-            digest.update(prompt.mask.tobytes())
+        digest.update(repr(prompt).encode())
     return digest.hexdigest()

@@ -222,7 +222,8 @@ def test_a_click_decodes_only_the_masks_of_its_page():
     draft = [accepted(key, blob(x, 10, x + 20, 60), frame) for frame in range(9) for key, x in (("a", 10), ("b", 90))]
     sent = {(key, frame): ["0" * 16] for key in "ab" for frame in range(9)}
     found = read_task(task(draft=draft), click(at(20, 30, frame=4)), CONFIG, propagate_label="Propagate", sent=sent)
-    decoded = {r.region_id for each in found.objects for r in each.regions if r.is_mask and "mask" in r.__dict__}
+    masks = [region for each in found.objects for region in each.regions if region.is_mask]
+    decoded = {mask.region_id for mask in masks if "encoded_mask" in mask.__dict__}
     assert decoded == {"tam-a-4f", "tam-b-4f"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from stored_sessions import KEY, VIDEO, click, opened
 
-import tam_backend.pipeline.store as stored_masks
 from tam_backend.errors import BusyError
 from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.store import SessionKey, SessionStore
-from tam_backend.pipeline.tracks import encoded
+from tam_backend.pipeline.store import ObjectState, SessionKey, SessionStore, StoredSession
 from tam_backend.types import Prompt
 
 
@@ -82,13 +80,18 @@ def test_a_cancelled_propagation_is_stored_at_once(store: SessionStore) -> None:
 
 
 def test_a_prompt_writes_its_own_frame_and_no_other(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    encodings: list[int] = []
-    monkeypatch.setattr(stored_masks, "encoded", lambda mask: encodings.append(1) or encoded(mask))
+    written: list[tuple[int, ...]] = []
+    save = StoredSession.save_object
+
+    def save_and_note(stored: StoredSession, object_id: int, state: ObjectState, frames: Collection[int] = ()) -> None:
+        written.append(tuple(frames))
+        save(stored, object_id, state, frames)
+
+    monkeypatch.setattr(StoredSession, "save_object", save_and_note)
     with opened(store) as session:
         for frame in range(10):
-            encodings.clear()
             session.prompt(Prompt(object_id=1, frame=frame, mask=VIDEO.truth(frame)))
-            assert len(encodings) == 2, "what was said, and the keyframe it makes"
+    assert written == [(frame,) for frame in range(10)]
     with opened(store) as session:
         assert list(session.keyframes(1)) == list(range(10))
         session.clear(1, 4)

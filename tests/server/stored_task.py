@@ -10,8 +10,8 @@ from synthetic import MovingDiscs
 from tam_backend.pipeline.database import Database, sqlite_url
 from tam_backend.pipeline.known import Known
 from tam_backend.pipeline.store import ObjectState, SessionKey, SessionStore
-from tam_backend.pipeline.tracks import KeptMask, encoded
-from tam_backend.types import Mask
+from tam_backend.pipeline.tracks import KeptMask
+from tam_backend.types import EncodedMask
 
 VIDEO = MovingDiscs(frames=60, height=120, width=160, starts_xy=((20, 40), (130, 90)), steps_xy=((2, 0.5), (-1, -0.5)))
 KEY = SessionKey("7", "12", "discs")
@@ -23,8 +23,9 @@ def stored_task(folder: Path, key: SessionKey = KEY, labels: tuple[str, str] = (
     store = SessionStore(Database(sqlite_url(folder / "tam.sqlite")))
     session = store.open(key, frames=len(VIDEO), size_hw=VIDEO.size_hw, weights="colour-1")
     for object_id in (1, 2):
-        truth = VIDEO.truth(KEYFRAME, object_id)
-        state = ObjectState(labels[object_id - 1], {KEYFRAME: Known(mask=truth)}, {KEYFRAME: Mask(truth, 1.0)})
+        truth = EncodedMask.of(VIDEO.truth(KEYFRAME, object_id))
+        keyframe = KeptMask(truth, 1.0, "prompt")
+        state = ObjectState(labels[object_id - 1], {KEYFRAME: Known(mask=truth)}, {KEYFRAME: keyframe})
         session.save_object(object_id, state, [KEYFRAME])
     for frame in range(len(VIDEO)):
         masks = {1: VIDEO.truth(frame, 1), 2: VIDEO.truth(frame, 2)}
@@ -32,6 +33,7 @@ def stored_task(folder: Path, key: SessionKey = KEY, labels: tuple[str, str] = (
             masks[1] = np.zeros(VIDEO.size_hw, np.bool_)
         quality = {1: 0.99 if frame >= ABSENT_FROM else 0.93, 2: 0.42 if frame in DOUBTFUL else 0.9}
         source = "prompt" if frame == KEYFRAME else "propagated"
-        session.put(frame, {each: KeptMask(encoded(masks[each]), quality[each], source) for each in (1, 2)})
+        kept = {each: KeptMask(EncodedMask.of(masks[each]), quality[each], source) for each in (1, 2)}
+        session.put(frame, kept)
     session.close()
     return store

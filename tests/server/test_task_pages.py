@@ -121,7 +121,7 @@ def test_a_changed_mask_changes_the_version_of_its_frame_only(client: FlaskClien
     before = versions()
     session = backend.store.open(KEY, frames=60, size_hw=VIDEO.size_hw, weights="colour-1")
     tracks = session.tracks()
-    session.put(0, {each: type(mask)(mask.counts, 0.8, mask.source) for each, mask in tracks[0].items()})
+    session.put(0, {each: replace(mask, quality=0.8) for each, mask in tracks[0].items()})
     session.close()
     after = versions()
     assert {frame for frame in before.keys() & after.keys() if after[frame] != before[frame]} == {"0"}
