@@ -22,11 +22,14 @@ class TrackAnything:
     does not wait for another video's propagation to end.
 
     >>> from tam_backend import Prompt, TrackAnything, open_video
-    >>> tam = TrackAnything.load("compact")                                        # doctest: +SKIP
-    >>> with tam.session(open_video("clip.mp4")) as session:                       # doctest: +SKIP
-    ...     session.prompt(Prompt(object_id=1, frame=0, points=[(320, 180, True)]))
+    >>> tam = TrackAnything.load("compact")
+    >>> with open_video("clip.mp4") as video, tam.session(video) as session:
+    ...     first = session.prompt(Prompt(object_id=1, frame=0, points=[(320, 180, True)]))
     ...     for result in session.propagate():
-    ...         print(result.frame, result.masks[1].sum(), result.quality[1])
+    ...         print(result.frame, result.masks[1].shape, result.quality[1] > 0.5)
+    0 (360, 640) True
+    1 (360, 640) True
+    2 (360, 640) True
     """
 
     def __init__(self, models: Models) -> None:
