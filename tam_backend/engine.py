@@ -33,7 +33,7 @@ class TrackAnything:
     """
 
     def __init__(self, models: Models) -> None:
-        self.models = models
+        self._models = models
         self._lock = FairLock()
 
     @classmethod
@@ -65,6 +65,11 @@ class TrackAnything:
         side = models.tracker_side if tracker_side is None else tracker_side
         return cls(replace(models, tracker_side=side, refines=models.refines if refine is None else refine))
 
+    @property
+    def models(self) -> Models:
+        """What was loaded. Another profile is another `TrackAnything`: sessions keep the networks they began with."""
+        return self._models
+
     def session(self, video: VideoSource, stored: StoredSession | None = None) -> Session:
         """Begin work on a video, or go on with it. The video stays the caller's, to be closed after the session.
 
@@ -75,4 +80,4 @@ class TrackAnything:
         Raises:
             EmptyVideoError: the video has no frame.
         """
-        return Session(self.models, self._lock, video, stored)
+        return Session(self._models, self._lock, video, stored)
