@@ -22,7 +22,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store train-smoke fuzz serve clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store train-smoke fuzz serve release clean .venv-labelstudio
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -36,7 +36,7 @@ lint: $(BACKEND)
 	.venv/bin/ruff check --no-cache .
 	.venv/bin/ruff format --no-cache --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict -p demo -p training -p benchmarks
+	.venv/bin/mypy --strict -p demo -p training -p benchmarks -p scripts
 
 unit: $(BACKEND)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --durations=10 \
@@ -78,6 +78,9 @@ fuzz: $(BACKEND)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)
+
+release: $(BACKEND)
+	.venv/bin/python -m scripts.release $(VERSION) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-labelstudio .venv-labelstudio-ml .demo .cache build dist *.egg-info

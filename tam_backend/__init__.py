@@ -1,6 +1,6 @@
 """Track Anything for Label Studio: one click becomes a mask on every frame.
 
-The public Python API. torch is imported when `TrackAnything` is first used, not here.
+The public Python API, errors included. torch is imported when `TrackAnything` is first used, not here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,35 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    DeviceError,
+    EmptyVideoError,
+    FrameOutOfRangeError,
+    HttpError,
+    InvalidInputError,
+    InvalidPromptError,
+    LabelConfigError,
+    LabelStudioError,
+    LabelStudioRefusedError,
+    MediaError,
+    MediaForbiddenError,
+    MediaNotFoundError,
+    MediaTimeoutError,
+    MediaTooLargeError,
+    NotFoundError,
+    PayloadError,
+    PayloadTooLargeError,
+    ProfileError,
+    PromptOffFrameError,
+    RegionError,
+    StoreError,
+    TamError,
+    UnauthorizedError,
+    UnreadableMediaError,
+    WeightsError,
+)
 from tam_backend.types import FrameResult, Mask, Point, Prompt, VideoSource
 from tam_backend.video import open_video
 
@@ -21,13 +50,40 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = [
+    "BusyError",
+    "CancelledError",
+    "DeviceError",
+    "EmptyVideoError",
+    "FrameOutOfRangeError",
     "FrameResult",
+    "HttpError",
+    "InvalidInputError",
+    "InvalidPromptError",
+    "LabelConfigError",
+    "LabelStudioError",
+    "LabelStudioRefusedError",
     "Mask",
+    "MediaError",
+    "MediaForbiddenError",
+    "MediaNotFoundError",
+    "MediaTimeoutError",
+    "MediaTooLargeError",
+    "NotFoundError",
+    "PayloadError",
+    "PayloadTooLargeError",
     "Point",
+    "ProfileError",
     "Prompt",
+    "PromptOffFrameError",
+    "RegionError",
     "Session",
+    "StoreError",
+    "TamError",
     "TrackAnything",
+    "UnauthorizedError",
+    "UnreadableMediaError",
     "VideoSource",
+    "WeightsError",
     "__version__",
     "open_video",
 ]

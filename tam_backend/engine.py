@@ -22,15 +22,18 @@ class TrackAnything:
     does not wait for another video's propagation to end.
 
     >>> from tam_backend import Prompt, TrackAnything, open_video
-    >>> tam = TrackAnything.load("compact")                                        # doctest: +SKIP
-    >>> with tam.session(open_video("clip.mp4")) as session:                       # doctest: +SKIP
-    ...     session.prompt(Prompt(object_id=1, frame=0, points=[(320, 180, True)]))
+    >>> tam = TrackAnything.load("compact")
+    >>> with open_video("clip.mp4") as video, tam.session(video) as session:
+    ...     first = session.prompt(Prompt(object_id=1, frame=0, points=[(320, 180, True)]))
     ...     for result in session.propagate():
-    ...         print(result.frame, result.masks[1].sum(), result.quality[1])
+    ...         print(result.frame, result.masks[1].shape, result.quality[1] > 0.5)
+    0 (360, 640) True
+    1 (360, 640) True
+    2 (360, 640) True
     """
 
     def __init__(self, models: Models) -> None:
-        self.models = models
+        self._models = models
         self._lock = FairLock()
 
     @classmethod
@@ -62,6 +65,11 @@ class TrackAnything:
         side = models.tracker_side if tracker_side is None else tracker_side
         return cls(replace(models, tracker_side=side, refines=models.refines if refine is None else refine))
 
+    @property
+    def models(self) -> Models:
+        """What was loaded. Another profile is another `TrackAnything`: sessions keep the networks they began with."""
+        return self._models
+
     def session(self, video: VideoSource, stored: StoredSession | None = None) -> Session:
         """Begin work on a video, or go on with it. The video stays the caller's, to be closed after the session.
 
@@ -72,4 +80,4 @@ class TrackAnything:
         Raises:
             EmptyVideoError: the video has no frame.
         """
-        return Session(self.models, self._lock, video, stored)
+        return Session(self._models, self._lock, video, stored)

@@ -3,10 +3,11 @@
 TamError
 ├── InvalidInputError            400  something in the request or the call is wrong
 │   ├── InvalidPromptError       400  a prompt that cannot be understood (no content, NaN, unknown object)
-│   ├── PromptOffFrameError      400  a point or box lies outside the frame
+│   │   └── PromptOffFrameError  400  a point or box lies outside the frame
 │   ├── FrameOutOfRangeError     400  no such frame in this video (also an IndexError)
 │   ├── LabelConfigError         400  the labeling config offers nothing that can be predicted
 │   ├── PayloadError             400  malformed JSON, or missing keys
+│   │   └── RegionError          400  one region of a task cannot be used; the others can
 │   └── PayloadTooLargeError     413  the request body is over the limit
 ├── UnauthorizedError            401  wrong or missing credentials, or a bad signature
 ├── NotFoundError                404  no such job, video or frame
@@ -23,13 +24,12 @@ TamError
 ├── CancelledError               499  the caller cancelled or hung up
 ├── BusyError                    503  too many requests wait already, or somebody else is at it
 ├── StoreError                   503  the database of sessions and jobs cannot be read or written
-└── LabelStudioError             502  Label Studio refused or did not answer
-    └── LabelStudioRefusedError  502  it refused for good: asking again would not help
+├── LabelStudioError             502  Label Studio refused or did not answer
+│   └── LabelStudioRefusedError  502  it refused for good: asking again would not help
+└── HttpError                    its  a failure that only HTTP knows, with a status of its own
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 
 def printable(text: str) -> str:
@@ -55,7 +55,7 @@ class TamError(Exception):
         remedy: one sentence that says what to do about it; may be empty.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(printable(message))
@@ -205,3 +205,16 @@ class LabelStudioError(TamError):
 
 class LabelStudioRefusedError(LabelStudioError):
     """Label Studio refused a call for good: no such task, or data that it does not take."""
+
+
+class HttpError(TamError):
+    """A failure that only HTTP knows: no such route, a method it does not have, a body that never came.
+
+    Args:
+        status: of the reply; one class stands for 405, 408, 415 and the like.
+        message, remedy: see `TamError`.
+    """
+
+    def __init__(self, status: int, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.status = status

@@ -18,6 +18,7 @@ import yaml
 from pydantic import AliasChoices
 
 from demo.processes import free_port
+from tam_backend import __version__
 from tam_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,10 +81,16 @@ def test_make_and_compose_run_the_same_label_studio() -> None:
 
 
 def test_changelog_begins_with_the_version_of_the_package() -> None:
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    newest = re.search(r"^## \[?([0-9.]+)\]?", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert version and newest
-    assert newest.group(1) == version.group(1)
+    newest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest.group(1) == __version__
+
+
+def test_the_metadata_take_their_version_from_the_package() -> None:
+    metadata = (ROOT / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in metadata
+    assert 'version = { attr = "tam_backend.__version__" }' in metadata
+    assert __version__ not in metadata
 
 
 def test_compose_sets_only_settings_that_exist() -> None:
@@ -206,11 +213,15 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
             time.sleep(1)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
             assert reply.status == 200
+        program = (
+            "import importlib.metadata, tam_backend as t; print(t.__file__, importlib.metadata.version('tam-backend'))"
+        )
         installed = subprocess.run(
-            [venv / "bin/python", "-c", "import tam_backend; print(tam_backend.__file__)"],
-            cwd=tmp_path, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert str(purelib) in installed.stdout, "the wheel's own copy is what runs"
+            [venv / "bin/python", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        where, version = installed.stdout.split()
+        assert str(purelib) in where, "the wheel's own copy is what runs"
+        assert version == __version__
     finally:
         server.terminate()
         assert server.wait(20) == 0, "SIGTERM ends it cleanly"

@@ -32,8 +32,9 @@ class OverlayWriter:
     Raises:
         EmptyVideoError: the block ended without a frame.
 
-    >>> with OverlayWriter("overlay.mp4", video.size_hw, video.fps or 24) as writer:
-    ...     writer.write(video[0], result.masks, {1: "dog"})
+    >>> frame, dog = np.zeros((360, 640, 3), np.uint8), np.eye(360, 640, dtype=bool)
+    >>> with OverlayWriter("overlay.mp4", (360, 640), fps=24) as writer:
+    ...     writer.write(frame, {1: dog}, {1: "dog"})
     """
 
     def __init__(self, path: str | Path, size_hw: tuple[int, int], fps: float) -> None:

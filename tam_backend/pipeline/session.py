@@ -362,7 +362,7 @@ class Session:
         return self._updated(self._workplace(refine), missing)
 
     def suggest(self, count: int = 5) -> list[Suggestion]:
-        """Name the frames whose correction is likely to help most, best first."""
+        """Name the frames whose correction is likely to help most, best first; fewer where nothing else is in doubt."""
         return suggestions(
             {object_id: self._tracks.qualities(object_id) for object_id in self._objects},
             {object_id: each.keyframes.keys() for object_id, each in self._objects.items()},

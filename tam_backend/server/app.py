@@ -27,14 +27,14 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
-from tam_backend.errors import BusyError, NotFoundError, TamError
+from tam_backend.errors import BusyError, HttpError, NotFoundError, TamError
 from tam_backend.server import payloads
 from tam_backend.server.auth import check_credentials
 from tam_backend.server.connection import watch_client
 from tam_backend.server.frames import frames_blueprint
 from tam_backend.server.metrics import Metrics
 from tam_backend.server.pages import pages_blueprint
-from tam_backend.server.replies import HttpError, error_reply
+from tam_backend.server.replies import error_reply
 from tam_backend.server.task_pages import task_pages_blueprint
 from tam_backend.settings import Settings, get_settings
 

@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from tam_backend.errors import CancelledError, PayloadError, PayloadTooLargeError
+from tam_backend.errors import CancelledError, HttpError, PayloadError, PayloadTooLargeError
 from tam_backend.server.connection import reading_within, stop_reading
-from tam_backend.server.replies import HttpError
 from tam_backend.video.addresses import is_web_address
 
 _SENT_BY = "Label Studio 1.23 sends it right: look at what stands between it and the backend."

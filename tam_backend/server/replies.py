@@ -12,16 +12,7 @@ from __future__ import annotations
 
 from flask import Response, jsonify, make_response
 
-from tam_backend.errors import TamError
 from tam_backend.server.problems import Problem
-
-
-class HttpError(TamError):
-    """A failure that only HTTP knows: no such route, or a method it does not have."""
-
-    def __init__(self, status: int, message: str, remedy: str = "") -> None:
-        super().__init__(message, remedy)
-        self.status = status  # type: ignore[misc]  # one class for 405, 415 and the like
 
 
 def html_reply(page: str, nonce: str) -> Response:

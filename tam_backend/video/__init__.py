@@ -31,7 +31,8 @@ def open_video(path: str | Path | Sequence[str | Path]) -> VideoFile | ImageSequ
         MediaTooLargeError: frames of more than 67 megapixels.
 
     >>> with open_video("clip.mp4") as video:
-    ...     frame = video[len(video) // 2]
+    ...     video[len(video) // 2].shape
+    (360, 640, 3)
     """
     from tam_backend.video.source import open_source  # noqa: PLC0415 - av and cv2 take half a second to import
 

@@ -58,7 +58,10 @@ class FrameSubset(FrameSource):
         EmptyVideoError: no indices.
         FrameOutOfRangeError: an index that the video does not have.
 
-    >>> every_fifth = FrameSubset(video, range(0, len(video), 5))
+    >>> with open_source("clip.mp4") as video:
+    ...     every_second = FrameSubset(video, range(0, len(video), 2))
+    >>> len(video), len(every_second)
+    (3, 2)
     """
 
     def __init__(self, video: VideoSource, indices: Sequence[int]) -> None:
