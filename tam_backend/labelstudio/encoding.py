@@ -100,6 +100,23 @@ def decode_brush(rle: Sequence[int], hw: tuple[int, int]) -> BoolMask:
     Raises:
         PayloadError: not bytes, truncated, of another size, or too large.
     """
+    in_mask, pixels = _pixel_runs(rle, hw)
+    return np.repeat(in_mask, pixels).reshape(checked_size(hw))
+
+
+def brush_spans(rle: Sequence[int], hw: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where a brush mask begins and ends, pixel by pixel, row after row: N first pixels, N behind the last.
+
+    Args and raises: as `decode_brush`.
+    """
+    in_mask, pixels = _pixel_runs(rle, hw)
+    ends = np.cumsum(pixels)
+    shown = in_mask & (pixels > 0)
+    return (ends - pixels)[shown], ends[shown]
+
+
+def _pixel_runs(rle: Sequence[int], hw: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return of each run of a brush region whether it is mask, and how many pixels it has."""
     height, width = checked_size(hw)
     if not isinstance(rle, (list, tuple)):
         raise PayloadError("The brush mask is not a list of bytes.", _ON_REMEDY)
@@ -108,11 +125,10 @@ def decode_brush(rle: Sequence[int], hw: tuple[int, int]) -> BoolMask:
     except (TypeError, ValueError) as error:
         raise PayloadError("The brush mask is not a list of bytes (0..255).", _ON_REMEDY) from error
     if not data:
-        return np.zeros((height, width), dtype=bool)
+        return np.zeros(1, np.bool_), np.array([height * width])
     values, lengths = _read_runs(data, height * width * _CHANNELS, (height, width))
     # The alpha of pixel p is value 4 p + 3, so e // 4 alphas lie before value e.
-    alphas = np.diff(np.cumsum(lengths) // _CHANNELS, prepend=0)
-    return np.repeat(values > 0, alphas).reshape(height, width)
+    return values > 0, np.diff(np.cumsum(lengths) // _CHANNELS, prepend=0)
 
 
 def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
