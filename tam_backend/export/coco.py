@@ -95,7 +95,7 @@ def _place(shown: Shown, work: Work) -> dict[str, Any]:
         return {"segmentation": [], "area": round(box[2] * box[3], 3), "bbox": box}
     segmentation: Any = coco_runs(shown)
     if work.polygons and not shown.ignored:  # COCO's crowds are run lengths
-        polygons = edge_polygons(shown.runs.decoded())
+        polygons = edge_polygons(shown.runs)
         if polygons is None:
             work.lost[HOLES] += 1
         else:

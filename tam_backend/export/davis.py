@@ -35,7 +35,7 @@ class Davis(DatasetFormat):
             )
         (folder / "masks").mkdir()
         for frame in video.frames():
-            pixels = flattened(frame, video.size_hw, work.lost)
+            pixels = flattened(frame, video.size_hw, work.lost).pixels
             save_index_pixels(folder / "masks" / f"{frame_name(frame.index)}.png", pixels)
             work.on_frame()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,21 @@ OVERLAPPED = "pixels where masks overlap: they went to the object with the highe
 BOXES = "boxes without a mask"
 
 
-def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]) -> NDArray[np.uint8]:
-    """Return a frame's objects as (H, W) uint8: 0 = none, `IGNORED_ID` = ignored, else the object's id.
+@dataclass(frozen=True, eq=False)
+class FlatMasks:
+    """A frame's objects in one picture.
+
+    Args:
+        pixels: (H, W) uint8: 0 = none, `IGNORED_ID` = ignored, else the object's id.
+        overlap: whether masks lost pixels to others.
+    """
+
+    pixels: NDArray[np.uint8]
+    overlap: bool
+
+
+def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]) -> FlatMasks:
+    """Return a frame's objects in one picture.
 
     Args:
         frame: object ids up to 254.
@@ -25,16 +39,18 @@ def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]
         lost: takes how many pixels overlapped, and the boxes, which have no place here.
     """
     ignored, masks = frame.masks(ignored=True), frame.masks()
-    pixels: NDArray[np.uint8] = np.zeros(frame.size_hw or size_hw, np.uint8)
+    height, width = frame.size_hw or size_hw
+    # As pycocotools decodes: down the columns, which lie one after the other in memory.
+    columns: NDArray[np.uint8] = np.zeros((width, height), np.uint8)
     for runs in ignored.values():
-        pixels[runs.decoded()] = IGNORED_ID
-    overlapped = 0
+        np.copyto(columns, IGNORED_ID, where=runs.decoded().T)
     for object_id in sorted(masks):
-        mask = masks[object_id].decoded()
-        if len(masks) > 1:
-            under = pixels[mask]
-            overlapped += int(np.count_nonzero((under > 0) & (under != IGNORED_ID)))
-        pixels[mask] = object_id
-    lost[OVERLAPPED] += overlapped
+        np.copyto(columns, object_id, where=masks[object_id].decoded().T)
+    overlap = bool(ignored)
+    if len(masks) > 1:
+        shown = int(np.count_nonzero(columns)) - int(np.count_nonzero(columns == IGNORED_ID))
+        overlapped = sum(runs.area for runs in masks.values()) - shown
+        lost[OVERLAPPED] += overlapped
+        overlap = overlap or overlapped > 0
     lost[BOXES] += sum(each.box_xyxy is not None for each in frame.shown)
-    return pixels
+    return FlatMasks(np.ascontiguousarray(columns.T), overlap)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from tam_backend.errors import InvalidInputError, MediaError
 from tam_backend.export.coco import box_xywh
-from tam_backend.export.dataset import DatasetVideo
+from tam_backend.export.dataset import DatasetVideo, LabelledFrame
 from tam_backend.export.dataset_folder import StagedVideo
 from tam_backend.export.dataset_format import DatasetFormat, Whole, Work, place_all, place_pictures
-from tam_backend.export.flat_masks import BOXES, IGNORED_ID, flattened
+from tam_backend.export.flat_masks import BOXES, IGNORED_ID, FlatMasks, flattened
 from tam_backend.export.runs import Runs
 
 IGNORED_CLASS = 10
@@ -53,12 +53,14 @@ class Mots(DatasetFormat):
         length = 0
         with (sequence / "gt" / "gt.txt").open("w", encoding="ascii") as lines:
             for frame in video.frames():
-                pixels = flattened(frame, video.size_hw, work.lost)
+                flat = flattened(frame, video.size_hw, work.lost)
+                pixels = flat.pixels
                 height, width = pixels.shape
-                for value in np.unique(pixels[pixels > 0]).tolist():
-                    runs = Runs.of(pixels == value).counts.decode("ascii")
+                for value, runs in _seen(frame, flat).items():
                     number = classes.get(value, IGNORED_CLASS)
-                    lines.write(f"{frame.index + 1} {ids[value]} {number} {height} {width} {runs}\n")
+                    lines.write(
+                        f"{frame.index + 1} {ids[value]} {number} {height} {width} {runs.counts.decode('ascii')}\n"
+                    )
                 for each in frame.shown:
                     if each.runs is None:
                         box = ",".join(f"{side:g}" for side in box_xywh(each))
@@ -103,6 +105,14 @@ def class_number(name: str, work: Work) -> int:
     return number if number < IGNORED_CLASS else number + 1
 
 
+def _seen(frame: LabelledFrame, flat: FlatMasks) -> dict[int, Runs]:
+    """Return value -> what is to be seen of it in the picture."""
+    if not flat.overlap:
+        return frame.masks()
+    values = np.unique(flat.pixels)
+    return {value: Runs.of(flat.pixels == value) for value in values[values > 0].tolist()}
+
+
 def _fps(video: DatasetVideo) -> float:
     try:
         return video.pictures.fps() or _USUAL_FPS
@@ -115,6 +125,7 @@ def _frame_name(index: int) -> str:
 
 
 def _save_16_bit(path: Path, pixels: NDArray[np.uint16]) -> None:
-    from PIL import Image  # noqa: PLC0415 - not needed for `--help`
+    import cv2  # noqa: PLC0415 - not needed for `--help`
 
-    Image.fromarray(pixels).save(path, format="PNG")
+    _, encoded = cv2.imencode(".png", pixels)
+    path.write_bytes(encoded.tobytes())

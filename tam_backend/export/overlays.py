@@ -15,6 +15,7 @@ from tam_backend.export.frame_files import fitted
 from tam_backend.export.overlay_video import OverlayWriter
 from tam_backend.types import BoolMask
 
+IGNORED = "doubtful masks, which are not drawn"
 UNREADABLE = "frames that cannot be read"
 _FILE = "overlay.mp4"
 _USUAL_FPS = 24.0  # of images, which have no clock
@@ -35,6 +36,7 @@ class Overlays(DatasetFormat):
                 except MediaError:
                     work.lost[UNREADABLE] += 1
                     continue
+                work.lost[IGNORED] += sum(each.ignored for each in frame.shown)
                 drawn = {each.object_id: _drawn(each, video.size_hw) for each in frame.shown if not each.ignored}
                 writer.write(picture, drawn, labels)
                 work.on_frame()

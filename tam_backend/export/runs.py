@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tam_backend.types import BoolMask, Box
 
@@ -44,10 +43,10 @@ class Runs:
             size_hw: of the frame.
         """
         height, width = int(size_hw[0]), int(size_hw[1])
-        columns: NDArray[np.int8] = np.zeros((crop.shape[1], crop.shape[0] + 2), np.int8)
+        columns: BoolMask = np.zeros((crop.shape[1], crop.shape[0] + 2), np.bool_)
         columns[:, 1:-1] = crop.T
-        changes = np.diff(columns, axis=1)
-        column, row = np.nonzero(changes)  # down the columns: first pixel of a run, first pixel after it, and again
+        # Down the columns: first pixel of a run, first pixel after it, and again.
+        column, row = np.divmod(np.flatnonzero(columns[:, 1:] != columns[:, :-1]), crop.shape[0] + 1)
         places = (column + corner_yx[1]) * height + row + corner_yx[0]
         # A run that ends at the frame's lower edge goes on at the upper edge of the next column.
         goes_on = np.flatnonzero(places[1:-1:2] == places[2::2])
@@ -85,6 +84,14 @@ class Runs:
         from pycocotools import mask as coco  # noqa: PLC0415 - the same
 
         return np.asarray(coco.decode(self.as_coco()), np.uint8).view(np.bool_)
+
+    def crop(self) -> tuple[BoolMask, tuple[int, int]]:
+        """Return the part of the mask with something in it, (h, w) bool, and its upper left pixel (y, x)."""
+        box = self.box_xyxy
+        if box is None:
+            return np.zeros((0, 0), np.bool_), (0, 0)
+        left, top, right, bottom = (int(side) for side in box)
+        return self.decoded()[top:bottom, left:right], (top, left)
 
     @property
     def area(self) -> int:

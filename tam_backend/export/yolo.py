@@ -77,9 +77,8 @@ def _numbers(shown: Shown, frame: LabelledFrame, size_hw: tuple[int, int], work:
     """Return what stands behind the class, in fractions of the frame; "" where nothing is to be seen."""
     height, width = size_hw
     if shown.runs is not None:
-        mask = shown.runs.decoded()
-        corners = one_polygon(mask)
-        if len(corners) and _overlap(mask, corners) < TOLERANCE_IOU:
+        corners, overlap = one_polygon(shown.runs)
+        if overlap < TOLERANCE_IOU:
             work.lost[FAR_APART] += 1
         return _written((corners + _INSIDE) / (width, height))
     if shown.box_xyxy is None:
@@ -93,15 +92,3 @@ def _numbers(shown: Shown, frame: LabelledFrame, size_hw: tuple[int, int], work:
 
 def _written(corners: NDArray[Any]) -> str:
     return " ".join(f"{value:.6f}" for value in np.clip(corners, 0, 1).ravel().tolist())
-
-
-def _overlap(mask: NDArray[Any], corners: NDArray[Any]) -> float:
-    """Return the IoU of a mask and its polygon, as readers fill it."""
-    import cv2  # noqa: PLC0415 - not needed for `--help`
-
-    corner = corners.min(axis=0)
-    far = corners.max(axis=0) + 1
-    filled = np.zeros((far - corner)[::-1], np.uint8)
-    cv2.fillPoly(filled, [(corners - corner).astype(np.int32)], (1,))
-    part = mask[corner[1] : far[1], corner[0] : far[0]]
-    return float(np.count_nonzero(part & (filled > 0)) / np.count_nonzero(part | (filled > 0)))

@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ _WORD_BITS = 8
 _LENGTH_BITS = (3, 4, 8, 16)  # the SDK's and the editor's
 _HEADER_BITS = 32 + 5 + 4 * len(_LENGTH_BITS)
 _LONGEST_RUN = 1 << _LENGTH_BITS[-1]
+_LONGEST_STEP = 3 + 16 + _WORD_BITS  # bits of a run of one value
+_BLOCK_BITS = 1 << 15
 _DATA_URL = "data:image/png;base64,"
 _ON_REMEDY = "Delete that region and draw it again."
 
@@ -146,41 +148,71 @@ def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np
     if word_bits != _WORD_BITS:
         raise PayloadError(f"The brush mask has words of {word_bits} bits; Label Studio writes {_WORD_BITS}.", "")
 
-    values: list[int] = []
-    lengths: list[int] = []
-    position = _HEADER_BITS
-    done = 0
-    padded = data + bytes(8)
+    padded = np.frombuffer(data + bytes(8), np.uint8)
+    starts: list[int] = []  # of the runs, in bits
+    done, position, unlike, table = 0, _HEADER_BITS, 0, _steps(padded, 0, sizes)
     while done < count:
-        if position + 3 > total_bits or len(lengths) > MAX_RUNS:
-            raise _truncated() if position + 3 > total_bits else _too_many_runs()
-        # A header of 3 bits, a length of at most 16 and a word of 8 lie within 5 bytes.
-        window = int.from_bytes(padded[position >> 3 : (position >> 3) + 5], "big") << (position & 7)
-        length_bits = sizes[window >> 37 & 3]
-        length = (window >> (37 - length_bits) & ((1 << length_bits) - 1)) + 1
-        if done + length > count:
-            raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
-        if window >> 39 & 1 or length == 1:
-            values.append(window >> (29 - length_bits) & 0xFF)
-            lengths.append(length)
-            position += 3 + length_bits + _WORD_BITS
-        else:
-            position += 3 + length_bits
-            if position + length * _WORD_BITS > total_bits:
-                raise _truncated()
-            values.extend(_words(data, position, length))
-            lengths.extend([1] * length)
-            position += length * _WORD_BITS
+        if position + 3 > total_bits:
+            raise _truncated()
+        if not table.first <= position < table.end:
+            if len(starts) + unlike > MAX_RUNS:
+                raise _too_many_runs()
+            table = _steps(padded, position, sizes)
+        starts.append(position)
+        length, step = table.lengths[position - table.first], table.steps[position - table.first]
         done += length
+        if done > count:
+            raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
+        if step > _LONGEST_STEP:
+            unlike += length
+        position += step
     if position > total_bits:
         raise _truncated()
-    return np.array(values, dtype=np.uint8), np.array(lengths, dtype=np.int64)
+    return _values_of_runs(padded, np.array(starts, np.int64), sizes)
 
 
-def _words(data: bytes, position: int, count: int) -> bytes:
-    first, shift = divmod(position, 8)
-    chunk = int.from_bytes(data[first : first + count + 1].ljust(count + 1, b"\0"), "big")
-    return (chunk >> (8 - shift) & ((1 << 8 * count) - 1)).to_bytes(count, "big")
+class _Steps(NamedTuple):
+    """Of each bit from `first` to `end`: of a run that begins there, its values, and how far the next one is."""
+
+    first: int
+    end: int
+    lengths: memoryview
+    steps: memoryview
+
+
+def _steps(data: NDArray[np.uint8], first: int, sizes: Sequence[int]) -> _Steps:
+    """Work a block of bits out at once, which takes less than to look at the few runs in it one by one."""
+    end = min(first + _BLOCK_BITS, 8 * (len(data) - 8))
+    is_repeated, length_bits, lengths = _heads(data, np.arange(first, end), sizes)
+    steps = 3 + length_bits + _WORD_BITS * np.where(is_repeated, 1, lengths)
+    return _Steps(first, end, lengths.data, steps.data)
+
+
+def _heads(
+    data: NDArray[np.uint8], bits: NDArray[np.int64], sizes: Sequence[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what the heads of the runs that begin at some bits say: "repeated", bits of the length, and the length."""
+    first = bits >> 3
+    # A head of 3 bits and a length of at most 16 lie within 4 bytes, wherever in the first one they begin.
+    window = (data[first].astype(np.int64) << 24) | (data[first + 1].astype(np.int64) << 16)
+    window |= (data[first + 2].astype(np.int64) << 8) | data[first + 3]
+    window = (window << (bits & 7)) & 0xFFFFFFFF
+    length_bits = np.asarray(sizes, np.int64)[window >> 29 & 3]
+    lengths = ((window & 0x1FFFFFFF) >> (29 - length_bits)) + 1
+    return window >> 31 > 0, length_bits, lengths
+
+
+def _values_of_runs(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the values and lengths of the runs that begin at some bits; see `_read_runs`."""
+    is_repeated, length_bits, lengths = _heads(data, starts, sizes)
+    words = np.where(is_repeated, 1, lengths)
+    within = np.arange(words.sum()) - np.repeat(np.cumsum(words) - words, words)
+    bits = np.repeat(starts + 3 + length_bits, words) + _WORD_BITS * within
+    pair = (data[bits >> 3].astype(np.int64) << 8) | data[(bits >> 3) + 1]
+    values = (pair >> (8 - (bits & 7))) & 0xFF
+    return values.astype(np.uint8), np.repeat(np.where(is_repeated, lengths, 1), words)
 
 
 def _truncated() -> PayloadError:
