@@ -120,7 +120,7 @@ def test_davis_coco_mots_and_masks_hold_the_same_pixels(studio: AnnotatedStudio,
     in_davis, lengths = readers.davis(tmp_path / "davis")
     assert_same(in_davis, truth())
     assert lengths == {"clip_0-11": 6}
-    in_coco, read = readers.coco(tmp_path / "coco" / "annotations" / "instances.json")
+    in_coco, read = readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")
     assert_same(in_coco, truth())
     assert {each["name"]: each["id"] for each in read.dataset["categories"]} == {"Red": 1, "Blue": 2}
     assert_same(readers.object_masks(tmp_path / "masks" / "masks"), truth())
@@ -160,7 +160,7 @@ def test_coco_is_read_by_supervision(studio: AnnotatedStudio, tmp_path: Path, pi
     export(studio, tmp_path / "coco", "coco", pictures, frames="png")
     folder = tmp_path / "coco"
     dataset = sv.DetectionDataset.from_coco(
-        str(folder / "images"), str(folder / "annotations" / "instances.json"), force_masks=True
+        str(folder / "images"), str(folder / "annotations" / "instances_default.json"), force_masks=True
     )
     for path, image, found in dataset:
         frame = int(Path(path).stem)
@@ -175,7 +175,7 @@ def test_coco_polygons_overlap_with_their_masks(studio: AnnotatedStudio, tmp_pat
     regions = [*disc_regions(range(3)), mask_region(4, ring, "Red", "tam-red-4f")]
     studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(6)]}, regions)
     summary = export(studio, tmp_path / "coco", polygons=True)
-    found, read = readers.coco(tmp_path / "coco" / "annotations" / "instances.json")
+    found, read = readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")
     kinds = {type(each["segmentation"]) for each in read.dataset["annotations"] if each["image_id"] < 4}
     assert kinds == {list}
     for (_, frame, object_id), mask in found.items():
@@ -280,7 +280,7 @@ def test_attributes_labels_provenance_and_quality_travel(studio: AnnotatedStudio
     seen = {**region, "from_name": "seen", "type": "choices", "value": {**region["value"], "choices": ["part"]}}
     studio.add_task({"frames": ["a.jpg", "b.jpg"]}, [region, seen, *disc_regions(range(1, 2))])
     export(studio, tmp_path / "coco")
-    read = json.loads((tmp_path / "coco" / "annotations" / "instances.json").read_text())
+    read = json.loads((tmp_path / "coco" / "annotations" / "instances_default.json").read_text())
     by_place = {(each["image_id"], each["labels"][0]): each for each in read["annotations"]}
     first = by_place[1, "Red"]
     assert first["attributes"] == {"seen": ["part"], "note": ["look again"]}
@@ -307,7 +307,7 @@ def test_doubtful_masks_are_crowds_in_coco_void_in_davis_ignored_in_mots_and_gon
     for form in ("coco", "davis", "mots", "masks", "ytvis", "yolo"):
         summary = export(studio, tmp_path / form, form, trust=Trust(min_quality=0.65))
         assert summary.ignored == 6
-    found, read = readers.coco(tmp_path / "coco" / "annotations" / "instances.json")
+    found, read = readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")
     assert_same(found, sure)
     assert sum(each["iscrowd"] for each in read.dataset["annotations"]) == 6
     assert_same(readers.davis(tmp_path / "davis")[0], sure)
@@ -428,7 +428,7 @@ def test_an_earlier_export_is_replaced_whole_and_files_of_others_are_refused(
     (tmp_path / "out" / "annotations" / "mine.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"annotations/mine\.json"):
         export(studio, tmp_path / "out", "davis")
-    assert (tmp_path / "out" / "annotations" / "instances.json").is_file()
+    assert (tmp_path / "out" / "annotations" / "instances_default.json").is_file()
 
 
 def test_two_exports_into_one_folder_do_not_mix(studio: AnnotatedStudio, tmp_path: Path) -> None:

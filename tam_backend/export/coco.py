@@ -1,6 +1,6 @@
 """COCO instance segmentation, with the videos: each mask knows its video, its frame and its track.
 
-annotations/instances_train.json (instances.json if the dataset is not split) and images/VIDEO/00000.jpg. Masks are run
+annotations/instances_train.json (instances_default.json if it is not split) and images/VIDEO/00000.jpg. Masks are run
 lengths, exact and in one piece, or polygons on request. Beyond COCO, images have `video_id` and `frame_id`, annotations
 `track_id` (one for each object of the dataset), `object_id` (within its video), `labels`, `attributes`, `provenance`
 and `quality`; readers of plain COCO do not look at them.
@@ -17,6 +17,9 @@ from tam_backend.export.dataset import DatasetVideo, Shown, frame_name
 from tam_backend.export.dataset_folder import StagedVideo
 from tam_backend.export.dataset_format import DatasetFormat, Whole, Work, lines_of, place_pictures, write_joined
 from tam_backend.export.outlines import edge_polygons
+
+WHOLE = "default"
+"""What Datumaro and CVAT call a dataset that is not split."""
 
 _IMAGES, _ANNOTATIONS = "images.jsonl", "annotations.jsonl"
 HOLES = "masks with holes, which polygons cannot tell: they are run lengths"
@@ -65,7 +68,7 @@ class Coco(DatasetFormat):
         """Number everything, and write one file for each part of the split."""
         (whole.folder / "annotations").mkdir()
         for split, part in whole.splits(videos).items():
-            name = f"instances_{split}.json" if whole.split_of else "instances.json"
+            name = f"instances_{split if whole.split_of else WHOLE}.json"
             _write_file(whole.folder / "annotations" / name, part, whole)
         for each in videos:
             place_pictures(each, whole.folder / "images" / each.name, whole.work.suffix)

@@ -103,7 +103,7 @@ def test_every_format_holds_the_masks_that_were_submitted(
     frame = tmp_path / "davis" / "JPEGImages" / "Full-Resolution" / name / "00003.jpg"
     assert frame.is_file()
 
-    in_coco, read = readers.coco(tmp_path / "coco" / "annotations" / "instances.json")
+    in_coco, read = readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")
     assert_same({(frame, of_id[number]): mask for (_, frame, number), mask in in_coco.items()}, masks)
     made_by = {(each["image_id"] - 1, each["labels"][0]): each["provenance"] for each in read.dataset["annotations"]}
     assert made_by[CORRECTED, "Red"] == "human"
