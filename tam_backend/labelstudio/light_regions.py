@@ -116,7 +116,7 @@ def _runs(result: Mapping[str, Any], value: Mapping[str, Any]) -> Runs:
     runs = _runs_of_spans(*brush_spans([] if drawn is None else drawn, size_hw), size_hw)
     if value.get("touches") in (None, []) and value.get("maskDataURL") is None:
         return runs
-    mask = runs.decoded()
+    mask = np.ascontiguousarray(runs.decoded())  # OpenCV draws on nothing else
     if value.get("maskDataURL") is not None:  # what the magic wand selected
         selected = decode_bitmask(value["maskDataURL"])
         if selected.shape != mask.shape:
