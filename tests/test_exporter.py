@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from synthetic import MovingDiscs, iou
 from tam_backend.errors import BusyError, InvalidInputError, LabelStudioError, OutputError
 from tam_backend.export.dataset_folder import PART, DatasetFolder
 from tam_backend.export.formats import FORMATS
+from tam_backend.export.overlay_video import OverlayWriter
 from tam_backend.export.trust import Trust
 from tam_backend.exporter import ExportRequest, ExportSummary, class_map, export_project
 from tam_backend.labelstudio.client import LabelStudioClient
@@ -468,3 +471,130 @@ def test_many_objects_fit_into_coco_but_not_into_davis(studio: AnnotatedStudio, 
     assert summary.videos == 1
     assert any("a-11 is left out" in each and "Export it as COCO" in each for each in summary.left_out)
     assert export(studio, tmp_path / "coco").objects == 257
+
+
+VIDEO_CONFIG = """<View>
+  <Image name="pages" valueList="$frames"/>
+  <BrushLabels name="shapes" toName="pages"><Label value="Red"/></BrushLabels>
+  <Video name="clip" value="$video" frameRate="24"/>
+  <VideoRectangle name="track" toName="clip"/>
+  <Labels name="track_label" toName="clip"><Label value="Red"/></Labels>
+</View>"""
+
+
+def box_track(region_id: str, *keyframes: tuple[int, float]) -> dict[str, Any]:
+    """Boxes of 20 % of the frame, (frame from 1, left edge in percent)."""
+    sequence = [
+        {"frame": frame, "enabled": True, "rotation": 0, "x": x, "y": 10, "width": 20, "height": 20}
+        for frame, x in keyframes
+    ]
+    value = {"framesCount": DISCS.frames, "duration": 0.25, "labels": ["Red"], "sequence": sequence}
+    return {"id": region_id, "from_name": "track", "to_name": "clip", "type": "videorectangle", "value": value}
+
+
+def test_boxes_on_a_video_are_tracks_on_its_frames_beside_the_masks_of_the_pages(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clips" / "discs.mp4"
+    clip.parent.mkdir()
+    with OverlayWriter(clip, DISCS.size_hw, 24) as writer:
+        for picture in DISCS:
+            writer.write(picture, {})
+    studio.config = VIDEO_CONFIG
+    regions = [box_track("t", (1, 10), (5, 50)), mask_region(0, DISCS.truth(0), "Red", "r")]
+    studio.add_task({"frames": ["/f/0.jpg"], "video": str(clip)}, regions)
+    summary = export(studio, tmp_path / "coco", "coco", [str(clip)])
+    assert (summary.videos, summary.masks, summary.boxes) == (2, 1, 6)
+    read = json.loads((tmp_path / "coco" / "annotations" / "instances_default.json").read_text())
+    [pages, video] = read["videos"]
+    assert (pages["name"], video["name"], video["length"]) == ("discs-11", "discs-11-clip", 6)
+    boxes = [each for each in read["annotations"] if each["video_id"] == video["id"]]
+    assert [each["bbox"] for each in boxes[:3]] == [[8, 6, 16, 12], [16, 6, 16, 12], [24, 6, 16, 12]]
+    assert [each["provenance"] for each in boxes] == ["human", *["propagated"] * 3, "human", "propagated"]
+    assert len({each["track_id"] for each in boxes}) == 1
+    assert all(each["segmentation"] == [] for each in boxes)
+    summary = export(studio, tmp_path / "mots", "mots", [str(clip)])
+    lines = (tmp_path / "mots" / "train" / "discs-11-clip" / "gt" / "boxes.txt").read_text().splitlines()
+    assert lines[0] == "1,1,8,6,16,12,1,3,1"
+    assert len(lines) == DISCS.frames
+
+
+def test_a_video_that_cannot_be_opened_leaves_its_boxes_out_and_says_so(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    studio.config = VIDEO_CONFIG
+    regions = [box_track("t", (1, 10)), mask_region(0, DISCS.truth(0), "Red", "r")]
+    studio.add_task({"frames": ["/f/0.jpg"], "video": "/nowhere/clip.mp4"}, regions)
+    summary = export(studio, tmp_path / "coco")
+    assert (summary.masks, summary.boxes) == (1, 0)
+    assert any("clip-11-clip is left out" in each and "TAM_MEDIA_DIRS" in each for each in summary.left_out)
+
+
+def run(studio: AnnotatedStudio, *options: str, key: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    return subprocess.run(
+        [sys.executable, "-m", "tam_backend", "export", "--url", studio.url, "--api-key", key, "--project", *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"COLUMNS": "200", "PATH": "", "PYTHONPATH": ":".join(sys.path), "TAM_DATA_DIR": "/nonexistent"},
+    )
+
+
+def test_the_command_line_says_what_is_in_the_dataset_and_what_is_not(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    studio.add_task({"frames": ["/f/a.jpg"]}, disc_regions(range(1)))
+    studio.add_task({"frames": ["/f/b.jpg"]})
+    out = str(tmp_path / "out")
+    done = run(studio, "3", "--format", "davis", "--out", out, "--class", "Blue=", "--annotator", "Ann@example.com")
+    assert done.returncode == 0, done.stderr
+    assert "1 videos, 1 frames, 1 objects, 1 masks." in done.stderr
+    assert "Objects by class: Red 1." in done.stderr
+    assert "Nothing to export in task 12" in done.stderr
+    assert out in done.stderr
+    assert_same(readers.davis(tmp_path / "out")[0], {(0, 1): DISCS.truth(0, RED)})
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "says"),
+    [
+        (("4",), TOKEN, "Check the id of the project"),
+        (("3",), "0" * 40, "the same command goes on"),
+        (("3", "--split", "half"), TOKEN, "--split"),
+        (("3", "--min-quality", "7"), TOKEN, "Give 0 to 1"),
+        (("3", "--annotator", "nobody@example.com"), TOKEN, "Known are ann@example.com, ben@example.com"),
+        (("3", "--task", "99"), TOKEN, "no task 99"),
+    ],
+)
+def test_what_cannot_be_exported_is_told_in_a_sentence(
+    studio: AnnotatedStudio, tmp_path: Path, options: tuple[str, ...], key: str, says: str
+) -> None:
+    studio.add_task({"frames": ["/f/a.jpg"]}, disc_regions(range(1)))
+    done = run(studio, *options, "--format", "coco", "--out", str(tmp_path / "out"), key=key)
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_all_pages_of_a_project_are_listed(studio: AnnotatedStudio) -> None:
+    for number in range(5):
+        studio.add_task({"frames": [f"/f/{number}.jpg"]})
+    client = LabelStudioClient(studio.url, TOKEN)
+    assert [task for task, _ in client.tasks_data(3, page_size=2)] == [11, 12, 13, 14, 15]
+    assert client.users() == {"ann@example.com": 1, "ben@example.com": 2}
+
+
+def test_a_page_with_polygons_only_can_be_exported(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    studio.config = (
+        '<View><Image name="pages" value="$image"/>'
+        '<PolygonLabels name="outlines" toName="pages"><Label value="Red"/></PolygonLabels></View>'
+    )
+    outline = {
+        **mask_region(0, DISCS.truth(0), "Red", "p"), "from_name": "outlines", "type": "polygonlabels",
+        "value": {"points": [[25, 25], [75, 25], [75, 75]], "polygonlabels": ["Red"]},
+    }  # fmt: skip
+    studio.add_task({"image": "/f/photo.jpg"}, [outline])
+    assert export(studio, tmp_path / "coco").masks == 1
+    assert [key[0] for key in readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")[0]] == [
+        "photo-11"
+    ]
