@@ -38,7 +38,7 @@ _LENGTH_BITS = (3, 4, 8, 16)  # the SDK's and the editor's
 _HEADER_BITS = 32 + 5 + 4 * len(_LENGTH_BITS)
 _LONGEST_RUN = 1 << _LENGTH_BITS[-1]
 _LONGEST_STEP = 3 + 16 + _WORD_BITS  # bits of a run of one value
-_BLOCK_BITS = 1 << 15
+_BLOCK_BYTES = 1 << 12
 _DATA_URL = "data:image/png;base64,"
 _ON_REMEDY = "Delete that region and draw it again."
 
@@ -150,22 +150,24 @@ def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np
 
     padded = np.frombuffer(data + bytes(8), np.uint8)
     starts: list[int] = []  # of the runs, in bits
-    done, position, unlike, table = 0, _HEADER_BITS, 0, _steps(padded, 0, sizes)
+    done, position, unlike = 0, _HEADER_BITS, 0
+    first, end, lengths, steps = _steps(padded, position, sizes)
     while done < count:
         if position + 3 > total_bits:
             raise _truncated()
-        if not table.first <= position < table.end:
+        if not first <= position < end:
             if len(starts) + unlike > MAX_RUNS:
                 raise _too_many_runs()
-            table = _steps(padded, position, sizes)
+            first, end, lengths, steps = _steps(padded, position, sizes)
         starts.append(position)
-        length, step = table.lengths[position - table.first], table.steps[position - table.first]
-        done += length
-        if done > count:
-            raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
+        place = position - first
+        done += lengths[place]
+        step = steps[place]
         if step > _LONGEST_STEP:
-            unlike += length
+            unlike += lengths[place]
         position += step
+    if done > count:
+        raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
     if position > total_bits:
         raise _truncated()
     return _values_of_runs(padded, np.array(starts, np.int64), sizes)
@@ -180,39 +182,45 @@ class _Steps(NamedTuple):
     steps: memoryview
 
 
-def _steps(data: NDArray[np.uint8], first: int, sizes: Sequence[int]) -> _Steps:
+def _steps(data: NDArray[np.uint8], position: int, sizes: Sequence[int]) -> _Steps:
     """Work a block of bits out at once, which takes less than to look at the few runs in it one by one."""
-    end = min(first + _BLOCK_BITS, 8 * (len(data) - 8))
-    is_repeated, length_bits, lengths = _heads(data, np.arange(first, end), sizes)
-    steps = 3 + length_bits + _WORD_BITS * np.where(is_repeated, 1, lengths)
-    return _Steps(first, end, lengths.data, steps.data)
+    first = position >> 3
+    last = min(first + _BLOCK_BYTES, len(data) - 8)
+    windows = (_four_bytes(data, np.arange(first, last))[:, None] << np.arange(8, dtype=np.uint32)).ravel()
+    is_repeated, length_bits, lengths = _heads(windows, sizes)
+    steps = length_bits + np.int32(3) + np.where(is_repeated, np.int32(1), lengths) * np.int32(_WORD_BITS)
+    return _Steps(8 * first, 8 * last, lengths.data, steps.data)
+
+
+def _four_bytes(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return 32 bits from some bytes on: a head of 3 bits and a length of 16 lie in them from any bit of the first."""
+    wide = data[at].astype(np.uint32)
+    for place in range(1, 4):
+        wide = (wide << np.uint32(8)) | data[at + place]
+    return wide
 
 
 def _heads(
-    data: NDArray[np.uint8], bits: NDArray[np.int64], sizes: Sequence[int]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """Return what the heads of the runs that begin at some bits say: "repeated", bits of the length, and the length."""
-    first = bits >> 3
-    # A head of 3 bits and a length of at most 16 lie within 4 bytes, wherever in the first one they begin.
-    window = (data[first].astype(np.int64) << 24) | (data[first + 1].astype(np.int64) << 16)
-    window |= (data[first + 2].astype(np.int64) << 8) | data[first + 3]
-    window = (window << (bits & 7)) & 0xFFFFFFFF
-    length_bits = np.asarray(sizes, np.int64)[window >> 29 & 3]
-    lengths = ((window & 0x1FFFFFFF) >> (29 - length_bits)) + 1
-    return window >> 31 > 0, length_bits, lengths
+    windows: NDArray[np.uint32], sizes: Sequence[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]:
+    """Return what the heads of runs say that begin with these bits: "repeated", bits of the length, and the length."""
+    length_bits = np.asarray(sizes, np.int32)[windows >> np.uint32(29) & np.uint32(3)]
+    lengths = (windows & np.uint32(0x1FFFFFFF)) >> (29 - length_bits).astype(np.uint32)
+    return windows >= np.uint32(1 << 31), length_bits, lengths.astype(np.int32) + np.int32(1)
 
 
 def _values_of_runs(
     data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: Sequence[int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the values and lengths of the runs that begin at some bits; see `_read_runs`."""
-    is_repeated, length_bits, lengths = _heads(data, starts, sizes)
+    windows = _four_bytes(data, starts >> 3) << (starts & 7).astype(np.uint32)
+    is_repeated, length_bits, lengths = _heads(windows, sizes)
     words = np.where(is_repeated, 1, lengths)
     within = np.arange(words.sum()) - np.repeat(np.cumsum(words) - words, words)
     bits = np.repeat(starts + 3 + length_bits, words) + _WORD_BITS * within
     pair = (data[bits >> 3].astype(np.int64) << 8) | data[(bits >> 3) + 1]
     values = (pair >> (8 - (bits & 7))) & 0xFF
-    return values.astype(np.uint8), np.repeat(np.where(is_repeated, lengths, 1), words)
+    return values.astype(np.uint8), np.repeat(np.where(is_repeated, lengths, 1).astype(np.int64), words)
 
 
 def _truncated() -> PayloadError:
