@@ -260,7 +260,7 @@ class _Export:
                 if self._request.frames != "none":
                     (folder / FRAMES).mkdir()
                     gone = write_frames(video, folder / FRAMES, self._request.frames, lambda: None)
-                    left_out += [f"Frame {at} of {video.name} is left out: {why}" for at, why in gone.items()]
+                    left_out += _gone_frames(video.name, gone)
                     video = _without(video, frozenset(gone))
                 with Tally(video, folder if self._format.has_sidecar else None) as tally:
                     self._format.write(tally.watched, folder, self._work)
@@ -327,6 +327,18 @@ def _opened(video: AnnotatedVideo, open_media: OpenMedia) -> Iterator[_Pages]:
         yield pages
     finally:
         pages.frames.close()
+
+
+def _gone_frames(video: str, gone: Mapping[int, MediaError]) -> list[str]:
+    """Say which frames cannot be had, in a sentence for each reason."""
+    by_reason: dict[str, list[int]] = {}
+    for index, error in gone.items():
+        by_reason.setdefault(str(error), []).append(index)
+    sentences = []
+    for why, at in by_reason.items():
+        named = ", ".join(map(str, at[:_NAMED])) + (" .." if at[_NAMED:] else "")
+        sentences.append(f"Frames {named} of {video} ({len(at)}) are left out: {why}")
+    return sentences
 
 
 def _without(video: DatasetVideo, gone: frozenset[int]) -> DatasetVideo:

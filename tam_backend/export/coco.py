@@ -61,7 +61,7 @@ class Coco(DatasetFormat):
                         "provenance": shown.provenance,
                         "quality": shown.quality,
                     }
-                    annotations.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    annotations.write(json.dumps(line) + "\n")
                 work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
@@ -152,6 +152,6 @@ def _annotations(videos: Sequence[StagedVideo]) -> Iterator[str]:
                 "video_id": number,
                 "track_id": first_track + found["object_id"],
             }
-            yield json.dumps({**found, **ids}, ensure_ascii=False)
+            yield json.dumps({**found, **ids})
         first_image += video.about["frames"]
         first_track += max((each["object_id"] for each in video.about["objects"]), default=0)

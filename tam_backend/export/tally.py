@@ -83,7 +83,7 @@ def write_sidecar(videos: Sequence[StagedVideo], path: Path) -> None:
         file.write('{"videos": [')
         for number, video in enumerate(videos):
             about = {"name": video.name, "tasks": video.about["tasks"], "objects": video.about["objects"]}
-            file.write((",\n" if number else "\n") + json.dumps(about, ensure_ascii=False)[:-1] + ', "shown": [')
+            file.write((",\n" if number else "\n") + json.dumps(about)[:-1] + ', "shown": [')
             write_joined(file.write, lines_of(video.folder / _SHOWN))
             file.write("]}")
         file.write("\n]}\n")
@@ -99,4 +99,4 @@ def _line(frame: LabelledFrame, shown: Shown) -> str:
     told |= {"ignored": True} if shown.ignored else {}
     told |= {"attributes": dict(shown.attributes)} if shown.attributes else {}
     told |= {"box_xyxy": shown.box_xyxy} if shown.box_xyxy else {}
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(told)

@@ -14,9 +14,11 @@ from tam_backend.errors import LabelStudioRefusedError, PayloadError, RegionErro
 from tam_backend.export.dataset import safe_name
 from tam_backend.labelstudio.chained import Chain, Link, chains, read_link
 from tam_backend.labelstudio.client import LabelStudioClient
-from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.light_regions import LightRegion, light_regions, moved
 from tam_backend.labelstudio.submitted import Choice, Holder, chosen
+
+_NO_PAGE = "A region lies on a page that its task does not have."
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +141,12 @@ class ProjectReader:
                     continue
                 labelled.setdefault(holder.annotator, set()).add(task)
                 by_media = layers.setdefault(holder.annotator, {})
+                lengths = {media.name: _length(media, data) for media in self._config.media}
                 for region in regions:
                     name = region.control.to_name
+                    if region.kind is not ControlKind.VIDEO_BOX and region.frame >= lengths[name]:
+                        made.damaged[_NO_PAGE] += 1
+                        continue
                     by_media.setdefault(name, []).append(moved(region, ends[name]))
             for media in self._config.media:
                 ends[media.name] += _length(media, data)

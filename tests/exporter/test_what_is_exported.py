@@ -149,7 +149,7 @@ def test_frames_that_are_files_are_linked_and_damaged_ones_are_left_out(
     assert (folder / "00002.jpg").samefile(pictures[2])
     _, lengths = readers.davis(tmp_path / "davis")
     assert lengths == {"discs_0-11": 5}
-    assert any("Frame 4" in each for each in summary.left_out)
+    assert any("Frames 4 of discs_0-11 (1) are left out" in each for each in summary.left_out)
     export(studio, tmp_path / "png", "davis", pictures, frames="png")
     written = cv2.imread(str(next((tmp_path / "png").rglob("JPEGImages/*/*/00002.png"))))
     assert np.array_equal(written, cv2.imread(pictures[2]))
@@ -192,3 +192,22 @@ def test_a_page_with_polygons_only_can_be_exported(studio: AnnotatedStudio, tmp_
     assert [key[0] for key in readers.coco(tmp_path / "coco" / "annotations" / "instances_default.json")[0]] == [
         "photo-11"
     ]
+
+
+def test_a_region_on_a_page_that_its_task_lacks_is_not_taken_for_one_of_the_next_task(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    chain = {"part": 1, "parts": 2, "previous_task": None, "next_task": 12}
+    studio.add_task({"frames": ["a_0.jpg"], "chain": chain}, disc_regions(range(3)))
+    second = {**chain, "part": 2, "previous_task": 11, "next_task": None}
+    studio.add_task({"frames": ["a_1.jpg"], "chain": second}, [])
+    summary = export(studio, tmp_path / "davis", "davis")
+    assert (summary.frames, summary.masks) == (2, 2)
+    assert any("a page that its task does not have. (4 times)" in each for each in summary.left_out)
+
+
+def test_half_a_character_in_a_note_harms_nothing(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    region = mask_region(0, DISCS.truth(0), "Red", "r", meta={"text": ["\ud83d"]})
+    studio.add_task({"frames": ["a.jpg"]}, [region])
+    for form in ("coco", "davis"):
+        assert export(studio, tmp_path / form, form).masks == 1
