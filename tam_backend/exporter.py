@@ -99,11 +99,11 @@ class ExportSummary:
 
     def sentences(self) -> list[str]:
         """Say what is in the dataset."""
+        counts = {"videos": self.videos, "frames": self.frames, "objects": self.objects, "masks": self.masks}
+        counts |= {"boxes": self.boxes} if self.boxes else {}
+        counted = ", ".join(f"{count} {what}" for what, count in counts.items())
         lines = [
-            f"{self.videos} videos, {self.frames} frames, {self.objects} objects, {self.masks} masks"
-            + (f", {self.boxes} boxes" if self.boxes else "")
-            + (f"; {self.ignored} of them are marked to be ignored" if self.ignored else "")
-            + ".",
+            counted + (f"; {self.ignored} are marked to be ignored" if self.ignored else "") + ".",
             "Objects by class: " + ", ".join(f"{name} {count}" for name, count in self.classes.items()) + ".",
         ]
         if self.splits:
@@ -259,7 +259,7 @@ class _Export:
             with self._folder.video(video.name, lambda: about) as folder:
                 if self._request.frames != "none":
                     (folder / FRAMES).mkdir()
-                    gone = write_frames(video, folder / FRAMES, self._request.frames, lambda: None)
+                    gone = write_frames(video, folder / FRAMES, self._request.frames)
                     left_out += _gone_frames(video.name, gone)
                     video = _without(video, frozenset(gone))
                 with Tally(video, folder if self._format.has_sidecar else None) as tally:

@@ -62,7 +62,6 @@ class Coco(DatasetFormat):
                         "quality": shown.quality,
                     }
                     annotations.write(json.dumps(line) + "\n")
-                work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Number everything, and write one file for each part of the split."""

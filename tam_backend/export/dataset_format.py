@@ -28,14 +28,12 @@ class Work:
         frames: as what kind of file the frames leave.
         polygons: outlines instead of run lengths, where a format has both (COCO).
         lost: what the format has no place for -> how often; told in the summary.
-        on_frame: called after every frame.
     """
 
     classes: ClassTable
     frames: FrameFiles = "none"
     polygons: bool = False
     lost: Counter[str] = field(default_factory=Counter)
-    on_frame: Callable[[], None] = lambda: None
 
     @property
     def suffix(self) -> str:

@@ -37,7 +37,6 @@ class Davis(DatasetFormat):
         for frame in video.frames():
             pixels = flattened(frame, video.size_hw, work.lost).pixels
             save_index_pixels(folder / "masks" / f"{frame_name(frame.index)}.png", pixels)
-            work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Put the folders together."""

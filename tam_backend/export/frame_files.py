@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +17,7 @@ _PLAIN_MODES = frozenset({"RGB", "L"})
 _JPEG_QUALITY = 95
 
 
-def write_frames(
-    video: DatasetVideo, folder: Path, kind: Literal["jpg", "png"], on_frame: Callable[[], None]
-) -> dict[int, MediaError]:
+def write_frames(video: DatasetVideo, folder: Path, kind: Literal["jpg", "png"]) -> dict[int, MediaError]:
     """Write a video's frames as FOLDER/00000.jpg.
 
     A frame that is such a file already is linked: both names then are one file on the disk. Across disks it is copied.
@@ -29,7 +26,6 @@ def write_frames(
         video: whose.
         folder: an empty one.
         kind: the suffix.
-        on_frame: called after every frame.
 
     Returns:
         The frames that cannot be had, and why.
@@ -46,7 +42,6 @@ def write_frames(
                 _write(fitted(video.pictures.picture(frame.index), size_hw), target)
         except MediaError as error:
             gone[frame.index] = error
-        on_frame()
     return gone
 
 

@@ -67,7 +67,6 @@ class Mots(DatasetFormat):
                         boxes.append(f"{frame.index + 1},{each.object_id},{box},1,{classes[each.object_id]},1\n")
                 _save_16_bit(sequence / "instances" / f"{_frame_name(frame.index)}.png", ids[pixels])
                 length += 1
-                work.on_frame()
         del work.lost[BOXES]  # they have a file of their own
         if boxes:
             (sequence / "gt" / "boxes.txt").write_text("".join(boxes), encoding="ascii")

@@ -39,7 +39,6 @@ class ObjectMasks(DatasetFormat):
                 white = np.ascontiguousarray(runs.decoded().view(np.uint8)) * np.uint8(255)
                 _, encoded = cv2.imencode(".png", white)
                 (folders[object_id] / f"{frame_name(frame.index)}.png").write_bytes(encoded.tobytes())
-            work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Put the folders together."""

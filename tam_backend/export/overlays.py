@@ -39,7 +39,6 @@ class Overlays(DatasetFormat):
                 work.lost[IGNORED] += sum(each.ignored for each in frame.shown)
                 drawn = {each.object_id: _drawn(each, video.size_hw) for each in frame.shown if not each.ignored}
                 writer.write(picture, drawn, labels)
-                work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Name the videos."""

@@ -49,7 +49,6 @@ class Yolo(DatasetFormat):
             ]
             path = folder / "labels" / f"{_file_name(video.name, frame.index)}.txt"
             path.write_text("".join(lines), encoding="ascii")
-            work.on_frame()
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Put the folders together, and name the classes."""

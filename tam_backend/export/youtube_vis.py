@@ -44,7 +44,6 @@ class YoutubeVis(DatasetFormat):
                 track["bboxes"].append(box)
                 area = None if shown is None or box is None else box[2] * box[3]
                 track["areas"].append(area if shown is None or shown.runs is None else shown.runs.area)
-            work.on_frame()
         height, width = video.size_hw
         head = {"height": height, "width": width, "length": len(names)}
         (folder / _VIDEO).write_text(json.dumps({**head, "file_names": names}) + "\n", encoding="utf-8")

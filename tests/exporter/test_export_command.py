@@ -11,6 +11,9 @@ import pytest
 from annotated_studio import TOKEN, AnnotatedStudio
 from exported_discs import DISCS, RED, assert_same, disc_regions
 
+from tam_backend.cli import DatasetFormatName
+from tam_backend.export.formats import FORMATS
+
 
 def run(studio: AnnotatedStudio, *options: str, key: str = TOKEN) -> subprocess.CompletedProcess[str]:
     """Run the command line."""
@@ -56,3 +59,7 @@ def test_what_cannot_be_exported_is_told_in_a_sentence(
     assert done.returncode == 2
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_knows_every_format() -> None:
+    assert [each.value for each in DatasetFormatName] == list(FORMATS)
