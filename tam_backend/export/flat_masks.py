@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.export.dataset import LabelledFrame
+from tam_backend.export.runs import Runs
 
 IGNORED_ID = 255
 """Stands for what is not to be learnt from and not to be judged."""
@@ -43,9 +44,9 @@ def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]
     # As pycocotools decodes: down the columns, which lie one after the other in memory.
     columns: NDArray[np.uint8] = np.zeros((width, height), np.uint8)
     for runs in ignored.values():
-        np.copyto(columns, IGNORED_ID, where=runs.decoded().T)
+        _paint(columns, runs, IGNORED_ID)
     for object_id in sorted(masks):
-        np.copyto(columns, object_id, where=masks[object_id].decoded().T)
+        _paint(columns, masks[object_id], object_id)
     overlap = bool(ignored)
     if len(masks) > 1:
         shown = int(np.count_nonzero(columns)) - int(np.count_nonzero(columns == IGNORED_ID))
@@ -54,3 +55,10 @@ def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]
         overlap = overlap or overlapped > 0
     lost[BOXES] += sum(each.box_xyxy is not None for each in frame.shown)
     return FlatMasks(np.ascontiguousarray(columns.T), overlap)
+
+
+def _paint(columns: NDArray[np.uint8], runs: Runs, value: int) -> None:
+    """Give the pixels of a mask a value; `columns` is (W, H)."""
+    crop, (top, left) = runs.crop()
+    height, width = crop.shape
+    np.copyto(columns[left : left + width, top : top + height], np.uint8(value), where=crop.T)

@@ -65,7 +65,7 @@ class Mots(DatasetFormat):
                     if each.runs is None:
                         box = ",".join(f"{side:g}" for side in box_xywh(each))
                         boxes.append(f"{frame.index + 1},{each.object_id},{box},1,{classes[each.object_id]},1\n")
-                _save_16_bit(sequence / "instances" / f"{_frame_name(frame.index)}.png", ids[pixels])
+                _save_16_bit(sequence / "instances" / f"{_frame_name(frame.index)}.png", ids.take(pixels, mode="clip"))
                 length += 1
         del work.lost[BOXES]  # they have a file of their own
         if boxes:
