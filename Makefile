@@ -22,7 +22,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store train-smoke fuzz serve release clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store bench-export train-smoke fuzz serve release clean .venv-labelstudio
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -68,6 +68,9 @@ bench-long: $(BACKEND)
 
 bench-store: $(BACKEND)
 	.venv/bin/python -m benchmarks.store ../shared/clips $(ARGS)
+
+bench-export: $(BACKEND)
+	.venv/bin/python -m benchmarks.export $(ARGS)
 
 # Both training commands for seconds, on made-up pictures (training/NOTES.md tells of real runs).
 train-smoke: $(BACKEND)

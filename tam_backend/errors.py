@@ -23,6 +23,7 @@ TamError
 ├── DeviceError                  503  a device that is not there
 ├── CancelledError               499  the caller cancelled or hung up
 ├── BusyError                    503  too many requests wait already, or somebody else is at it
+├── OutputError                  507  results cannot be written: the disk is full, or it is not allowed
 ├── StoreError                   503  the database of sessions and jobs cannot be read or written
 ├── LabelStudioError             502  Label Studio refused or did not answer
 │   └── LabelStudioRefusedError  502  it refused for good: asking again would not help
@@ -189,6 +190,12 @@ class BusyError(TamError):
     """Too many requests wait already."""
 
     status = 503
+
+
+class OutputError(TamError):
+    """Results cannot be written: the disk is full, or the folder may not be written to."""
+
+    status = 507
 
 
 class StoreError(TamError):

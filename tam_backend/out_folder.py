@@ -44,7 +44,7 @@ class OutFolder:
         self.path = folder
         self._filled = tuple(filled)
         with self._refusing():
-            self._ours = {name for name, digest in self._listed().items() if _digest(folder / name) == digest}
+            self._ours = {name for name, digest in listed(folder).items() if content_digest(folder / name) == digest}
             others = self._others(files)
         if others and not overwrite:
             named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
@@ -82,25 +82,17 @@ class OutFolder:
             yield part
             # Listed first: a file that is not in the list would be taken for somebody else's.
             with (self.path / WRITTEN_LIST).open("a", encoding="utf-8") as written:
-                written.write(f"{_digest(part)}  {name}\n")
+                written.write(f"{content_digest(part)}  {name}\n")
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
-
-    def _listed(self) -> dict[str, str]:
-        """Return name -> SHA-256 of what earlier runs wrote."""
-        path = self.path / WRITTEN_LIST
-        if not path.is_file():
-            return {}
-        lines = (line.partition("  ") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-        return {name: digest for digest, _, name in lines if not Path(name).is_absolute() and ".." not in name}
 
     def _others(self, files: Collection[str]) -> list[str]:
         there = [name for name in files if os.path.lexists(self.path / name)]
         for folder in self._filled:
             if (self.path / folder).is_dir():
                 there += sorted(f"{folder}/{path.name}" for path in (self.path / folder).iterdir())
-        return [name for name in there if name not in self._ours and not _is_left_by_systems(name)]
+        return [name for name in there if name not in self._ours and not is_left_by_systems(name)]
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -113,7 +105,16 @@ class OutFolder:
             ) from error
 
 
-def _digest(path: Path) -> str | None:
+def listed(folder: Path) -> dict[str, str]:
+    """Return name -> SHA-256 of what earlier runs wrote into a folder."""
+    path = folder / WRITTEN_LIST
+    if not path.is_file():
+        return {}
+    lines = (line.partition("  ") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {name: digest for digest, _, name in lines if not Path(name).is_absolute() and ".." not in name}
+
+
+def content_digest(path: Path) -> str | None:
     """Return the SHA-256 of a file's content; None where there is no plain file."""
     if path.is_symlink() or not path.is_file():
         return None
@@ -124,6 +125,7 @@ def _digest(path: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _is_left_by_systems(name: str) -> bool:
+def is_left_by_systems(name: str) -> bool:
+    """Whether a file of this name was left behind by whoever looked at the folder."""
     last = name.rpartition("/")[2]
     return last.startswith(".") or last in _LEFT_BY_SYSTEMS

@@ -26,8 +26,6 @@ def save_index_mask(path: str | Path, masks: Mapping[int, BoolMask]) -> None:
     Raises:
         InvalidInputError: an id that does not fit in a byte, no masks, or masks of different sizes.
     """
-    from PIL import Image  # noqa: PLC0415 - OpenCV cannot write palette PNGs; not needed for `--help`
-
     if not masks:
         raise InvalidInputError(f"There are no masks for {Path(path).name}.", "Give an empty mask for absent objects.")
     shapes = {np.shape(mask) for mask in masks.values()}
@@ -40,6 +38,19 @@ def save_index_mask(path: str | Path, masks: Mapping[int, BoolMask]) -> None:
                 f"Object id {object_id} does not fit into an indexed PNG.", f"Use ids from 1 to {MAX_OBJECT_ID}."
             )
         pixels[np.asarray(masks[object_id], bool)] = object_id
+    save_index_pixels(path, pixels)
+
+
+def save_index_pixels(path: str | Path, pixels: NDArray[np.uint8]) -> None:
+    """Write an indexed palette PNG with the DAVIS palette.
+
+    Args:
+        path: the PNG; its folder must exist.
+        pixels: (H, W) uint8, pixel = object id.
+    """
+    from PIL import Image  # noqa: PLC0415 - OpenCV cannot write palette PNGs; not needed for `--help`
+
     image = Image.fromarray(pixels)
     image.putpalette(davis_palette().tobytes())
-    image.save(path, format="PNG")
+    # Pillow's usual 6 takes three times as long for files that are smaller by 40 %.
+    image.save(path, format="PNG", compress_level=3)

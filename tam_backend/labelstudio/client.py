@@ -7,7 +7,7 @@ import binascii
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -175,6 +175,29 @@ class LabelStudioClient:
             # A page beyond the last one would be refused with 404.
             if len(tasks) < page_size or len(ids) >= int(answer.get("total") or len(ids) + 1):
                 return ids
+
+    def tasks_data(self, project_id: int, page_size: int = 100) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (id, data) of all tasks of a project, asked for page by page; see `annotations` for why."""
+        seen = 0
+        while True:
+            number = seen // page_size + 1
+            asked = {"project": project_id, "page": number, "page_size": page_size, "include": "id,data"}
+            answer = self._object("GET", f"/api/tasks?{urlencode(asked)}&ordering=id")
+            tasks = answer.get("tasks")
+            if not isinstance(tasks, list) or not all(
+                isinstance(each, dict) and isinstance(each.get("id"), int) and isinstance(each.get("data"), dict)
+                for each in tasks
+            ):
+                raise self._foreign()
+            yield from ((each["id"], each["data"]) for each in tasks)
+            seen += len(tasks)
+            # A page beyond the last one would be refused with 404.
+            if len(tasks) < page_size or seen >= int(answer.get("total") or seen + 1):
+                return
+
+    def users(self) -> dict[str, int]:
+        """Return e-mail address -> id of the users that the key's user may see."""
+        return {str(each.get("email", "")): int(each["id"]) for each in self._objects("GET", "/api/users/")}
 
     def install_webhook(self, project_id: int, address: str, secret: str) -> None:
         """See to it that a project tells its annotations' events to `<address>/<secret>`.

@@ -212,6 +212,19 @@ def parse_config(xml: str) -> LabelingConfig:
     >>> page.media[0].kind, page.mask_output(page.media[0]).name
     (<MediaKind.FRAMES: 'frames'>, 'm')
     """
+    config = read_config(xml)
+    if not any(config.mask_output(m) if m.kind is not MediaKind.VIDEO else config.box_output(m) for m in config.media):
+        names = ", ".join(f'"{m.name}"' for m in config.media)
+        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", EXAMPLE)
+    return config
+
+
+def read_config(xml: str) -> LabelingConfig:
+    """Read a labeling config that need not take answers: what is drawn with it can be read all the same.
+
+    Raises:
+        LabelConfigError: as `parse_config`, but for the last reason.
+    """
     tags = read_tags(xml)
     media = tuple(found for tag in tags if (found := _media(tag)))
     if not media:
@@ -224,11 +237,7 @@ def parse_config(xml: str) -> LabelingConfig:
             shared.setdefault(name, []).append(tag)
     kinds = {m.name: m.kind for m in media}
     controls = tuple(control for tag in tags for control in _controls(tag, kinds, shared))
-    config = LabelingConfig(media, controls, any(_attaches(tag) for tag in tags))
-    if not any(config.mask_output(m) if m.kind is not MediaKind.VIDEO else config.box_output(m) for m in media):
-        names = ", ".join(f'"{m.name}"' for m in media)
-        raise LabelConfigError(f"The labeling config has no tag for masks or boxes on {names}.", EXAMPLE)
-    return config
+    return LabelingConfig(media, controls, any(_attaches(tag) for tag in tags))
 
 
 def _media(tag: Tag) -> Media | None:

@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ _WORD_BITS = 8
 _LENGTH_BITS = (3, 4, 8, 16)  # the SDK's and the editor's
 _HEADER_BITS = 32 + 5 + 4 * len(_LENGTH_BITS)
 _LONGEST_RUN = 1 << _LENGTH_BITS[-1]
+_LONGEST_STEP = 3 + 16 + _WORD_BITS  # bits of a run of one value
+_BLOCK_BYTES = 1 << 12
 _DATA_URL = "data:image/png;base64,"
 _ON_REMEDY = "Delete that region and draw it again."
 
@@ -100,6 +102,23 @@ def decode_brush(rle: Sequence[int], hw: tuple[int, int]) -> BoolMask:
     Raises:
         PayloadError: not bytes, truncated, of another size, or too large.
     """
+    in_mask, pixels = _pixel_runs(rle, hw)
+    return np.repeat(in_mask, pixels).reshape(checked_size(hw))
+
+
+def brush_spans(rle: Sequence[int], hw: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where a brush mask begins and ends, pixel by pixel, row after row: N first pixels, N behind the last.
+
+    Args and raises: as `decode_brush`.
+    """
+    in_mask, pixels = _pixel_runs(rle, hw)
+    ends = np.cumsum(pixels)
+    shown = in_mask & (pixels > 0)
+    return (ends - pixels)[shown], ends[shown]
+
+
+def _pixel_runs(rle: Sequence[int], hw: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return of each run of a brush region whether it is mask, and how many pixels it has."""
     height, width = checked_size(hw)
     if not isinstance(rle, (list, tuple)):
         raise PayloadError("The brush mask is not a list of bytes.", _ON_REMEDY)
@@ -108,11 +127,10 @@ def decode_brush(rle: Sequence[int], hw: tuple[int, int]) -> BoolMask:
     except (TypeError, ValueError) as error:
         raise PayloadError("The brush mask is not a list of bytes (0..255).", _ON_REMEDY) from error
     if not data:
-        return np.zeros((height, width), dtype=bool)
+        return np.zeros(1, np.bool_), np.array([height * width])
     values, lengths = _read_runs(data, height * width * _CHANNELS, (height, width))
     # The alpha of pixel p is value 4 p + 3, so e // 4 alphas lie before value e.
-    alphas = np.diff(np.cumsum(lengths) // _CHANNELS, prepend=0)
-    return np.repeat(values > 0, alphas).reshape(height, width)
+    return values > 0, np.diff(np.cumsum(lengths) // _CHANNELS, prepend=0)
 
 
 def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -130,41 +148,79 @@ def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np
     if word_bits != _WORD_BITS:
         raise PayloadError(f"The brush mask has words of {word_bits} bits; Label Studio writes {_WORD_BITS}.", "")
 
-    values: list[int] = []
-    lengths: list[int] = []
-    position = _HEADER_BITS
-    done = 0
-    padded = data + bytes(8)
+    padded = np.frombuffer(data + bytes(8), np.uint8)
+    starts: list[int] = []  # of the runs, in bits
+    done, position, unlike = 0, _HEADER_BITS, 0
+    first, end, lengths, steps = _steps(padded, position, sizes)
     while done < count:
-        if position + 3 > total_bits or len(lengths) > MAX_RUNS:
-            raise _truncated() if position + 3 > total_bits else _too_many_runs()
-        # A header of 3 bits, a length of at most 16 and a word of 8 lie within 5 bytes.
-        window = int.from_bytes(padded[position >> 3 : (position >> 3) + 5], "big") << (position & 7)
-        length_bits = sizes[window >> 37 & 3]
-        length = (window >> (37 - length_bits) & ((1 << length_bits) - 1)) + 1
-        if done + length > count:
-            raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
-        if window >> 39 & 1 or length == 1:
-            values.append(window >> (29 - length_bits) & 0xFF)
-            lengths.append(length)
-            position += 3 + length_bits + _WORD_BITS
-        else:
-            position += 3 + length_bits
-            if position + length * _WORD_BITS > total_bits:
-                raise _truncated()
-            values.extend(_words(data, position, length))
-            lengths.extend([1] * length)
-            position += length * _WORD_BITS
-        done += length
+        if position + 3 > total_bits:
+            raise _truncated()
+        if not first <= position < end:
+            if len(starts) + unlike > MAX_RUNS:
+                raise _too_many_runs()
+            first, end, lengths, steps = _steps(padded, position, sizes)
+        starts.append(position)
+        place = position - first
+        done += lengths[place]
+        step = steps[place]
+        if step > _LONGEST_STEP:
+            unlike += lengths[place]
+        position += step
+    if done > count:
+        raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
     if position > total_bits:
         raise _truncated()
-    return np.array(values, dtype=np.uint8), np.array(lengths, dtype=np.int64)
+    return _values_of_runs(padded, np.array(starts, np.int64), sizes)
 
 
-def _words(data: bytes, position: int, count: int) -> bytes:
-    first, shift = divmod(position, 8)
-    chunk = int.from_bytes(data[first : first + count + 1].ljust(count + 1, b"\0"), "big")
-    return (chunk >> (8 - shift) & ((1 << 8 * count) - 1)).to_bytes(count, "big")
+class _Steps(NamedTuple):
+    """Of each bit from `first` to `end`: of a run that begins there, its values, and how far the next one is."""
+
+    first: int
+    end: int
+    lengths: memoryview
+    steps: memoryview
+
+
+def _steps(data: NDArray[np.uint8], position: int, sizes: Sequence[int]) -> _Steps:
+    """Work a block of bits out at once, which takes less than to look at the few runs in it one by one."""
+    first = position >> 3
+    last = min(first + _BLOCK_BYTES, len(data) - 8)
+    windows = (_four_bytes(data, np.arange(first, last))[:, None] << np.arange(8, dtype=np.uint32)).ravel()
+    is_repeated, length_bits, lengths = _heads(windows, sizes)
+    steps = length_bits + np.int32(3) + np.where(is_repeated, np.int32(1), lengths) * np.int32(_WORD_BITS)
+    return _Steps(8 * first, 8 * last, lengths.data, steps.data)
+
+
+def _four_bytes(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return 32 bits from some bytes on: a head of 3 bits and a length of 16 lie in them from any bit of the first."""
+    wide = data[at].astype(np.uint32)
+    for place in range(1, 4):
+        wide = (wide << np.uint32(8)) | data[at + place]
+    return wide
+
+
+def _heads(
+    windows: NDArray[np.uint32], sizes: Sequence[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]:
+    """Return what the heads of runs say that begin with these bits: "repeated", bits of the length, and the length."""
+    length_bits = np.asarray(sizes, np.int32)[windows >> np.uint32(29) & np.uint32(3)]
+    lengths = (windows & np.uint32(0x1FFFFFFF)) >> (29 - length_bits).astype(np.uint32)
+    return windows >= np.uint32(1 << 31), length_bits, lengths.astype(np.int32) + np.int32(1)
+
+
+def _values_of_runs(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the values and lengths of the runs that begin at some bits; see `_read_runs`."""
+    windows = _four_bytes(data, starts >> 3) << (starts & 7).astype(np.uint32)
+    is_repeated, length_bits, lengths = _heads(windows, sizes)
+    words = np.where(is_repeated, 1, lengths)
+    within = np.arange(words.sum()) - np.repeat(np.cumsum(words) - words, words)
+    bits = np.repeat(starts + 3 + length_bits, words) + _WORD_BITS * within
+    pair = (data[bits >> 3].astype(np.int64) << 8) | data[(bits >> 3) + 1]
+    values = (pair >> (8 - (bits & 7))) & 0xFF
+    return values.astype(np.uint8), np.repeat(np.where(is_repeated, lengths, 1).astype(np.int64), words)
 
 
 def _truncated() -> PayloadError:

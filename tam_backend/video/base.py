@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ class FrameSource(ABC):
         """
         check_index(self.name, index, len(self))
         return self.size_hw
+
+    def file_of(self, index: int) -> Path | None:
+        """Return the image file that a frame is; None where it is none, such as in a video file."""
+        check_index(self.name, index, len(self))
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -257,6 +257,12 @@ class _FrameList(FrameSource):
                 file.give_back()
         return self._own_sizes[index]
 
+    def file_of(self, index: int) -> Path | None:
+        """Return the image on this machine that a frame is; None for one that is downloaded, as it may leave again."""
+        check_index(self.name, index, len(self))
+        place = self._places[index]
+        return place.path if isinstance(place, LocalFile) else None
+
     def close(self) -> None:
         """Nothing is held between reads."""
 

@@ -143,6 +143,11 @@ class ImageSequence(FrameSource):
             return np.ascontiguousarray(pixels)
         return np.ascontiguousarray(as_8_bit(pixels, max(self._white, white_of(pixels))))
 
+    def file_of(self, index: int) -> Path | None:
+        """Return the file of a frame."""
+        check_index(self._name, index, len(self))
+        return self._paths[index]
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -98,6 +98,11 @@ class FrameSubset(FrameSource):
         check_index(self.name, index, len(self))
         return self._video[self._indices[index]]
 
+    def file_of(self, index: int) -> Path | None:
+        """Return the image file that a frame is; None where it is none."""
+        check_index(self.name, index, len(self))
+        return self._video.file_of(self._indices[index]) if isinstance(self._video, FrameSource) else None
+
     def close(self) -> None:
         """Close the whole video."""
         self._video.close()

@@ -15,7 +15,7 @@ from tam_backend.errors import CancelledError
 from tam_backend.server.app import create_app
 
 
-def make_slow(backend: FakeBackend, longest_s: float = 15.0) -> FakeBackend:
+def make_slow(backend: FakeBackend, longest_s: float = 60.0) -> FakeBackend:
     def wait(cancelled: Callable[[], bool]) -> None:
         with backend.jobs.start(7, "1.2", 1) as job:
             deadline = time.monotonic() + longest_s

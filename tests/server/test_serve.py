@@ -57,8 +57,8 @@ def test_signal_ends_a_running_propagation_and_then_the_server(tmp_path: Path, n
         wait_for(lambda: running(port) == 1)
         started = time.monotonic()
         server.send_signal(number)
-        server.wait(8)
-        assert time.monotonic() - started < 8, "the propagation alone would have taken 15 s"
+        server.wait(30)
+        assert time.monotonic() - started < 30, "the propagation alone would have taken 60 s"
         assert server.returncode == 0
         assert isinstance(predict.exception(10), (OSError, type(None)))
     with socket.socket() as again:

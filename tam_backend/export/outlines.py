@@ -1,0 +1,85 @@
+"""Masks -> polygons, for formats that have nothing else: the edges of pixels (COCO), or one closed line (YOLO)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tam_backend.export.runs import Runs
+from tam_backend.types import BoolMask
+
+_LEAST_CORNERS = 3
+
+
+def edge_polygons(runs: Runs) -> list[list[float]] | None:
+    """Return the outlines of a mask's parts, along the edges of its pixels, each as [x, y, x, y, ..].
+
+    Filled by pycocotools they are the mask again, but for single pixels at slants.
+
+    Args:
+        runs: the mask.
+
+    Returns:
+        None where the mask has holes, which COCO's polygons cannot tell; [] where it is empty.
+    """
+    import cv2  # noqa: PLC0415 - not needed for `--help`
+
+    crop, (top, left) = runs.crop()
+    # Every pixel becomes four, so that the centres of the outer ones lie within, a quarter from its edge.
+    fine = np.repeat(np.repeat(crop.astype(np.uint8), 2, axis=0), 2, axis=1)
+    contours, hierarchy = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if hierarchy is not None and (hierarchy[0, :, 3] >= 0).any():
+        return None
+    corners = [(contour[:, 0, :] + 0.5) / 2 + np.array([left, top]) for contour in contours]
+    return [each.ravel().tolist() for each in corners]
+
+
+def one_polygon(runs: Runs) -> tuple[NDArray[np.int64], float]:
+    """Return one closed line around all parts and holes of a mask; parts are joined by a line, there and back.
+
+    Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines.
+
+    Args:
+        runs: the mask.
+
+    Returns:
+        (N, 2) corners (x, y), the centres of pixels; N = 0 for an empty mask, else 3 at least. And the IoU of the mask
+        and its polygon, which only joining lines can take from 1.
+    """
+    import cv2  # noqa: PLC0415 - the same
+
+    crop, (top, left) = runs.crop()
+    contours, _ = cv2.findContours(np.ascontiguousarray(crop, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [np.asarray(contour[:, 0, :], np.int64) for contour in contours]
+    if not rings:
+        return np.zeros((0, 2), np.int64), 1.0
+    is_one = len(rings) == 1
+    rings.sort(key=len, reverse=True)
+    line = rings.pop(0)
+    while rings:
+        gaps = [_nearest(line, ring) for ring in rings]
+        chosen = min(range(len(rings)), key=lambda each: gaps[each][0])
+        _, here, there = gaps[chosen]
+        ring = np.roll(rings.pop(chosen), -there, axis=0)
+        line = np.concatenate((line[: here + 1], ring, ring[:1], line[here:]))
+    if len(line) < _LEAST_CORNERS:
+        line = np.concatenate((line, np.repeat(line[-1:], _LEAST_CORNERS - len(line), axis=0)))
+    return line + np.array([left, top]), 1.0 if is_one else _overlap(crop, line)
+
+
+def _overlap(crop: BoolMask, corners: NDArray[np.int64]) -> float:
+    """Return the IoU of a mask and its polygon, as readers fill it."""
+    import cv2  # noqa: PLC0415 - the same
+
+    filled: NDArray[np.uint8] = np.zeros(crop.shape, np.uint8)
+    cv2.fillPoly(filled, [corners.astype(np.int32)], (1,))
+    return float(np.count_nonzero(crop & (filled > 0)) / np.count_nonzero(crop | (filled > 0)))
+
+
+def _nearest(line: NDArray[Any], ring: NDArray[Any]) -> tuple[int, int, int]:
+    """Return the smallest squared distance between corners of two lines, and which ones these are."""
+    squared = ((line[:, None, :] - ring[None, :, :]) ** 2).sum(axis=2)
+    here, there = divmod(int(squared.argmin()), len(ring))
+    return int(squared[here, there]), here, there
