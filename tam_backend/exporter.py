@@ -242,7 +242,7 @@ class _Export:
 
     def _stage(self, annotated: AnnotatedVideo, left_out: list[str]) -> StagedVideo:
         with _opened(annotated, self._open_media) as pages:
-            found = labelled(annotated.regions, self._request.class_of, pages.clock)
+            found = labelled(annotated.regions, self._request.class_of, pages.clock, annotated.same)
             size_hw = found.size_hw or pages.size_hw
             indices = pages.indices(annotated.parts)
             trust = self._request.trust

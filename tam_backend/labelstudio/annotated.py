@@ -15,6 +15,7 @@ from tam_backend.export.dataset import safe_name
 from tam_backend.labelstudio.chained import Chain, Link, chains, read_link
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.identity import Identity
 from tam_backend.labelstudio.light_regions import LightRegion, light_regions, moved
 from tam_backend.labelstudio.submitted import Choice, Holder, chosen
 
@@ -50,6 +51,7 @@ class AnnotatedVideo:
         parts: in the order of the frames.
         regions: in the order of drawing, on the video's frames.
         frame_rate: of a <Video>: the editor's.
+        same: pairs of ids of regions that people said to show one object.
     """
 
     name: str
@@ -57,6 +59,7 @@ class AnnotatedVideo:
     parts: tuple[Part, ...]
     regions: tuple[LightRegion, ...]
     frame_rate: float
+    same: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(eq=False)
@@ -127,6 +130,7 @@ class ProjectReader:
             made.left_out.append(f"The video of task {chain.tasks[0]} lacks the parts {parts}: their tasks are gone.")
         layers: dict[int | None, dict[str, list[LightRegion]]] = {}
         labelled: dict[int | None, set[int]] = {}
+        same: dict[int | None, list[tuple[str, str]]] = {}
         shown: list[tuple[int, Mapping[str, Any]]] = []
         ends: Counter[str] = Counter()
         stamps: list[str] = []
@@ -135,12 +139,13 @@ class ProjectReader:
             stamps.append(_stamp(task, data, holders))
             for holder in holders:
                 try:
-                    regions = self._regions(holder, made.damaged)
+                    regions, identity = self._regions(holder, made.damaged)
                 except PayloadError as error:
                     made.left_out.append(f"The {holder.stamp} of task {task} is left out: {error.message}")
                     continue
                 labelled.setdefault(holder.annotator, set()).add(task)
                 by_media = layers.setdefault(holder.annotator, {})
+                same.setdefault(holder.annotator, []).extend(identity.same)
                 lengths = {media.name: _length(media, data) for media in self._config.media}
                 for region in regions:
                     name = region.control.to_name
@@ -156,7 +161,7 @@ class ProjectReader:
             named = ", ".join(map(str, unlabelled[:5])) + (" .." if unlabelled[5:] else "")
             made.left_out.append(f"Nothing to export in task {named}.")
         for annotator, by_media in layers.items():
-            made.videos += self._videos(shown, labelled[annotator], annotator, by_media)
+            made.videos += self._videos(shown, labelled[annotator], annotator, by_media, tuple(same[annotator]))
         return made
 
     def _tasks(self, chain: Chain, left_out: list[str]) -> Iterator[tuple[int, Mapping[str, Any], list[Holder]]]:
@@ -170,13 +175,13 @@ class ProjectReader:
                 continue
             yield task, data, chosen(annotations, predictions, self._choice)
 
-    def _regions(self, holder: Holder, damaged: Counter[str]) -> list[LightRegion]:
+    def _regions(self, holder: Holder, damaged: Counter[str]) -> tuple[Sequence[LightRegion], Identity]:
         faults: list[RegionError] = []
-        regions = light_regions(holder.results, self._config, faults)
+        regions, identity = light_regions(holder.results, self._config, faults)
         damaged.update(f"{fault.message} {fault.remedy}" for fault in faults)
-        if not holder.is_prediction:
-            return list(regions)
-        return [replace(each, origin="prediction") for each in regions]  # other models say nothing of it
+        if holder.is_prediction:
+            regions = tuple(replace(each, origin="prediction") for each in regions)  # other models say nothing of it
+        return regions, identity
 
     def _videos(
         self,
@@ -184,6 +189,7 @@ class ProjectReader:
         labelled: set[int],
         annotator: int | None,
         by_media: Mapping[str, list[LightRegion]],
+        same: tuple[tuple[str, str], ...],
     ) -> Iterator[AnnotatedVideo]:
         by_whom = f"-annotator{annotator}" if annotator is not None else ""
         name = f"{_stem(shown[0][1], self._config)}-{shown[0][0]}"
@@ -202,7 +208,7 @@ class ProjectReader:
             if parts:
                 of_media = "" if is_first else f"-{safe_name(media.name)}"
                 rate = media.frame_rate_for(shown[0][1])
-                yield AnnotatedVideo(f"{name}{by_whom}{of_media}", media, tuple(parts), regions, rate)
+                yield AnnotatedVideo(f"{name}{by_whom}{of_media}", media, tuple(parts), regions, rate, same)
 
 
 def _stamp(task: int, data: Mapping[str, Any], holders: Sequence[Holder]) -> str:

@@ -11,6 +11,7 @@ from tam_backend.export.dataset import DatasetObject, LabelledFrame, Provenance,
 from tam_backend.export.runs import Runs
 from tam_backend.labelstudio.box_tracks import BoxTrack
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig
+from tam_backend.labelstudio.identity import Identity
 from tam_backend.labelstudio.light_regions import LightRegion
 from tam_backend.labelstudio.objects import TaskObject, group_objects
 from tam_backend.labelstudio.shapes import FractionPolygon
@@ -61,13 +62,19 @@ class Labelled:
             yield LabelledFrame(index, tuple(sorted(shown, key=lambda each: each.object_id)))
 
 
-def labelled(regions: Sequence[LightRegion], class_of: Mapping[str, str], clocks: VideoClock | None = None) -> Labelled:
+def labelled(
+    regions: Sequence[LightRegion],
+    class_of: Mapping[str, str],
+    clocks: VideoClock | None = None,
+    same: tuple[tuple[str, str], ...] = (),
+) -> Labelled:
     """Group the regions of one media of a video: of all tasks that it was cut into, on its own frames.
 
     Args:
         regions: in the order of drawing.
         class_of: label -> the class that it counts as, where that is not the label itself; "" leaves it out.
         clocks: of a <Video>: its frames -> the file's.
+        same: see `AnnotatedVideo`.
 
     Raises:
         PayloadError: a mask that has to be looked at cannot be decoded.
@@ -75,7 +82,7 @@ def labelled(regions: Sequence[LightRegion], class_of: Mapping[str, str], clocks
     made = Labelled()
     drawn = [shape for region in regions if (shape := _as_shape(region, made.lost)) is not None]
     objects: list[DatasetObject] = []
-    for found in group_objects(drawn):
+    for found in group_objects(drawn, Identity(same)):
         label = _shown_label(found)
         category = class_of.get(label, label)
         if not category:

@@ -19,6 +19,7 @@ from tam_backend.labelstudio.attributes import attributes_by_region
 from tam_backend.labelstudio.checked import REMEDY
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.labelstudio.encoding import brush_spans, checked_size, decode_bitmask
+from tam_backend.labelstudio.identity import Identity, read_identity
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.strokes import rasterise_touches
 from tam_backend.types import BoolMask, Box
@@ -57,8 +58,10 @@ class LightRegion(Region):
 
 def light_regions(
     results: Iterable[Mapping[str, Any]], config: LabelingConfig, faults: list[RegionError]
-) -> tuple[LightRegion, ...]:
-    """Read a `result` list; it may be a generator, of which one result at a time is held in full.
+) -> tuple[tuple[LightRegion, ...], Identity]:
+    """Read a `result` list, and what its relations say of objects (identity.py).
+
+    It may be a generator, of which one result at a time is held in full.
 
     Args:
         results: JSON.
@@ -70,7 +73,7 @@ def light_regions(
     """
     light = [_lightened(result) for result in results]
     attributes = attributes_by_region(light)
-    regions = []
+    regions: list[LightRegion] = []
     for region in read_regions(light, config, faults):
         kept = (region.encoded or {}).get(cast(str, _RUNS))
         if isinstance(kept, RegionError):
@@ -79,7 +82,8 @@ def light_regions(
         own = {field.name: getattr(region, field.name) for field in fields(region)}
         own |= {"encoded": None, "attributes": attributes.get(region.region_id, ())}
         regions.append(LightRegion(**own, runs=kept))
-    return tuple(regions)
+    identity = read_identity(light, regions, faults)
+    return tuple(cast(LightRegion, identity.told(region)) for region in regions), identity
 
 
 def moved(region: LightRegion, by_frames: int) -> LightRegion:

@@ -10,6 +10,7 @@ from ls_json import BITMASK_CONFIG, CONFIG, HW, bitmask, blob, box, brush, point
 
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.labelstudio.encoding import encode_brush
+from tam_backend.labelstudio.labelled import labelled
 from tam_backend.labelstudio.light_regions import LightRegion, light_regions, moved
 from tam_backend.labelstudio.objects import group_objects
 from tam_backend.labelstudio.regions import read_regions
@@ -17,7 +18,7 @@ from tam_backend.labelstudio.regions import read_regions
 
 def read(results: list, config: LabelingConfig = CONFIG) -> tuple[LightRegion, ...]:
     faults: list = []
-    regions = light_regions(iter(results), config, faults)
+    regions, _ = light_regions(iter(results), config, faults)
     assert faults == []
     return regions
 
@@ -64,7 +65,7 @@ def test_bitmasks_are_read_and_a_damaged_one_leaves_the_others() -> None:
     damaged = bitmask("bad", mask)
     damaged["value"]["imageDataURL"] = "data:image/png;base64,AAAA"
     faults: list = []
-    [region] = light_regions([damaged, bitmask("good", mask)], BITMASK_CONFIG, faults)
+    [region], _ = light_regions([damaged, bitmask("good", mask)], BITMASK_CONFIG, faults)
     assert region.region_id == "good"
     assert np.array_equal(region.mask, mask)
     assert [fault.region_id for fault in faults] == ["bad"]
@@ -75,3 +76,26 @@ def test_an_empty_mask_has_no_bounds_and_moving_changes_the_frame_only() -> None
     assert region.bounds is None
     later = moved(region, 50)
     assert (later.frame, later.region_id, later.runs) == (53, "a", region.runs)
+
+
+def test_an_export_obeys_what_people_said_of_objects():
+    def ours(key, frame, x):
+        meta = {"tam_source": "propagated"}
+        return brush(f"tam-{key}-{frame}f", blob(x, 10, x + 20, 30), "Dog", frame, "prediction", meta=meta)
+
+    def relation(one, other, label):
+        return {"type": "relation", "from_id": one, "to_id": other, "labels": [label]}
+
+    def objects(*relations):
+        results = [ours(key, frame, 10 + 100 * (key == "b")) for key in "ab" for frame in range(4)]
+        regions, identity = light_regions([*results, *relations], CONFIG, [])
+        found = labelled(regions, {}, same=identity.same)
+        return {
+            frame: tuple(sorted((number, region.own_key) for number, region in there))
+            for frame, there in found.by_frame.items()
+        }
+
+    assert objects() == dict.fromkeys(range(4), ((1, "a"), (2, "b")))
+    swapped = objects(relation("tam-a-2f", "tam-b-2f", "Swap from here"))
+    assert swapped == {**dict.fromkeys((0, 1), ((1, "a"), (2, "b"))), **dict.fromkeys((2, 3), ((1, "b"), (2, "a")))}
+    assert objects(relation("tam-a-0f", "tam-b-3f", "Same object")) == dict.fromkeys(range(4), ((1, "a"), (1, "b")))
