@@ -80,6 +80,9 @@ class Settings(BaseSettings):
 
     propagate_label: str = Field("Propagate", description="the label whose prompts mean: track all objects")
     time_budget_s: float = Field(60, gt=0, le=95, description="of one /predict; Label Studio gives up after 100 s")
+    draft_wait_s: float = Field(
+        7, ge=0, le=30, description="how long a Propagate waits for the draft that has all that was drawn before it"
+    )
     max_sessions: int = Field(16, ge=1, description="tasks whose propagation is kept to be continued")
     max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
 

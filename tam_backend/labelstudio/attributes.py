@@ -65,6 +65,7 @@ def brought_along(
         {
             **attribute,
             **place,
+            "id": drawn["id"],
             "value": {**{key: each for key, each in attribute["value"].items() if key not in _SHAPE_KEYS}, **shape},
         }
         for attribute in attributes

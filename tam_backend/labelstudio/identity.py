@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tam_backend.errors import RegionError
+from tam_backend.labelstudio.attributes import SOURCE_KEY
+from tam_backend.labelstudio.ids import parse_result_id, result_id
 from tam_backend.labelstudio.regions import Region
 
 SAME_OBJECT = "Same object"
@@ -61,13 +63,17 @@ class Identity:
 
     def told(self, region: Region) -> Region:
         """Return a mask of ours as the object's that it shows; where objects were swapped, it is a human's word."""
-        if region.own_key is None or not region.is_mask:
+        key = region.own_key
+        if key is None or not region.is_mask:
             return region
-        owner = self.owner(region.own_key, region.frame)
-        if owner != region.own_key:
+        owner = self.owner(key, region.frame)
+        if owner != key:
             region = replace(region, belongs_to=owner)
-        settled = any(swap.frame == region.frame and region.own_key in (swap.one, swap.other) for swap in self.swaps)
-        return replace(region, source="prompt") if settled else region
+        return replace(region, source="prompt") if self.settles(key, region.frame) else region
+
+    def settles(self, key: str, frame: int) -> bool:
+        """Tell whether people said of the very mask with an id of this key and frame whose it is."""
+        return any(swap.frame == frame and key in (swap.one, swap.other) for swap in self.swaps)
 
 
 NOTHING_SAID = Identity()
@@ -112,6 +118,47 @@ def read_identity(
             swaps.append(Swap(one.frame, *sorted((one.own_key, other.own_key))))
     # The same said twice is said once.
     return Identity(tuple(same), tuple(sorted(set(swaps), key=lambda swap: (swap.frame, swap.one, swap.other))))
+
+
+def without_swaps(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return an annotation's results with the ids that they would have if its swaps had been made, and without those.
+
+    So several annotations can be laid together: what one person swapped says nothing of another one's ids.
+
+    Args:
+        results: JSON; what is no result stays.
+    """
+    swaps: list[Swap] = []
+    kept: list[Mapping[str, Any]] = []
+    for result in results:
+        ends = [parse_result_id(str(result.get(key))) for key in ("from_id", "to_id")] if _says_swap(result) else []
+        one, other = ends or (None, None)
+        if one is None or other is None or one[1] != other[1] or one[0] == other[0]:
+            kept.append(result)
+        else:
+            swaps.append(Swap(one[1], *sorted((one[0], other[0]))))
+    identity = Identity(swaps=tuple(sorted(set(swaps), key=lambda swap: (swap.frame, swap.one, swap.other))))
+    return [_renamed(result, identity) for result in kept] if swaps else kept
+
+
+def _says_swap(result: Any) -> bool:
+    is_relation = isinstance(result, Mapping) and result.get("type") == "relation"
+    return is_relation and SWAP.casefold() in _kinds(result)
+
+
+def _renamed(result: Any, identity: Identity) -> Any:
+    if not isinstance(result, Mapping):
+        return result
+    new = dict(result)
+    for name in ("id", "from_id", "to_id"):
+        own = parse_result_id(result[name]) if isinstance(result.get(name), str) else None
+        if own is not None:
+            new[name] = result_id(identity.owner(*own), own[1])
+    own = parse_result_id(str(result.get("id")))
+    meta = result.get("meta")
+    if own is not None and isinstance(meta, Mapping) and identity.settles(*own):
+        new["meta"] = {**meta, SOURCE_KEY: "prompt"}
+    return new
 
 
 def _kinds(relation: Mapping[str, Any]) -> set[str]:

@@ -210,10 +210,15 @@ def _without_gestures(drawn: list[tuple[int, Region]], groups: list[_Group]) -> 
     for place, region in continued:
         _nearest_of(region, groups).add(place, region)
     if begun:
-        # Accepting an answer takes its prompts away; so what there is of them speaks of one object.
-        groups.append(_Group(begun[0][1]))
+        # Accepting an answer takes its prompts away; so what there is of them speaks of one object. Its mask may be
+        # there already, with the key that the first prompt gave it.
+        key = object_key(begun[0][1].region_id)
+        group = next((each for each in groups if each.key == key), None)
+        if group is None:
+            group = _Group(begun[0][1])
+            groups.append(group)
         for place, region in begun:
-            groups[-1].add(place, region)
+            group.add(place, region)
     return [item for item in drawn if item not in begun and item not in continued]
 
 

@@ -6,6 +6,7 @@ on all pages, the newest last. Everything else stands in the newest draft or ann
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -202,7 +203,8 @@ def how_saved(task: Mapping[str, Any]) -> Saved:
     results = entry.get("result")
     listed = results if isinstance(results, (list, tuple)) else ()
     ids = frozenset(str(result["id"]) for result in listed if isinstance(result, Mapping) and "id" in result)
-    return Saved(f"{entry.get('id')} {entry.get('updated_at') or entry.get('created_at')}", _time(entry), ids)
+    stamp = f"{entry.get('id')} {entry.get('updated_at') or entry.get('created_at')}".encode("utf-8", "surrogatepass")
+    return Saved(hashlib.blake2b(stamp, digest_size=16).hexdigest(), _time(entry), ids)
 
 
 def _context_results(context: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:

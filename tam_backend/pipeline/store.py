@@ -321,17 +321,27 @@ class SessionStore:
                 {each: frozenset(frames) for each, frames in absent.items()},
             )
 
-    def keyframes(self, project: str, task: str) -> dict[int, frozenset[int]]:
-        """Return object id -> the frames on which a human's prompts make its mask, in any of the task's sessions."""
+    def keyframes(self, project: str, task: str, annotator: str | None = None) -> dict[int, frozenset[int]]:
+        """Return object id -> the frames on which a human's prompts make its mask, in any of a task's sessions.
+
+        Args:
+            project, task: of the sessions.
+            annotator: only as this one sees it; None: as anybody does. A frame that was erased is none.
+        """
+        whose = _sessions.c.media.endswith(f"@{annotator}", autoescape=True)
+        here = and_(_sessions.c.project == project, _sessions.c.task == task)
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(_prompts.c.object, _prompts.c.frame)
+                select(_prompts.c.object, _prompts.c.frame, _prompts.c.keyframe, _sessions.c.height, _sessions.c.width)
                 .join(_sessions, _prompts.c.session == _sessions.c.id)
-                .where(and_(_sessions.c.project == project, _sessions.c.task == task))
+                .where(here if annotator is None else and_(here, whose))
             ).all()
+        sizes = {(row.height, row.width) for row in rows}
+        nothing = {size_hw: EncodedMask.of(np.zeros(size_hw, np.bool_)).counts for size_hw in sizes}
         found: dict[int, set[int]] = {}
         for row in rows:
-            found.setdefault(row.object, set()).add(row.frame)
+            if row.keyframe != nothing[row.height, row.width]:
+                found.setdefault(row.object, set()).add(row.frame)
         return {each: frozenset(frames) for each, frames in found.items()}
 
     def masks(self, key: SessionKey, frame: int) -> dict[int, BoolMask]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Double,
     Integer,
     String,
@@ -77,11 +78,15 @@ class AnswerMemory:
             annotator: who clicked (`annotators.annotator_of`).
             task: as the click brought it.
             results: the answer.
+
+        Raises:
+            StoreError: the database refuses.
         """
         if not results or annotator is None:
             return
         saved, mine, region = how_saved(task), _of(project, number, annotator), str(results[0]["id"])
-        with self._database.transaction() as connection:
+
+        def write(connection: Connection) -> None:
             connection.execute(delete(_answers).where(_answers.c.answered_at < now() - _FORGOTTEN_AFTER_S))
             connection.execute(delete(_answers).where(and_(mine, _answers.c.region == region)))
             last = connection.execute(select(func.max(_answers.c.place)).where(mine)).scalar_one_or_none() or 0
@@ -99,6 +104,8 @@ class AnswerMemory:
                     draft_at=saved.at.isoformat(),
                 )
             )
+
+        self._database.change(write)
 
     def unsaved(
         self, project: str, number: str, annotator: str | None, task: Mapping[str, Any]

@@ -20,6 +20,7 @@ from tam_backend.errors import (
     LabelStudioError,
     LabelStudioRefusedError,
     PayloadError,
+    StoreError,
     TamError,
     UnreadableMediaError,
 )
@@ -392,8 +393,9 @@ class Backend:
             task, request.context, request.config, request.project, unsaved, annotator=annotator, medium=media
         )
         attaches = request.config.attaches
-        if request.context is not None and is_worth_waiting_for(known, annotator, attaches=attaches):
-            saved = with_draft_of_click(task, request.context, self._label_studio.client, request.cancelled)
+        if request.context is not None and is_worth_waiting_for(known, attaches=attaches):
+            patience_s = min(self.settings.draft_wait_s, request.seconds_left / 2)
+            saved = with_draft_of_click(task, request.context, self._label_studio, request.cancelled, patience_s)
             if saved is not None:
                 task, unsaved, annotator = saved, [], annotator_of(saved)
                 known = self._read(task, request.context, request.config, request.project, annotator=annotator)
@@ -419,7 +421,10 @@ class Backend:
                 return self._box_track(task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = self._click(prompts, opened, request)
-                self._answers.remember(request.project, number, annotator, task, answer["result"])
+                try:
+                    self._answers.remember(request.project, number, annotator, task, answer["result"])
+                except StoreError as error:  # the mask is there: it must not be lost for that
+                    self.problems.failed(f"task {number}", error)
                 return answer
             return self._masks_on_all_frames(task, known, opened, request, unsaved)
 
@@ -516,7 +521,9 @@ class Backend:
         size_hw = opened.video.size_hw
         encode_s = ENCODE_S_PER_MPX * size_hw[0] * size_hw[1] / 1e6 * len(known.followed)
         intent = self._intent(task, request, unsaved, known.whose)
-        with opened.pursuit(known.wanted(size_hw), request.deadline_s, request.cancelled) as pursuit:
+        is_human = request.context is not None
+        wanted = known.wanted(size_hw)
+        with opened.pursuit(wanted, request.deadline_s, request.cancelled, takes_over=is_human) as pursuit:
             with self.jobs.start(
                 task.get("id"), request.project, pursuit.frames_total, frames_done=pursuit.frames_done, intent=intent
             ) as job:
@@ -576,7 +583,8 @@ class Backend:
             events.take_note(annotations, config, intent, self._memories, self.store)
             if not annotations:
                 return Found(go_on=partial(self._withdraw, intent))
-            task = events.as_one_annotation(intent, annotations)
+            sent = self._memories.get(intent.project, str(intent.task_id)).digests
+            task = events.as_one_annotation(intent, annotations, sent)
         media = drawn_media(task, config, intent.context)
         if len(media) < 2:
             found = [self._tracked(task, None, config, intent, job)]
@@ -623,7 +631,9 @@ class Backend:
                         job.advance(result.frame)
                 self._name_left_out(task, pursuit)
                 answer = self._masks(task, known, config, opened, pursuit)
-                following = masks_for_next(task, known, pursuit) if known.begins_chains(config) else None
+                submitted = intent.context is None  # what is not is shown to nobody else, in the next task neither
+                begins = submitted and known.begins_chains(config)
+                following = masks_for_next(task, known, pursuit) if begins else None
             if following is not None:
                 last = opened.video[len(opened.video) - 1]
                 go_on = partial(self._go_on_in_chain, following, known, opened.tam, last, intent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -128,12 +128,20 @@ def with_data(intent: Intent, client: LabelStudioClient | None) -> Intent:
     return replace(intent, task={**intent.task, "data": data, "annotations": []})
 
 
-def as_one_annotation(intent: Intent, annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the intent's task with what all its annotators did as one annotation; of several, it is nobody's."""
+def as_one_annotation(
+    intent: Intent, annotations: Sequence[Mapping[str, Any]], sent: Mapping[tuple[str, int], Collection[str]]
+) -> Mapping[str, Any]:
+    """Return the intent's task with what all its annotators did as one annotation; of several, it is nobody's.
+
+    Args:
+        intent: of an event.
+        annotations: of `current_annotations`.
+        sent: the masks that the task was sent, see `edits.told_apart`.
+    """
     newest: Mapping[str, Any] = next(iter(intent.task["annotations"]), {})
     if len({author_of(each) for each in annotations}) > 1:
         newest = {key: value for key, value in newest.items() if key not in ("completed_by", "created_username")}
-    return {**intent.task, "annotations": [{**newest, "result": merged(annotations)}]}
+    return {**intent.task, "annotations": [{**newest, "result": merged(annotations, sent)}]}
 
 
 def take_note(
@@ -156,8 +164,8 @@ def take_note(
     deleted = intent.task.get(_DELETED_IDS)
     if deleted:
         memories.change(intent.project, number, lambda memory: memory.with_deleted(deleted))
-    keyframes = store.keyframes(intent.project, number)
     for annotation in annotations:
+        whose = author_of(annotation)
         held = held_in(annotation.get("result") or [], config)
         number_of, parent = annotation.get("id"), annotation.get("parent_prediction")
 
@@ -166,7 +174,8 @@ def take_note(
             held: dict[str, frozenset[int]] = held,
             annotation_id: int = number_of if isinstance(number_of, int) else 0,
             parent: int | None = parent if isinstance(parent, int) else None,
-            whose: str | None = author_of(annotation),
+            whose: str | None = whose,
+            keyframes: Mapping[int, frozenset[int]] = store.keyframes(intent.project, number, whose),
         ) -> TaskMemory:
             humans = {key: keyframes.get(object_id, frozenset()) for key, object_id in memory.object_ids.items()}
             return memory.with_annotation(annotation_id, held, parent, humans, whose)

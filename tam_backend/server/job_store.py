@@ -6,6 +6,7 @@ was stopped, left behind is anybody's: whoever claims it first has it. The datab
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -85,9 +86,11 @@ class Intent:
         """
         if self.context is None:
             return ""
-        drafts = [each for each in self.task.get("drafts") or () if isinstance(each, Mapping)]
-        names = sorted({str(each.get("created_username") or each.get("user") or "") for each in drafts})
-        return ("draft " + " ".join(names))[:200]
+        if self.annotator:
+            return f"draft {self.annotator}"
+        # Nobody knows whose: then it takes nobody's place.
+        digest = hashlib.blake2b(json.dumps(self.context, sort_keys=True, default=str).encode(), digest_size=8)
+        return f"click {digest.hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -56,17 +56,22 @@ class LabelStudioAccess:
         with self._lock:
             return self._client
 
+    def client_within(self, seconds: float) -> LabelStudioClient | None:
+        """Return a way to Label Studio's API that waits no longer than that for an answer; None without a key."""
+        with self._lock:
+            url, token = self._learnt_url, self._token
+        return LabelStudioClient(url, token, timeout_s=seconds) if url and token else None
+
     def only_user(self) -> str | None:
         """Return who it must be that clicks, as `annotators.author_of` does: the only one in Label Studio.
 
         None where there are several people, or it cannot be found out in 3 s.
         """
-        with self._lock:
-            url, token = self._learnt_url, self._token
-            if not url or not token or time.monotonic() < self._not_alone_until_s:
-                return None
+        client = self.client_within(_ASK_TIMEOUT_S)
+        if client is None or time.monotonic() < self._not_alone_until_s:
+            return None
         try:
-            users = LabelStudioClient(url, token, timeout_s=_ASK_TIMEOUT_S).user_ids()
+            users = client.user_ids()
         except LabelStudioError as error:
             logger.info("Whether only one person works in Label Studio cannot be told: %s", error)
             users = []

@@ -214,16 +214,16 @@ class Loop:
         """
         if job.cancel_requested:
             raise CancelledError("It was cancelled before it was stored in Label Studio.")
-        if intent.context is not None and self._label_studio.only_user() is None:
-            job.to("pushing", _UNSAVED)
-            return
-        job.to("pushing")
-        prediction = self._jobs.prediction(job)
         client = self._label_studio.client
         if client is None:
             raise LabelStudioError(
                 "There is no API key to store the masks in Label Studio with.", "Set LABEL_STUDIO_API_KEY."
             )
+        if intent.context is not None and len(client.user_ids()) > 1:
+            job.to("pushing", _UNSAVED)
+            return
+        job.to("pushing")
+        prediction = self._jobs.prediction(job)
         number = _stored_already(client.predictions(intent.task_id), prediction) if tried_before else None
         if number is None:
             number = client.create_prediction(intent.task_id, prediction)

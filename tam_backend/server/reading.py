@@ -11,8 +11,8 @@ import numpy as np
 from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError, TamError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.config import LabelingConfig, Media
-from tam_backend.labelstudio.edits import frames_by_object, mask_digest, value_digest
-from tam_backend.labelstudio.identity import NOTHING_SAID
+from tam_backend.labelstudio.edits import frames_by_object, is_as_sent, mask_digest, value_digest
+from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
@@ -138,7 +138,7 @@ def read(
         task, context, config, propagate_label, unsaved: see `read_task`.
         memories: of all tasks.
         project: Label Studio's.
-        annotator: who asks, where the draft or annotation that is read does not say.
+        annotator: who clicked (`annotators.annotator_of`); None: it is not known.
         medium: the one to read; see `read_task`.
 
     Raises:
@@ -164,7 +164,8 @@ def read(
 
     asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
     read_prompts = replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked)
-    found = ReadTask(read_prompts, known, prompts.whose or annotator)
+    # Whoever clicks sees their own work; a batch call is answered from the newest annotation, as its author sees it.
+    found = ReadTask(read_prompts, known, prompts.whose if context is None else annotator)
     return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
 
 
@@ -190,19 +191,29 @@ def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dic
     return held
 
 
-def merged(annotations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the regions of several people's annotations as one list: of those with one id, the newest.
+def merged(
+    annotations: Sequence[Mapping[str, Any]], sent: Mapping[tuple[str, int], Collection[str]]
+) -> list[Mapping[str, Any]]:
+    """Return the regions of several people's annotations as one list: of those with one id, the newest edit.
 
-    Our ids name an object on a frame, so the latest edit of each object and frame wins.
+    Our ids name an object on a frame, so the latest edit of each object and frame wins; a mask that somebody left as we
+    sent it wins over nobody's.
+
+    Args:
+        annotations: JSON.
+        sent: the masks that the task was sent, see `edits.told_apart`.
     """
-    regions: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    regions: dict[tuple[str, ...], tuple[bool, Mapping[str, Any]]] = {}
     for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
-        for region in annotation.get("result") or ():
-            if isinstance(region, Mapping):
-                # A relation has no id, but two ends.
-                named = (str(region.get(key)) for key in ("id", "from_name", "from_id", "to_id"))
-                regions[tuple(named)] = region
-    return list(regions.values())
+        for region in without_swaps(annotation.get("result") or ()):
+            if not isinstance(region, Mapping):
+                continue
+            # A relation has no id, but two ends.
+            named = tuple(str(region.get(key)) for key in ("id", "from_name", "from_id", "to_id"))
+            is_edit = not is_as_sent(region, sent)
+            if is_edit or not regions.get(named, (False, {}))[0]:
+                regions[named] = (is_edit, region)
+    return [region for _, region in regions.values()]
 
 
 def as_answer(
@@ -236,7 +247,8 @@ def as_answer(
             each = by_id.get(object_id)
             if each is None or result.frame in each.human_frames or not mask.any():
                 continue
-            key = each.key_on(result.frame)
+            # A prediction begins an annotation of its own, which has none of the relations that this one may have.
+            key = each.key if whole else each.key_on(result.frame)
             if (key, result.frame) in unreadable:
                 continue
             own = resized(mask, size_of(result.frame))

@@ -116,15 +116,19 @@ class TaskMemory:
         if before is None and parent_prediction is not None:
             before = self.predictions.get(parent_prediction)
         gone = {key: set(frames) for key, frames in self.erased.get(whose, {}).items()}
+        given = self.predictions.get(parent_prediction, {}) if parent_prediction is not None else {}
         for key, frames in erased(before or {}, held).items():
-            gone.setdefault(key, set()).update(frames - set(humans.get(key, ())))
+            # What came with the prediction is none of this annotator's prompts, whoever's it is.
+            gone.setdefault(key, set()).update(frames - (set(humans.get(key, ())) - given.get(key, frozenset())))
         left = {key: frozenset(frames - held.get(key, frozenset())) for key, frames in gone.items()}
         return replace(
             self,
             annotations={**self.annotations, number: held},
             authors={**self.authors, number: whose},
             parents=self.parents | ({parent_prediction} if parent_prediction is not None else set()),
-            erased=_without_empty({**self.erased, whose: {key: frames for key, frames in left.items() if frames}}),
+            erased=_without_empty(
+                {**_still_gone(self.erased, held), whose: {k: each for k, each in left.items() if each}}
+            ),
         )
 
     def with_pushed(self, number: int, digest: str, held: FramesOfObjects) -> TaskMemory:
@@ -254,6 +258,12 @@ def _parsed(content: str | None) -> TaskMemory:
 
 def _without_empty(erased_by: Mapping[str, FramesOfObjects]) -> dict[str, FramesOfObjects]:
     return {whose: frames for whose, frames in erased_by.items() if frames}
+
+
+def _still_gone(erased_by: Mapping[str, FramesOfObjects], held: FramesOfObjects) -> dict[str, FramesOfObjects]:
+    """Return what was erased, where nobody knows by whom without what somebody has a mask of again."""
+    unknown = {key: frames - held.get(key, frozenset()) for key, frames in erased_by.get(ANYBODY, {}).items()}
+    return {**erased_by, ANYBODY: {key: frames for key, frames in unknown.items() if frames}}
 
 
 def _erased_in(read: Mapping[str, Any]) -> dict[str, FramesOfObjects]:

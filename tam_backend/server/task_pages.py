@@ -47,7 +47,9 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     pictures = Pictures(backend.store, backend.task_frame)
 
     def found(find: Callable[[str, str, str], T | None], project: str, task: str) -> T:
-        stored = find("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
+        named = ("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
+        # PostgreSQL refuses texts with a zero in them; there is nothing of that name.
+        stored = None if any("\0" in name for name in named) else find(*named)
         if stored is None:
             raise NotFoundError(
                 f"Nothing is stored of task {task[:40]!r} in project {project[:40]!r}.",

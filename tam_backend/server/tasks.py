@@ -81,22 +81,32 @@ class OpenTask:
                 del self._newest_clicks[what]
 
     @contextmanager
-    def pursuit(self, prompts: Sequence[Prompt], deadline_s: float, cancelled: Callable[[], bool]) -> Iterator[Pursuit]:
+    def pursuit(
+        self,
+        prompts: Sequence[Prompt],
+        deadline_s: float,
+        cancelled: Callable[[], bool],
+        *,
+        takes_over: bool = True,
+    ) -> Iterator[Pursuit]:
         """Lend the stored session's tracking, brought to these prompts, to somebody who waits for its masks.
 
-        The newest intent wins: whoever works with other prompts finds itself `superseded`.
+        The newest intent wins: whoever works with other prompts finds itself `superseded`, by those who take over.
 
         Args:
             prompts: of all objects.
             deadline_s: of `time.monotonic`; until when to wait for whoever has it.
             cancelled: asked while waiting.
+            takes_over: False: whoever works now may finish.
 
         Raises:
             BusyError: another request propagates this task and does not end in time, or another process has it.
             CancelledError: `cancelled` said so.
             TamError: what `Session.prompt` raises.
         """
-        fingerprint = self._wanted = _fingerprint(prompts)
+        fingerprint = _fingerprint(prompts)
+        if takes_over:
+            self._wanted = fingerprint
         self._waiting += 1
         try:
             while not self._pursuit_lock.acquire(timeout=_POLL_S):
@@ -108,6 +118,7 @@ class OpenTask:
                     )
         finally:
             self._waiting -= 1
+        self._wanted = fingerprint
         with self._lent(prompts, fingerprint) as pursuit:
             yield pursuit
 

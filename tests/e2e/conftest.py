@@ -21,7 +21,10 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
 
 @pytest.fixture(scope="session")
 def backend(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendServer]:
-    with running_backend(label_studio, tmp_path_factory.mktemp("backend")) as running:
+    """Does not wait long for drafts: what asks it is no editor, and saves none."""
+    with running_backend(
+        label_studio, tmp_path_factory.mktemp("backend"), extra_env={"TAM_DRAFT_WAIT_S": "1"}
+    ) as running:
         yield running
 
 

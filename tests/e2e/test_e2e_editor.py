@@ -18,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from synthetic import iou
 
 from demo.annotator import Annotator
+from demo.backend import BackendServer, running_backend
 from demo.label_studio import LabelStudio
 
 pytestmark = pytest.mark.e2e
@@ -36,6 +37,13 @@ GESTURES = '<Label value="New Red"/><Label value="Same Red"/><Label value="Propa
 
 def with_gestures(config: str) -> str:
     return config.replace('<Label value="Propagate"/>', GESTURES)
+
+
+@pytest.fixture(scope="module")
+def backend(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendServer]:
+    """Waits for the editor's drafts, as it does for people."""
+    with running_backend(label_studio, tmp_path_factory.mktemp("backend")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

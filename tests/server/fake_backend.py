@@ -67,10 +67,15 @@ class FakeBackend:
         }
 
 
+DRAFT_WAIT_S = 0.0
+"""No test waits for a draft that nobody saves, but those of drafts."""
+
+
 def make_settings(data_dir: Path, **overrides: Any) -> Settings:
     """Settings that no variable of the developer's shell can change."""
     values: dict[str, Any] = {
         "data_dir": data_dir, "basic_auth_user": "", "basic_auth_pass": "", "http_threads": 8, "max_waiting": 16,
         "host": "127.0.0.1", "port": 9090, "public_url": "", "log_level": "INFO", "max_payload_mb": 1,
+        "draft_wait_s": DRAFT_WAIT_S,
     }  # fmt: skip
     return Settings(**(values | overrides))

@@ -32,7 +32,7 @@ def relation(mask: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def impatient_people(monkeypatch: pytest.MonkeyPatch, label_studio: LabelStudioDouble) -> None:
     label_studio.people = [7, 8, 9]
-    monkeypatch.setattr("tam_backend.server.drafts._PATIENCE_S", 0.3)
+    monkeypatch.setattr("fake_backend.DRAFT_WAIT_S", 0.4)
     monkeypatch.setattr("tam_backend.server.drafts._ASK_EVERY_S", 0.1)
 
 

@@ -45,8 +45,8 @@ def database(url: str) -> Database:
 
 def intent(task: int = 1, author: str = "", **more: Any) -> Intent:
     """Return what an event asks for or, with an author, what somebody's Propagate does."""
-    drafts = {"drafts": [{"created_username": author}]} if author else {}
-    return Intent("7", task, {"id": task, "data": {}, **drafts}, {"result": []} if author else None, "<View/>", **more)
+    context = {"result": []} if author else None
+    return Intent("7", task, {"id": task, "data": {}}, context, "<View/>", annotator=author, **more)
 
 
 def job(name: str, wanted: Intent | None = None) -> UnfinishedJob:

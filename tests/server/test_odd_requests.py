@@ -133,4 +133,4 @@ def test_an_annotation_with_an_odd_id_is_read_like_any_other(tmp_path: Path, num
     annotations = [{"id": number, "result": [region]}]
     events.take_note(annotations, parse_config(BRUSH), intent, memories, store)
     assert set(memories.get("7", "1").annotations) == {0}
-    assert merged(annotations) == [region]
+    assert merged(annotations, {}) == [region]
