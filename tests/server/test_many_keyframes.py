@@ -15,7 +15,7 @@ from test_backend import backend  # noqa: F401  # isort: skip
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.server.backend import Backend
 
-FRAMES, HEIGHT, WIDTH = 300, 360, 640
+FRAMES, HEIGHT, WIDTH = 150, 360, 640
 
 
 def test_a_request_with_hundreds_of_drawn_masks_holds_few_of_them_decoded(
