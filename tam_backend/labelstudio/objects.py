@@ -34,6 +34,7 @@ from tam_backend.labelstudio.identity import NOTHING_SAID, Identity
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.regions import Region
 from tam_backend.labelstudio.shapes import FractionPoint
+from tam_backend.types import BoolMask, Box
 
 _SAME_BOX_IOU = 0.5
 _TRACKED = ("propagated", "refined")
@@ -323,19 +324,31 @@ def _gap(point: FractionPoint | None, shapes: list[Region]) -> float:
 
 
 def _gap_to(point: FractionPoint, region: Region) -> float:
-    bounds, mask = region.bounds, region.mask
+    bounds = region.bounds
     if bounds is None:
         return math.inf
+    if region.is_mask and point.positive and region.size_hw is not None:
+        # Whoever is too far from the bounds is too far from the mask: no need to decode it.
+        gap = _gap_in_pixels(point, bounds, region.size_hw, None)
+        if gap > 1:
+            return gap
+    mask = region.mask
     # In pixels of the mask; a box knows no pixels, and its frame is taken for a square one.
-    height, width = (1, 1) if mask is None else mask.shape
+    return _gap_in_pixels(point, bounds, (1, 1) if mask is None else mask.shape, mask)
+
+
+def _gap_in_pixels(point: FractionPoint, bounds: Box, size_hw: tuple[int, ...], mask: BoolMask | None) -> float:
+    """Return `_gap` to a mask or, without it, to the bounds."""
+    height, width = size_hw
     x, y = point.x * width, point.y * height
-    side = max((bounds[2] - bounds[0]) * width, (bounds[3] - bounds[1]) * height)
+    left, top, right, bottom = (bounds[0] * width, bounds[1] * height, bounds[2] * width, bounds[3] * height)
+    side = max(right - left, bottom - top)
     if mask is None:
-        outside = max(bounds[0] - x, x - bounds[2], bounds[1] - y, y - bounds[3], 0.0)
+        outside = max(left - x, x - right, top - y, y - bottom, 0.0)
     else:
-        left, top, right, bottom = (round(at * size) for at, size in zip(bounds, (width, height) * 2, strict=True))
-        rows, columns = np.nonzero(mask[top:bottom, left:right])
-        rows, columns = rows + top, columns + left
+        at = [round(edge) for edge in (left, top, right, bottom)]
+        rows, columns = np.nonzero(mask[at[1] : at[3], at[0] : at[2]])
+        rows, columns = rows + at[1], columns + at[0]
         outside = float(np.hypot(np.clip(x, columns, columns + 1) - x, np.clip(y, rows, rows + 1) - y).min())
     if outside == 0:
         return -1.0

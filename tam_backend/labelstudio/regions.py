@@ -269,7 +269,8 @@ def read_regions(
         echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
         region = None if echo else _forgiven(faults, _read, result, index, config, shared_labels)
         if region is not None:
-            regions.append(replace(region, attributes=attributes.get(region.region_id, ())))
+            hung = attributes.get(region.region_id)
+            regions.append(replace(region, attributes=hung) if hung else region)
     return tuple(regions)
 
 
