@@ -51,7 +51,9 @@ VIDEO_CONFIG = """<View><Labels name="kind" toName="clip"><Label value="Rabbit"/
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     monkeypatch.setattr(TrackAnything, "load", lambda *_, **__: TrackAnything(ColourModels().models()))
-    yield Backend(make_settings(tmp_path / "data"))
+    made = Backend(make_settings(tmp_path / "data"))
+    yield made
+    made.close()
 
 
 @pytest.fixture
