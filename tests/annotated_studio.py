@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 TOKEN = "7a6d" * 10
@@ -81,8 +81,20 @@ class AnnotatedStudio:
         return {"id": number, "data": self.tasks[number]["data"]}
 
 
+class Answering(Protocol):
+    """A stand-in for Label Studio that is only read from."""
+
+    url: str
+
+    def answer(self, path: str, authorization: str | None) -> tuple[int, Any]:
+        """Return status and JSON of a GET."""
+
+
+S = TypeVar("S", bound=Answering)
+
+
 @contextmanager
-def serving(studio: AnnotatedStudio) -> Iterator[AnnotatedStudio]:
+def serving(studio: S) -> Iterator[S]:
     """Serve it on a free port."""
 
     class Handler(BaseHTTPRequestHandler):

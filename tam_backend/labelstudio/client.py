@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import json
 import threading
 import time
@@ -58,6 +59,12 @@ class LabelStudioClient:
         self._lock = threading.Lock()
         self._access_token = ""
         self._fresh_until_s = 0.0
+
+    def within(self, timeout_s: float) -> LabelStudioClient:
+        """Return the same client with another patience; it goes on with the access token that there is."""
+        other = copy.copy(self)
+        other._timeout_s = timeout_s
+        return other
 
     def authorization(self) -> dict[str, str]:
         """Return the header that authorises a request to Label Studio right now."""

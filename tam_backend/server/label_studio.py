@@ -29,7 +29,6 @@ class LabelStudioAccess:
         self._url = settings.label_studio_url
         self._key = settings.label_studio_api_key.get_secret_value()
         self._client = LabelStudioClient(self._url, self._key) if self._url and self._key else None
-        self._token = self._key
         self._learnt_url = self._url
         self._not_alone_until_s = 0.0
         self._lock = threading.Lock()
@@ -45,9 +44,8 @@ class LabelStudioAccess:
         with self._lock:
             if access_token:
                 self._client, self._learnt_url = LabelStudioClient(url, access_token), url
-                self._token = access_token
             elif url != self._learnt_url:
-                self._client, self._learnt_url, self._token = None, url, ""
+                self._client, self._learnt_url = None, url
             self._not_alone_until_s = 0.0
 
     @property
@@ -58,9 +56,8 @@ class LabelStudioAccess:
 
     def client_within(self, seconds: float) -> LabelStudioClient | None:
         """Return a way to Label Studio's API that waits no longer than that for an answer; None without a key."""
-        with self._lock:
-            url, token = self._learnt_url, self._token
-        return LabelStudioClient(url, token, timeout_s=seconds) if url and token else None
+        client = self.client
+        return None if client is None else client.within(seconds)
 
     def only_user(self) -> str | None:
         """Return who it must be that clicks, as `annotators.author_of` does: the only one in Label Studio.

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
+from annotated_studio import TOKEN, serving
 
 from tam_backend.labelstudio.config import parse_config, recommended_config
 from tam_backend.labelstudio.results import mask_results
 
-TOKEN = "7a6d" * 10
 XML = recommended_config(["Dog"])
 
 
@@ -55,26 +53,8 @@ class Studio:
 
 @pytest.fixture
 def studio() -> Iterator[Studio]:
-    made = Studio()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, answer = made.answer(self.path, self.headers["authorization"])
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield made
-    server.shutdown()
-    server.server_close()
+    with serving(Studio()) as made:
+        yield made
 
 
 def submitted(number: int) -> dict[str, Any]:
