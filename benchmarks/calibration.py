@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from benchmarks.clips import find_clips
 from benchmarks.predictions import area_under_roc, brier_score, calibration_error, rank_correlation
 from benchmarks.tracked_samples import VARIANTS, Samples, collect
-from tam_backend.pipeline.evidence import AbsenceEvidence, shares, signs
-from tam_backend.pipeline.quality_model import COEFFICIENTS, FALLBACK, LogisticModel, QualityModels, fit, load, save
+from tam_backend.quality.evidence import AbsenceEvidence, shares, signs
+from tam_backend.quality.model import COEFFICIENTS, FALLBACK, LogisticModel, QualityModels, fit, load, save
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tam_backend.labelstudio.config import recommended_config
 from tam_backend.labelstudio.encoding import encode_brush
-from tam_backend.server.backend import Backend
+from tam_backend.service.backend import Backend
 from tam_backend.settings import Settings
 
 HEIGHT, WIDTH, RADIUS = 720, 1280, 80

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import AnnotatedClip
 from benchmarks.scores import BoolMask
-from tam_backend.pipeline.scaling import Scaling
+from tam_backend.tracking.scaling import Scaling
 from tam_backend.types import RgbFrame
 
 Ids = NDArray[np.int64]

@@ -19,9 +19,9 @@ from unittest.mock import patch
 
 from benchmarks.clips import AnnotatedClip, find_clips
 from tam_backend.engine import TrackAnything
-from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.session import Session
-from tam_backend.pipeline.store import SessionKey, SessionStore, StoredSession
+from tam_backend.session.session import Session
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.sessions import SessionKey, SessionStore, StoredSession
 from tam_backend.types import Prompt, VideoSource
 from tam_backend.video import open_video
 

@@ -21,8 +21,8 @@ from benchmarks.scores import BoolMask, region_similarity
 from tam_backend import TrackAnything
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models, TrackingStep
-from tam_backend.pipeline.evidence import AbsenceEvidence, Evidence, FrameEvidence, Trace, signs
-from tam_backend.pipeline.scaling import Scaling
+from tam_backend.quality.evidence import AbsenceEvidence, Evidence, FrameEvidence, Trace, signs
+from tam_backend.tracking.scaling import Scaling
 
 Floats = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
-from tam_backend.pipeline.fair_lock import FairLock
-from tam_backend.pipeline.session import Session
-from tam_backend.pipeline.store import StoredSession
+from tam_backend.session.session import Session
+from tam_backend.store.sessions import StoredSession
+from tam_backend.threads.fair_lock import FairLock
 from tam_backend.types import VideoSource
 
 __all__ = ["Session", "TrackAnything"]

@@ -20,8 +20,8 @@ from typing import Any
 from flask import has_request_context, request
 
 from tam_backend.server import payloads
-from tam_backend.server.backend import Backend
 from tam_backend.server.connection import watch_client
+from tam_backend.service.backend import Backend
 from tam_backend.settings import get_settings
 
 try:

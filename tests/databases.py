@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData, create_engine
 
-from tam_backend.pipeline.database import sqlite_url
+from tam_backend.store.database import sqlite_url
 
 KINDS = ("sqlite", "postgresql")
 

@@ -1,4 +1,4 @@
-"""What `TrackAnything` promises beyond its sessions, which tests/pipeline/test_session.py tries."""
+"""What `TrackAnything` promises beyond its sessions, which tests/session/test_session.py tries."""
 
 from __future__ import annotations
 

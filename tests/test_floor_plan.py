@@ -17,24 +17,29 @@ PACKAGE = ROOT / "tam_backend"
 # From the ground up. Rooms that share a tuple share a floor: they import neither each other nor anything above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "leases", "out_folder", "fonts"),
+    ("types", "settings", "threads", "problems", "out_folder", "fonts"),
     ("export", "video", "effort"),
     ("models",),
-    ("labelstudio", "pipeline"),
+    ("labelstudio", "quality"),
+    ("tracking",),
+    ("store",),
+    ("session",),
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
     ("prompt_file", "tracking_job", "importer", "exporter"),
+    ("jobs", "workers"),
+    ("service",),
     ("server",),
     ("cli",),
     ("label_studio_ml", "__main__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 KNOWN_AWAY = {
-    "labelstudio": {"models", "pipeline", "engine"},
+    "labelstudio": {"models", "tracking", "session", "engine"},
     "video": {"models", "labelstudio"},
 }
-TORCH_ROOMS = {"models", "pipeline", "engine"}
-PAYLOAD_ROOMS = {"labelstudio", "server", "label_studio_ml"}
+TORCH_ROOMS = {"models", "quality", "tracking", "session", "engine"}
+PAYLOAD_ROOMS = {"labelstudio", "service", "server", "label_studio_ml"}
 PAYLOAD_KEYS = {
     "from_name",
     "to_name",

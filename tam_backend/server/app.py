@@ -33,13 +33,13 @@ from tam_backend.server.auth import check_credentials
 from tam_backend.server.connection import watch_client
 from tam_backend.server.frames import frames_blueprint
 from tam_backend.server.metrics import Metrics
-from tam_backend.server.pages import pages_blueprint
+from tam_backend.server.pages.status import pages_blueprint
+from tam_backend.server.pages.task import task_pages_blueprint
 from tam_backend.server.replies import error_reply
-from tam_backend.server.task_pages import task_pages_blueprint
 from tam_backend.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from tam_backend.server.backend import Backend
+    from tam_backend.service.backend import Backend
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     settings = settings or get_settings()
     if backend is None:
         # Only here: a backend that is given (another one, in tests) needs none of what this imports.
-        from tam_backend.server.backend import Backend as RealBackend  # noqa: PLC0415
+        from tam_backend.service.backend import Backend as RealBackend  # noqa: PLC0415
 
         backend = RealBackend(settings)
     app = Flask("tam_backend.server")

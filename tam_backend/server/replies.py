@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from flask import Response, jsonify, make_response
 
-from tam_backend.server.problems import Problem
+from tam_backend.problems import Problem
 
 
 def html_reply(page: str, nonce: str) -> Response:

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
-from tam_backend.leases import LeaseCache
+from tam_backend.threads.leases import LeaseCache
 from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
 

@@ -13,10 +13,10 @@ from benchmarks.calibration import absence_predictions, cross_validated, main, q
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.footage import Disturbance, Shelf
 from benchmarks.tracked_samples import Samples, Variant, collect
-from tam_backend.pipeline import quality_model
-from tam_backend.pipeline.evidence import AbsenceEvidence, signs
-from tam_backend.pipeline.quality_model import FALLBACK
-from tam_backend.pipeline.scaling import Scaling
+from tam_backend.quality import model as quality_model
+from tam_backend.quality.evidence import AbsenceEvidence, signs
+from tam_backend.quality.model import FALLBACK
+from tam_backend.tracking.scaling import Scaling
 
 LENGTH = 12
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.store import SessionKey, SessionStore
-from tam_backend.server.jobs import JobRegistry
-from tam_backend.server.problems import ProblemLog
+from tam_backend.jobs.registry import JobRegistry
+from tam_backend.problems import ProblemLog
 from tam_backend.settings import Settings
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import RgbFrame
 from tam_backend.video.library import VideoLibrary
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from synthetic import MovingDiscs
 
-from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.known import Known
-from tam_backend.pipeline.store import ObjectState, SessionKey, SessionStore
-from tam_backend.pipeline.tracks import KeptMask
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.known import Known
+from tam_backend.store.sessions import ObjectState, SessionKey, SessionStore
+from tam_backend.tracking.tracks import KeptMask
 from tam_backend.types import EncodedMask
 
 VIDEO = MovingDiscs(frames=60, height=120, width=160, starts_xy=((20, 40), (130, 90)), steps_xy=((2, 0.5), (-1, -0.5)))

@@ -17,7 +17,7 @@ from test_backend import backend, data  # noqa: F401  # isort: skip
 
 from tam_backend.engine import TrackAnything
 from tam_backend.server.app import create_app
-from tam_backend.server.backend import Backend
+from tam_backend.service.backend import Backend
 
 
 def test_a_propagated_task_has_a_page_on_its_own_video(

@@ -78,7 +78,7 @@ def adapter(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> Calla
             model.LabelStudioMLManager = object
         monkeypatch.setitem(sys.modules, "label_studio_ml", SimpleNamespace(model=model))  # type: ignore[arg-type]
         only_backend = SimpleNamespace(Backend=lambda settings: backend)
-        monkeypatch.setitem(sys.modules, "tam_backend.server.backend", only_backend)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "tam_backend.service.backend", only_backend)  # type: ignore[arg-type]
         monkeypatch.delitem(sys.modules, "tam_backend.label_studio_ml", raising=False)
         return importlib.import_module("tam_backend.label_studio_ml")
 

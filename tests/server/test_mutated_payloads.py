@@ -12,7 +12,7 @@ from test_backend import backend, data
 from test_video_boxes import data as clip
 
 from tam_backend.server.app import create_app
-from tam_backend.server.backend import Backend
+from tam_backend.service.backend import Backend
 
 __all__ = ["backend", "clip", "data"]  # fixtures
 

@@ -13,15 +13,15 @@ from fake_backend import make_settings
 from flask.testing import FlaskClient
 from test_backend import BRUSH, PROPAGATE, backend, data, draft, point, predict
 
+from tam_backend.jobs.store import Intent
 from tam_backend.labelstudio.config import parse_config
-from tam_backend.pipeline.database import Database, sqlite_url
-from tam_backend.pipeline.store import SessionStore
-from tam_backend.server import events
 from tam_backend.server.app import create_app
-from tam_backend.server.backend import Backend
-from tam_backend.server.job_store import Intent
-from tam_backend.server.reading import merged
-from tam_backend.server.task_memory import TaskMemories
+from tam_backend.service import annotation_events as events
+from tam_backend.service.backend import Backend
+from tam_backend.service.read_task import merged
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.sessions import SessionStore
+from tam_backend.store.task_memory import TaskMemories
 
 __all__ = ["backend", "data"]  # fixtures
 
@@ -103,7 +103,8 @@ def test_a_project_with_an_odd_token_connects_without_pushing(
     client: FlaskClient, backend: Backend, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without a login nobody's word is taken for where Label Studio is.
-    monkeypatch.setattr(backend, "settings", backend.settings.model_copy(update={"basic_auth_user": "team"}))
+    login = backend.settings.model_copy(update={"basic_auth_user": "team"})
+    monkeypatch.setattr(backend._projects, "_settings", login)
     body = {"project": "7.1", "schema": BRUSH, "hostname": "http://localhost:8080", "access_token": token}
     reply = post(client, "/setup", body)
     assert (reply.status_code, reply.get_json()) == (200, {"model_version": backend.model_version})

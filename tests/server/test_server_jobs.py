@@ -7,7 +7,7 @@ from fake_backend import FakeBackend
 from flask.testing import FlaskClient
 
 from tam_backend.errors import CancelledError, MediaNotFoundError, NotFoundError
-from tam_backend.server.jobs import JobRegistry
+from tam_backend.jobs.registry import JobRegistry
 
 
 def test_job_that_does_all_its_frames_is_done() -> None:

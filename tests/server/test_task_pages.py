@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from stored_task import DOUBTFUL, KEY, VIDEO, stored_task
 
 from tam_backend.errors import MediaNotFoundError
-from tam_backend.pipeline.store import SessionKey
 from tam_backend.server.app import create_app
+from tam_backend.store.sessions import SessionKey
 from tam_backend.types import RgbFrame
 
 PAGE = "/tasks/7/12"

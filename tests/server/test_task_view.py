@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stored_task import ABSENT_FROM, DOUBTFUL, KEY, KEYFRAME, VIDEO, stored_task
 
-from tam_backend.pipeline.store import SessionKey, SessionSummary, SessionView
-from tam_backend.server.task_view import STRIP_FRAMES, TaskView, task_view
+from tam_backend.server.pages.task_view import STRIP_FRAMES, TaskView, task_view
+from tam_backend.store.sessions import SessionKey, SessionSummary, SessionView
 
 
 @pytest.fixture

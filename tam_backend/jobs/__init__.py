@@ -1,0 +1,1 @@
+"""Long work: named, kept in the database, claimed, run, tried again, cancelled."""

@@ -1,1 +1,0 @@
-"""The Track Anything loop: prompts, propagation, quality."""

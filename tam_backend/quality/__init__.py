@@ -1,0 +1,1 @@
+"""How far a mask is to be trusted."""

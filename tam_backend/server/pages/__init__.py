@@ -1,0 +1,1 @@
+"""What people look at: the status page and a page for each task."""

@@ -1,0 +1,1 @@
+"""What Label Studio asks, answered without HTTP, one file a verb."""

@@ -1,0 +1,289 @@
+"""What Label Studio asks, answered: a click by one mask, Propagate by all masks, a video box by a track of boxes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tam_backend.errors import BusyError, CancelledError, InvalidInputError, PayloadError, StoreError
+from tam_backend.jobs.executor import InProcessExecutor
+from tam_backend.jobs.registry import JobRegistry
+from tam_backend.jobs.store import JobStore
+from tam_backend.labelstudio.annotators import annotator_of
+from tam_backend.labelstudio.config import Media, MediaKind, parse_config
+from tam_backend.labelstudio.prompts import drawn_media
+from tam_backend.models.devices import let_threads_share_memory
+from tam_backend.problems import ProblemLog
+from tam_backend.service import annotation_events as events
+from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
+from tam_backend.service.background import Loop
+from tam_backend.service.box_track import answer_boxes
+from tam_backend.service.click import answer_click
+from tam_backend.service.correction import Correction
+from tam_backend.service.desk import Desk, Request
+from tam_backend.service.housekeeping import Housekeeping
+from tam_backend.service.label_studio_access import LabelStudioAccess
+from tam_backend.service.open_tasks import OpenTasks
+from tam_backend.service.page_frames import TaskMedia
+from tam_backend.service.projects import Projects, project_of
+from tam_backend.service.propagate import answer_propagate
+from tam_backend.service.unsaved_answers import AnswerMemory
+from tam_backend.settings import Settings
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.holder import Holders
+from tam_backend.store.sessions import SessionKey, SessionStore
+from tam_backend.store.task_memory import TaskMemories
+from tam_backend.types import RgbFrame
+from tam_backend.video.fetch import MediaFetcher
+from tam_backend.video.library import VideoLibrary
+from tam_backend.workers.networks import Networks
+
+logger = logging.getLogger(__name__)
+
+# Label Studio asks for a task without a prediction when somebody opens it, and shows nothing until it has the answer.
+# That call cannot be told from a batch call for one task.
+BATCH_S_PER_TASK = 30.0
+# So many projects wait for a slow Label Studio before another one's predictions do.
+_TALKING_THREADS = 4
+# Of the page of a task, whose media has left the cache.
+_PAGE_MEDIA_S = 5.0
+
+
+class Backend:
+    """One profile on one device, serving any number of Label Studio projects. Thread-safe.
+
+    The networks are loaded in the background, from the first moment on.
+
+    Raises:
+        ProfileError: the settings name no known profile.
+        StoreError: the database cannot be opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        let_threads_share_memory()  # before there are any
+        self.settings = settings
+        database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
+        self._holders = Holders(settings.data_dir / "running")
+        self.store = SessionStore(database, holders=self._holders)
+        self.jobs = JobRegistry(store=JobStore(database, self._holders))
+        self.problems = ProblemLog()
+        self._memories = TaskMemories(database)
+        self.library = VideoLibrary(settings.data_dir)
+        self._networks = Networks(settings)
+        self._label_studio = LabelStudioAccess(settings)
+        self._fetcher = MediaFetcher(
+            settings,
+            authorization=self._label_studio.authorization,
+            own_frames=self.library.own_frame,
+            own_video=self.library.own_video,
+        )
+        self._media = TaskMedia(
+            database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
+        )
+        self._answers = AnswerMemory(database)
+        self._projects = Projects(
+            settings, self._label_studio, self._fetcher, self.problems, self.library.webhook_secret
+        )
+        self._desk = Desk(
+            self.jobs,
+            self.problems,
+            self._memories,
+            self._label_studio,
+            OpenTasks(self._networks, self._fetcher, self.store, self._media, settings.max_sessions),
+            settings.propagate_label,
+            self._networks.version,
+        )
+        self._loop = Loop(
+            self.jobs,
+            self.problems,
+            self._memories,
+            self._label_studio,
+            InProcessExecutor(),
+            InProcessExecutor("ask-label-studio", _TALKING_THREADS),
+            InProcessExecutor("tell-label-studio", _TALKING_THREADS),
+            Correction(self._desk, self.store).carry_out,
+        )
+        days = settings.keep_sessions_days
+        self._housekeeping = Housekeeping(
+            {
+                "old sessions": lambda: self.store.prune(days),
+                "what is known of old tasks": lambda: self._memories.prune(days),
+                "where old tasks' media are": lambda: self._media.prune(days),
+            },
+            self.problems,
+        )
+        self._networks.start()
+        self._loop.begin()
+
+    @property
+    def model_version(self) -> str:
+        """What predictions are stored under; changes with the weights."""
+        return self._networks.version
+
+    def close(self) -> None:
+        """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
+        self._housekeeping.close()
+        self._loop.close()
+        self._desk.tasks.close()
+        self._media.close()
+        self._holders.close()
+
+    def task_frame(self, session: SessionKey, frame: int) -> RgbFrame | None:
+        """Return a frame (0-based) of what a session shows, for its page; None where it cannot be had now."""
+        return self._media.frame(session, frame)
+
+    def versions(self) -> list[str]:
+        """Return the versions that can be asked for: the one that is served."""
+        return [self.model_version]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the status page says of the networks."""
+        failure = self._networks.failure
+        return {
+            "profile": self.settings.profile,
+            "device": self._networks.device,
+            "version": self.model_version,
+            "ready": self._networks.ready,
+            "failure": str(failure) if failure else "",
+            "remarks": self._projects.remarks,
+        }
+
+    def setup(self, payload: Mapping[str, Any]) -> str:
+        """Take what Label Studio tells of a project, and return the model version.
+
+        Raises:
+            LabelConfigError: nothing in the project's labeling config can be predicted.
+        """
+        self._projects.connect(payload)
+        return self.model_version
+
+    def webhook(self, payload: Mapping[str, Any], secret: str = "") -> None:
+        """Take an event: of an annotation, a job that reads it as keyframes and tracks what changed.
+
+        Events without the secret start nothing: anybody can send them, and Label Studio itself does.
+
+        Args:
+            payload: checked by `payloads.check_webhook`.
+            secret: the last part of the address that the event came to; "" = none.
+
+        Raises:
+            UnauthorizedError: a wrong secret.
+            PayloadError: an annotation's event that is not what Label Studio sends.
+        """
+        action = str(payload["action"])[:60]
+        if secret:
+            events.check_secret(secret, self.webhook_secret)
+        logger.info("Event %s%s", action, "" if secret else ", without the secret")
+        if not secret:
+            return
+        intent = events.intent_of(payload)
+        intents = events.deletions_of(payload, self._memories) if intent is None else [intent]
+        for each in intents if self._loop.can_push else ():
+            self._loop.add(each)
+
+    @property
+    def webhook_secret(self) -> str:
+        """The last part of the address that Label Studio's events count at."""
+        return self.library.webhook_secret
+
+    def predict(self, payload: Mapping[str, Any], *, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
+        """Answer a /predict: one prediction per task, in their order.
+
+        Args:
+            payload: checked by `payloads.check_predict`.
+            cancelled: asked between frames; True ends the work, and what was tracked is kept for the next request.
+
+        Raises:
+            LabelConfigError: nothing in the labeling config can be predicted.
+            TamError: what goes wrong with a single task; in a batch of several it is noted, and the task left empty.
+        """
+        context = (payload.get("params") or {}).get("context")
+        tasks: Sequence[Mapping[str, Any]] = payload["tasks"]
+        budget_s = self.settings.time_budget_s
+        if context is None:
+            budget_s = min(budget_s, BATCH_S_PER_TASK * len(tasks))
+        request = Request(
+            config=parse_config(payload["label_config"]),
+            label_config=payload["label_config"],
+            context=context,
+            project=project_of(payload),
+            deadline_s=time.monotonic() + budget_s,
+            cancelled=cancelled,
+        )
+        if context is not None and len(tasks) != 1:
+            raise PayloadError(f"A smart click names one task, not {len(tasks)}.", "Send Label Studio's own JSON.")
+        if len(tasks) == 1:
+            return [self._predict(tasks[0], request)]
+        return [self._predict_leniently(task, request) for task in tasks]
+
+    def _predict_leniently(self, task: Mapping[str, Any], request: Request) -> dict[str, Any]:
+        """One task of a batch: what goes wrong with it must not lose the others."""
+        if request.cancelled():
+            raise CancelledError("The client hung up in the middle of a batch.")
+        try:
+            return self._predict(task, request)
+        except CancelledError:
+            raise
+        except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
+            self.problems.failed(f"task {task.get('id')}", error)
+            return self._desk.answer([], None, complete=False)
+
+    def _predict(self, task: Mapping[str, Any], request: Request) -> dict[str, Any]:
+        """Answer for one task: a click for what was clicked, a batch call for each media that something is drawn on."""
+        media = drawn_media(task, request.config) if request.context is None else ()
+        if len(media) < 2:
+            return self._predict_media(task, request, None)
+        answers, complete = self._desk.of_each(task, media, lambda each: self._predict_media(task, request, each))
+        scores = [answer["score"] for answer in answers if "score" in answer]
+        complete = complete and all(answer["model_version"] == self.model_version for answer in answers)
+        results = [result for answer in answers for result in answer["result"]]
+        return self._desk.answer(results, min(scores, default=None), complete=complete)
+
+    def _predict_media(self, task: Mapping[str, Any], request: Request, media: Media | None) -> dict[str, Any]:
+        number = str(task.get("id"))
+        annotator = None
+        if request.context is not None:
+            annotator = annotator_of(task) or self._label_studio.only_user()
+        unsaved = self._answers.unsaved(request.project, number, annotator, task)
+        known = self._desk.read(
+            task, request.context, request.config, request.project, unsaved, annotator=annotator, medium=media
+        )
+        attaches = request.config.attaches
+        if request.context is not None and is_worth_waiting_for(known, attaches=attaches):
+            patience_s = min(self.settings.draft_wait_s, request.seconds_left / 2)
+            saved = with_draft_of_click(task, request.context, self._label_studio, request.cancelled, patience_s)
+            if saved is not None:
+                task, unsaved, annotator = saved, [], annotator_of(saved)
+                known = self._desk.read(task, request.context, request.config, request.project, annotator=annotator)
+        prompts = known.prompts
+        if not known.followed:
+            if prompts.propagate:
+                raise InvalidInputError(
+                    f"Task {task.get('id')} has nothing to propagate.",
+                    "Click on an object with one of the other labels first, and accept its mask. It counts when Label "
+                    "Studio has saved your draft: do not turn the page for 6 s, or submit, and Propagate again.",
+                )
+            return self._desk.answer([], None)
+        on_frames = prompts.media.kind is not MediaKind.VIDEO
+        if request.context is not None and on_frames and prompts.asked is None and not prompts.propagate:
+            return self._desk.answer([], None)  # the last prompt was taken back: nothing needs to be opened
+        if request.seconds_left <= 0:
+            raise BusyError(
+                f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
+                "Retrieve its predictions again, or select fewer tasks at a time.",
+            )
+        with self._desk.tasks.lent(task, known, request.config, request.project, request.seconds_left) as opened:
+            if not on_frames:
+                return answer_boxes(self._desk, task, prompts, opened, request)
+            if prompts.asked is not None:
+                answer = answer_click(self._desk, prompts, opened, request)
+                try:
+                    self._answers.remember(request.project, number, annotator, task, answer["result"])
+                except StoreError as error:  # the mask is there: it must not be lost for that
+                    self.problems.failed(f"task {number}", error)
+                return answer
+            return answer_propagate(self._desk, self._loop, task, known, opened, request, unsaved)
+
+

@@ -1,0 +1,263 @@
+"""Work that nobody waits for: done by an executor, stored in Label Studio, tried again while that is away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError, StoreError
+from tam_backend.jobs.executor import Executor
+from tam_backend.jobs.registry import Job, JobRegistry
+from tam_backend.jobs.store import Intent
+from tam_backend.labelstudio.config import parse_config
+from tam_backend.problems import ProblemLog
+from tam_backend.service import annotation_events as events
+from tam_backend.service.label_studio_access import LabelStudioAccess
+from tam_backend.service.read_task import held_in
+from tam_backend.store.task_memory import TaskMemories
+
+logger = logging.getLogger(__name__)
+
+# Seconds before Label Studio is asked again: doubled each time, up to the second one.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
+# Before a task that somebody works on is looked at again.
+_BUSY_PAUSE_S = 1.0
+_UNSAVED = (
+    "All masks are there: Propagate again, and they come at once. They are not stored as a prediction, which others "
+    "would see: they follow from what one person has not submitted."
+)
+
+Annotations = Sequence[Mapping[str, Any]]
+
+
+GoOn = Callable[[], "Intent | None"]
+"""Asks Label Studio for what else follows from a job; returns what there is to do then."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a job came to.
+
+    Args:
+        prediction: to store in Label Studio; None: there is nothing new to store.
+        go_on: asks for what else follows; None: nothing does.
+    """
+
+    prediction: Mapping[str, Any] | None = None
+    go_on: GoOn | None = None
+
+
+CarryOut = Callable[[Intent, Annotations, Job], Found]
+"""Does what an intent wants, for the annotations that its task has now; asks Label Studio for nothing."""
+
+_Stage = Callable[[Job, Intent], None]
+
+
+class Loop:
+    """Runs jobs one after the other, and brings what they find to Label Studio. Thread-safe.
+
+    Those who track never wait for Label Studio, however slow it is: other threads talk to it, before and after.
+
+    Args:
+        jobs, problems, memories: of the backend.
+        label_studio: where predictions go.
+        tracking: runs the work.
+        asking: asks Label Studio what a task is like now.
+        telling: brings it what was found.
+        carry_out: the work.
+    """
+
+    def __init__(
+        self,
+        jobs: JobRegistry,
+        problems: ProblemLog,
+        memories: TaskMemories,
+        label_studio: LabelStudioAccess,
+        tracking: Executor,
+        asking: Executor,
+        telling: Executor,
+        carry_out: CarryOut,
+    ) -> None:
+        self._jobs = jobs
+        self._problems = problems
+        self._memories = memories
+        self._label_studio = label_studio
+        self._tracking = tracking
+        self._asking = asking
+        self._telling = telling
+        self._carry_out = carry_out
+        self._closed = threading.Event()
+
+    @property
+    def can_push(self) -> bool:
+        """Whether there is a Label Studio to bring predictions to."""
+        return self._label_studio.client is not None
+
+    def add(self, intent: Intent, frames_total: int = 0) -> Job:
+        """Do this when there is time; the newest intent of a task replaces its older ones.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        job = self._jobs.enqueue(intent, frames_total)
+        self._submit(job)
+        return job
+
+    def begin(self) -> None:
+        """Go on with what an earlier process left unfinished; from then on, with what others leave so."""
+        self._claim()
+        threading.Thread(target=self._keep_jobs, name="keep-jobs", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop working, and let others have what is unfinished."""
+        self._closed.set()
+        self._jobs.interrupt_all()
+        for executor in (self._asking, self._tracking, self._telling):
+            executor.close()
+        self._jobs.release()
+
+    def _keep_jobs(self) -> None:
+        """Renew the lease on this process's jobs for as long as it lives."""
+        while not self._closed.wait(self._jobs.lease_s / 3):
+            self._renew_and_claim()
+
+    def _renew_and_claim(self) -> None:
+        try:
+            self._jobs.renew()
+            self._claim()
+        except StoreError as error:
+            self._problems.failed("the list of jobs", error)
+
+    def _claim(self) -> None:
+        for job in self._jobs.claim():
+            logger.info("Job %s of task %s, which another process left, goes on", job.id, job.task_id)
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        if job.found:
+            self._run(self._telling, job, self._push_again)
+        elif job.intent is not None and events.is_event(job.intent):
+            self._run(self._asking, job, self._look)
+        else:
+            self._run(self._tracking, job, lambda job, intent: self._track(job, intent, ()))
+
+    def _submit_later(self, job: Job, pause_s: float) -> None:
+        timer = threading.Timer(pause_s, self._submit, (job,))
+        timer.daemon = True
+        timer.start()
+
+    def _run(self, executor: Executor, job: Job, stage: _Stage) -> None:
+        executor.submit(job.project, lambda: self._guarded(job, stage))
+
+    def _look(self, job: Job, intent: Intent) -> None:
+        """Ask for the task's annotations as they are now."""
+        client = self._label_studio.client
+        annotations = events.current_annotations(intent, client)
+        whole = events.with_data(intent, client)
+        self._run(self._tracking, job, lambda job, _: self._track(job, whole, annotations))
+
+    def _track(self, job: Job, intent: Intent, annotations: Annotations) -> None:
+        job.to("running")
+        found = self._carry_out(intent, annotations, job)
+        if found.prediction is not None:
+            self._jobs.keep_prediction(job, found.prediction)
+        if found.prediction is None and found.go_on is None:
+            self._jobs.end(job)
+        else:
+            go_on = found.go_on
+            self._run(self._telling, job, lambda job, intent: self._tell(job, intent, go_on))
+
+    def _tell(self, job: Job, intent: Intent, go_on: GoOn | None) -> None:
+        following = None if go_on is None else go_on()
+        if following is not None:
+            self.add(following)
+        if job.found:
+            self._push(job, intent, tried_before=False)
+        self._jobs.end(job)
+
+    def _push_again(self, job: Job, intent: Intent) -> None:
+        self._push(job, intent, tried_before=True)
+        self._jobs.end(job)
+
+    def _guarded(self, job: Job, stage: _Stage) -> None:
+        """Run one stage of a job; what goes wrong ends it, or has it tried again."""
+        intent = job.intent
+        if job.ended_at is not None or intent is None:
+            return
+        try:
+            stage(job, intent)
+        except LabelStudioRefusedError as error:
+            self._fail(job, error)
+        except LabelStudioError as error:
+            pause_s = min(_FIRST_PAUSE_S * 2**job.attempts, _LONGEST_PAUSE_S)
+            job.attempts += 1
+            self._problems.failed(f"task {job.task_id}", error)
+            job.to("waiting", f"{error} Its masks are kept; the next try is in {pause_s:g} s.")
+            self._submit_later(job, pause_s)
+        except BusyError:
+            job.to("queued")
+            self._submit_later(job, _BUSY_PAUSE_S)
+        except CancelledError as error:
+            self._jobs.end(job, error)
+        except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
+            self._fail(job, error)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        self._problems.failed(f"task {job.task_id}", error)
+        self._jobs.end(job, error)
+
+    def _push(self, job: Job, intent: Intent, *, tried_before: bool) -> None:
+        """Store a job's prediction, and drop the one it replaces if no annotation was made from that.
+
+        What follows from one person's unsaved work is stored only where nobody else is there to see it.
+        An earlier try may have reached Label Studio though its answer did not reach us.
+        """
+        if job.cancel_requested:
+            raise CancelledError("It was cancelled before it was stored in Label Studio.")
+        client = self._label_studio.client
+        if client is None:
+            raise LabelStudioError(
+                "There is no API key to store the masks in Label Studio with.", "Set LABEL_STUDIO_API_KEY."
+            )
+        if intent.context is not None and len(client.user_ids()) > 1:
+            job.to("pushing", _UNSAVED)
+            return
+        job.to("pushing")
+        prediction = self._jobs.prediction(job)
+        number = _stored_already(client.predictions(intent.task_id), prediction) if tried_before else None
+        if number is None:
+            number = client.create_prediction(intent.task_id, prediction)
+        held = held_in(prediction["result"], parse_config(intent.label_config))
+        task = str(intent.task_id)
+        before = self._memories.get(intent.project, task)
+        self._memories.change(
+            intent.project, task, lambda memory: memory.with_pushed(number, prediction_digest(prediction), held)
+        )
+        if before.pushed is not None and before.pushed not in (number, *before.parents):
+            try:
+                client.delete_prediction(before.pushed)
+            except LabelStudioError as error:
+                logger.info("The older prediction %d of task %s stays: %s", before.pushed, task, error)
+
+
+def _stored_already(stored: Sequence[Mapping[str, Any]], prediction: Mapping[str, Any]) -> int | None:
+    """Return the id of the stored prediction that is this one, None where there is none."""
+    wanted = prediction_digest(prediction)
+    return next(
+        (
+            int(each["id"])
+            for each in stored
+            if isinstance(each.get("result"), list) and prediction_digest(each) == wanted
+        ),
+        None,
+    )
+
+
+def prediction_digest(prediction: Mapping[str, Any]) -> str:
+    """Return what stands for a prediction's masks, by which the same one is not stored twice."""
+    return hashlib.sha256(json.dumps(prediction["result"], sort_keys=True).encode()).hexdigest()[:16]

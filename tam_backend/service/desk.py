@@ -1,0 +1,146 @@
+"""What every verb of the service works with: how tasks are read and opened, and what is said of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from tam_backend.errors import BusyError, CancelledError, TamError
+from tam_backend.jobs.registry import JobRegistry
+from tam_backend.labelstudio.config import LabelingConfig, Media
+from tam_backend.labelstudio.results import prediction
+from tam_backend.problems import ProblemLog
+from tam_backend.service.label_studio_access import LabelStudioAccess
+from tam_backend.service.open_tasks import OpenTasks
+from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.session.pursuit import Pursuit
+from tam_backend.store.task_memory import TaskMemories
+from tam_backend.video.base import own_size_hw
+from tam_backend.workers.open_task import OpenTask
+
+# A prediction under another version than the current one is asked for again.
+INCOMPLETE = " (incomplete)"
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What all tasks of one /predict have in common."""
+
+    config: LabelingConfig
+    label_config: str
+    context: Mapping[str, Any] | None
+    project: str
+    deadline_s: float
+    cancelled: Callable[[], bool]
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the answer may still take."""
+        return self.deadline_s - time.monotonic()
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """The backend's parts, as the verbs see them. Thread-safe.
+
+    Args:
+        jobs, problems, memories: of the backend.
+        label_studio: the way to it.
+        tasks: opens them.
+        propagate_label: see `read_task`.
+        version: what predictions are stored under.
+    """
+
+    jobs: JobRegistry
+    problems: ProblemLog
+    memories: TaskMemories
+    label_studio: LabelStudioAccess
+    tasks: OpenTasks
+    propagate_label: str
+    version: str
+
+    def answer(
+        self, results: Sequence[Mapping[str, Any]], score: float | None, *, complete: bool = True
+    ) -> dict[str, Any]:
+        """Return results as a prediction; one that is not `complete` is asked for again."""
+        return prediction(results, score, self.version + ("" if complete else INCOMPLETE))
+
+    def of_each(
+        self, task: Mapping[str, Any], media: Sequence[Media], work: Callable[[Media], _Found]
+    ) -> tuple[list[_Found], bool]:
+        """Return what comes of each media of a task, and whether all went well; one that fails is noted.
+
+        Raises:
+            TamError: nothing came of any.
+        """
+        found: list[_Found] = []
+        errors: list[TamError] = []
+        for each in media:
+            try:
+                found.append(work(each))
+            except (BusyError, CancelledError):  # noqa: PERF203 - media are few
+                raise
+            except TamError as error:
+                self.problems.failed(f"task {task.get('id')}, {each.name}", error)
+                errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        return found, not errors
+
+    def read(
+        self,
+        task: Mapping[str, Any],
+        context: Mapping[str, Any] | None,
+        config: LabelingConfig,
+        project: str,
+        unsaved: Sequence[Mapping[str, Any]] = (),
+        *,
+        annotator: str | None = None,
+        medium: Media | None = None,
+    ) -> ReadTask:
+        """Read one medium of a task, and note what of it cannot be used; see `read_task.read`."""
+        known = read(
+            task,
+            context,
+            config,
+            self.memories,
+            project=project,
+            propagate_label=self.propagate_label,
+            unsaved=unsaved,
+            medium=medium,
+            annotator=annotator,
+        )
+        for fault in known.prompts.left_out:
+            self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
+        return known
+
+    def masks(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        config: LabelingConfig,
+        opened: OpenTask,
+        pursuit: Pursuit,
+        *,
+        whole: bool = True,
+    ) -> MaskAnswer:
+        """Return what was tracked as results; what is left out of them is named."""
+        size_of = partial(own_size_hw, opened.video)
+        answer = as_answer(known, config, pursuit.results(), size_of=size_of, whole=whole)
+        for error in answer.left_out:
+            self.problems.note(f"task {task.get('id')}", error.message, error.remedy)
+        return answer
+
+    def name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
+        """Say which frames are damaged: nothing is shown of them in Label Studio."""
+        for frame, error in pursuit.session.unreadable.items():
+            self.problems.note(f"task {task.get('id')}", f"Frame {frame} was left out: {error.message}", error.remedy)
+
+    def sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:
+        """Remember which masks a task was sent."""
+        self.memories.change(project, str(task.get("id")), lambda memory: memory.with_sent(answer.digests))

@@ -1,0 +1,122 @@
+"""A project connects: where its Label Studio is, what its page asks for and cannot get, and that we hear of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tam_backend.errors import LabelStudioError
+from tam_backend.labelstudio.supported import remarks
+from tam_backend.problems import ProblemLog
+from tam_backend.service.label_studio_access import LabelStudioAccess
+from tam_backend.settings import Settings
+from tam_backend.video.addresses import shown
+from tam_backend.video.fetch import MediaFetcher
+
+logger = logging.getLogger(__name__)
+
+# Projects whose labeling configs the status page speaks of.
+_PROJECTS_REMARKED = 64
+
+
+class Projects:
+    """The projects that were connected. Thread-safe.
+
+    Args:
+        settings: of the backend.
+        label_studio: learns where it is.
+        fetcher: learns whose media may be fetched.
+        problems: takes what is wrong.
+        webhook_secret: the last part of the address that Label Studio's events count at.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        label_studio: LabelStudioAccess,
+        fetcher: MediaFetcher,
+        problems: ProblemLog,
+        webhook_secret: str,
+    ) -> None:
+        self._settings = settings
+        self._label_studio = label_studio
+        self._fetcher = fetcher
+        self._problems = problems
+        self._webhook_secret = webhook_secret
+        self._listened_to: set[str] = set()
+        self._remarks: dict[str, tuple[str, ...]] = {}
+        self._told_of_label_studio = False
+
+    @property
+    def remarks(self) -> list[tuple[str, str]]:
+        """(project, what its labeling config asks for and cannot get)."""
+        return [(project, remark) for project, found in list(self._remarks.items()) for remark in found]
+
+    def connect(self, payload: Mapping[str, Any]) -> None:
+        """Take what Label Studio tells of a project.
+
+        Raises:
+            LabelConfigError: nothing in the project's labeling config can be predicted.
+        """
+        schema, project = payload["schema"], project_of(payload)
+        if schema.strip():
+            self._look_at(schema, project)
+        if url := payload.get("hostname"):
+            self._meet(url, payload.get("access_token") or "", project)
+        if self._label_studio.client is not None and project.isdecimal() and project not in self._listened_to:
+            # Label Studio waits for the answer to this very call, for 3 s at most.
+            threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
+
+    def _look_at(self, schema: str, project: str) -> None:
+        """Say what of a project's labeling config cannot be served: in the log, and for good on the status page."""
+        found = remarks(schema, self._settings.propagate_label)
+        if self._remarks.get(project, ()) != found:
+            for remark in found:
+                logger.warning("Project %s, its labeling config: %s", project, remark)
+        self._remarks.pop(project, None)
+        self._remarks[project] = found
+        while len(self._remarks) > _PROJECTS_REMARKED:
+            self._remarks.pop(next(iter(self._remarks)))
+
+    def _meet(self, url: str, access_token: str, project: str) -> None:
+        """Take what Label Studio tells of itself, where whoever tells it had to log in, or the settings name it anyway.
+
+        Else anybody who reaches us could name a host, and have us call it and send on what it answers. An odd token is
+        none: the project connects without pushing.
+        """
+        if not (self._settings.label_studio_url or self._settings.basic_auth_user):
+            self._say_once_that_anybody_could_be_label_studio(url)
+            return
+        try:
+            self._label_studio.learn(url, access_token)
+        except LabelStudioError as error:
+            self._problems.note(f"project {project}, its token", error.message, error.remedy)
+            self._label_studio.learn(url, "")
+        self._fetcher.learn_label_studio_url(url)
+
+    def _say_once_that_anybody_could_be_label_studio(self, url: str) -> None:
+        if not self._told_of_label_studio:
+            self._told_of_label_studio = True
+            self._problems.note(
+                "setup",
+                f"Label Studio says that it is at {shown(url)}. Anybody could say so: nothing is fetched from there.",
+                "Set LABEL_STUDIO_URL, or a login: BASIC_AUTH_USER and BASIC_AUTH_PASS.",
+            )
+
+    def _listen_to(self, project: str) -> None:
+        """See to it that a project's events come to us with the secret."""
+        client = self._label_studio.client
+        if client is None:
+            return
+        try:
+            client.install_webhook(int(project), self._settings.events_url, self._webhook_secret)
+            self._listened_to.add(project)
+        except LabelStudioError as error:
+            self._problems.failed(f"project {project}, to hear of its annotations", error)
+
+
+def project_of(payload: Mapping[str, Any]) -> str:
+    """Return a project's id: Label Studio writes "<id>.<time of creation>"."""
+    return str(payload.get("project", "")).split(".")[0]

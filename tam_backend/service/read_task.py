@@ -1,0 +1,304 @@
+"""A Label Studio task, read with what we remember of it: objects with lasting ids, and all prompts for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError, TamError
+from tam_backend.labelstudio.attributes import brought_along
+from tam_backend.labelstudio.config import LabelingConfig, Media
+from tam_backend.labelstudio.edits import frames_by_object, is_as_sent, mask_digest, value_digest
+from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
+from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.objects import TaskObject
+from tam_backend.labelstudio.outputs import mask_output
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_prompts
+from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.labelstudio.results import mask_results
+from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.store.task_memory import TaskMemories, TaskMemory
+from tam_backend.types import EncodedMask, FrameResult, Prompt, Source
+
+# A chain's next task begins with what the task before ended with.
+_SEEDED_FRAME = 0
+
+SizeOf = Callable[[int], tuple[int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTask:
+    """What a task wants.
+
+    Args:
+        prompts: of the task; its objects have the session's ids.
+        memory: what was known when it was read.
+        whose: the annotator who sees it so (`annotators.author_of`); None: several, or it is not known who.
+    """
+
+    prompts: TaskPrompts
+    memory: TaskMemory
+    whose: str | None = None
+
+    @property
+    def followed(self) -> tuple[TaskObject, ...]:
+        """All objects to be tracked, those that only the task before in the chain knows included."""
+        own = self.prompts.objects
+        keys = {each.key for each in own}
+        return (
+            *own,
+            *(
+                TaskObject(key, self.memory.object_ids[key], label, ())
+                for key, (label, _) in self.memory.seeds.items()
+                if key not in keys
+            ),
+        )
+
+    def begins_chains(self, config: LabelingConfig) -> bool:
+        """Whether the next task of a chain begins with this media's masks: it is the page's first that takes masks."""
+        return self.prompts.media == next((media for media in config.media if config.mask_outputs(media)), None)
+
+    def _erased(self) -> dict[str, set[int]]:
+        """Return where objects cannot be seen, by the objects' own keys."""
+        identity = next((each.identity for each in self.prompts.objects), NOTHING_SAID)
+        found: dict[str, set[int]] = {}
+        for key, frames in self.memory.erased_for(self.whose).items():
+            for frame in frames:
+                found.setdefault(identity.owner(key, frame), set()).add(frame)
+        return found
+
+    def wanted(self, size_hw: tuple[int, int]) -> list[Prompt]:
+        """Return all prompts of all objects, for frames of (height, width)."""
+        prompts = [prompt for each in self.prompts.objects for prompt in to_prompts(each, size_hw)]
+        said = {(prompt.object_id, prompt.frame) for prompt in prompts}
+        nothing = EncodedMask.of(np.zeros(size_hw, np.bool_))
+        erased = self._erased()
+        for each in self.followed:
+            seed = self.memory.seeds.get(each.key)
+            if seed is not None and (each.object_id, _SEEDED_FRAME) not in said:
+                mask = EncodedMask(seed[1].encode(), size_hw).array
+                prompts.append(Prompt(each.object_id, _SEEDED_FRAME, mask=mask, label=each.label))
+                said.add((each.object_id, _SEEDED_FRAME))
+            prompts += [
+                Prompt(each.object_id, frame, mask=nothing, label=each.label)
+                for frame in sorted(erased.get(each.key, ()))
+                if (each.object_id, frame) not in said
+            ]
+        return prompts
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """Masks as Label Studio takes them.
+
+    Args:
+        results: JSON.
+        score: of the task, by its worst stretches (labelstudio/scores.py); None without masks.
+        digests: (object key, frame) -> digests of the mask, for `TaskMemory.with_sent`.
+        left_out: why masks are not here: no tag has the object's label, or they would replace one in a relation.
+    """
+
+    results: Sequence[Mapping[str, Any]]
+    score: float | None
+    digests: Mapping[tuple[str, int], tuple[str, ...]]
+    left_out: Sequence[TamError] = ()
+
+
+def in_relation(frames: Sequence[int]) -> TamError:
+    """Return the error for masks that the editor cannot replace.
+
+    It holds the answer beside the region of the same id until the answer is accepted, and cannot tell then which of the
+    two a relation speaks of: the whole page goes blank (Label Studio 1.23.2, without Auto-Accept Suggestions).
+    """
+    where = ", ".join(map(str, frames))
+    return InvalidInputError(
+        f"On frame {where} the mask is in a relation: Label Studio's editor cannot replace it, and it stays as it is.",
+        "Correct it with brush and eraser, which keeps the relation; or delete the relation first.",
+    )
+
+
+def read(
+    task: Mapping[str, Any],
+    context: Mapping[str, Any] | None,
+    config: LabelingConfig,
+    memories: TaskMemories,
+    *,
+    project: str,
+    propagate_label: str,
+    unsaved: Sequence[Mapping[str, Any]] = (),
+    medium: Media | None = None,
+    annotator: str | None = None,
+) -> ReadTask:
+    """Read one medium of a task, and give objects that are new their ids.
+
+    Args:
+        task, context, config, propagate_label, unsaved: see `read_task`.
+        memories: of all tasks.
+        project: Label Studio's.
+        annotator: who clicked (`annotators.annotator_of`); None: it is not known.
+        medium: the one to read; see `read_task`.
+
+    Raises:
+        PayloadError: see `read_task`.
+    """
+    number = str(task.get("id"))
+    known = memories.get(project, number)
+    prompts = read_task(
+        task,
+        context,
+        config,
+        propagate_label=propagate_label,
+        unsaved=unsaved,
+        sent=known.digests,
+        medium=medium,
+    )
+    keys = [each.key for each in prompts.objects]
+    if not set(keys) <= known.object_ids.keys():
+        known = memories.change(project, number, lambda memory: memory.with_objects(keys))
+
+    def lasting(each: TaskObject) -> TaskObject:
+        return replace(each, object_id=known.object_ids[each.key])
+
+    asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
+    read_prompts = replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked)
+    # Whoever clicks sees their own work; a batch call is answered from the newest annotation, as its author sees it.
+    found = ReadTask(read_prompts, known, prompts.whose if context is None else annotator)
+    return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
+
+
+def joined(answers: Sequence[MaskAnswer]) -> MaskAnswer:
+    """Return the answers of several media of a task as one; it is as good as the worst of them."""
+    return MaskAnswer(
+        [result for answer in answers for result in answer.results],
+        min((answer.score for answer in answers if answer.score is not None), default=None),
+        {key: digests for answer in answers for key, digests in answer.digests.items()},
+        [error for answer in answers for error in answer.left_out],
+    )
+
+
+def held_in(results: Sequence[Mapping[str, Any]], config: LabelingConfig) -> dict[str, frozenset[int]]:
+    """Return the frames on which our objects have masks in an annotation or a prediction."""
+    faults: list[RegionError] = []
+    held = frames_by_object(read_regions(results, config, faults))
+    # A mask that cannot be read has not been taken away.
+    for fault in faults:
+        own = parse_result_id(fault.region_id)
+        if own is not None:
+            held[own[0]] = held.get(own[0], frozenset()) | {own[1]}
+    return held
+
+
+def merged(
+    annotations: Sequence[Mapping[str, Any]], sent: Mapping[tuple[str, int], Collection[str]]
+) -> list[Mapping[str, Any]]:
+    """Return the regions of several people's annotations as one list: of those with one id, the newest edit.
+
+    Our ids name an object on a frame, so the latest edit of each object and frame wins; a mask that somebody left as we
+    sent it wins over nobody's.
+
+    Args:
+        annotations: JSON.
+        sent: the masks that the task was sent, see `edits.told_apart`.
+    """
+    regions: dict[tuple[str, ...], tuple[bool, Mapping[str, Any]]] = {}
+    for annotation in sorted(annotations, key=lambda each: str(each.get("updated_at") or each.get("created_at") or "")):
+        for region in without_swaps(annotation.get("result") or ()):
+            if not isinstance(region, Mapping):
+                continue
+            # A relation has no id, but two ends.
+            named = tuple(str(region.get(key)) for key in ("id", "from_name", "from_id", "to_id"))
+            is_edit = not is_as_sent(region, sent)
+            if is_edit or not regions.get(named, (False, {}))[0]:
+                regions[named] = (is_edit, region)
+    return [region for _, region in regions.values()]
+
+
+def as_answer(
+    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, size_of: SizeOf, whole: bool = True
+) -> MaskAnswer:
+    """Turn masks into results, those that a human gave left out: they must never be sent back.
+
+    What people hung on a mask of ours comes along with it.
+
+    Args:
+        task: what was asked.
+        config: of its project.
+        found: the masks.
+        size_of: frame -> its own (height, width), which the masks are brought to.
+        whole: False leaves out what stands in the editor already as it is: to send it again would replace it there,
+            with whatever was hung on it since the draft was saved.
+
+    Raises:
+        LabelConfigError: no object has a label that a tag for masks has.
+    """
+    results: list[Mapping[str, Any]] = []
+    judged: list[tuple[int, float]] = []
+    settled: list[tuple[int, float]] = []
+    digests: dict[tuple[str, int], tuple[str, ...]] = {}
+    by_id = {each.object_id: each for each in task.followed}
+    left_out: dict[int, LabelConfigError] = {}
+    kept: list[int] = []  # in relations
+    unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
+    for result in found:
+        for object_id, mask in result.masks.items():
+            each = by_id.get(object_id)
+            if each is None or result.frame in each.human_frames or not mask.any():
+                continue
+            # A prediction begins an annotation of its own, which has none of the relations that this one may have.
+            key = each.key if whole else each.key_on(result.frame)
+            if (key, result.frame) in unreadable:
+                continue
+            own = resized(mask, size_of(result.frame))
+            digest = mask_digest(own)
+            there = task.prompts.ours_on(each, result.frame)
+            in_a_relation = there is not None and there.region_id in task.prompts.related
+            try:
+                output = mask_output(config, task.prompts.media, each, result.frame)
+            except LabelConfigError as error:
+                left_out[object_id] = error
+                continue
+            source = _shown_source(task, each, result.frame, result.source[object_id])
+            score = each.score_on(result.frame) if source == "prompt" else None
+            quality = result.quality[object_id] if score is None else score
+            (settled if source == "prompt" else judged).append((result.frame, quality))
+            if there is not None and not whole and _is_same(there, digest):
+                digests[key, result.frame] = (digest, value_digest(there.encoded or {}))
+                continue
+            if in_a_relation and not whole:
+                kept.append(result.frame)
+                continue
+            made = mask_results(
+                output.control,
+                task.prompts.media,
+                key=key,
+                frame=result.frame,
+                labels=output.labels,
+                mask=own,
+                quality=quality,
+                source=source,
+            )
+            digests[key, result.frame] = (digest, *(value_digest(one["value"]) for one in made))
+            results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
+    if left_out and not digests:
+        raise next(iter(left_out.values()))
+    errors: list[TamError] = [*left_out.values(), *([in_relation(sorted(set(kept)))] if kept else [])]
+    # What a human settled is not in question, unless there is nothing else.
+    return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(errors))
+
+
+def _is_same(there: Region, digest: str) -> bool:
+    mask = there.mask
+    return mask is not None and mask_digest(mask) == digest
+
+
+def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:
+    """What a chain's task before ended with was no human's word: it gives way to this task's."""
+    seeded = frame == _SEEDED_FRAME and each.key in task.memory.seeds
+    return "propagated" if seeded and not _has_prompt(each.on_frame(frame)) else source
+
+
+def _has_prompt(regions: Collection[Any]) -> bool:
+    return any(region.is_keyframe or not region.is_mask for region in regions)

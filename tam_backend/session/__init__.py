@@ -1,0 +1,1 @@
+"""What a human said of one video, and what follows from it."""

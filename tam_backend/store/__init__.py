@@ -1,0 +1,1 @@
+"""What outlives a restart: all tables in one place."""

@@ -1,0 +1,1 @@
+"""Locks and caches that several threads share."""

@@ -1,0 +1,1 @@
+"""Masks through time: from keyframes to all frames, and again where something was corrected."""

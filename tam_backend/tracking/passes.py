@@ -1,0 +1,181 @@
+"""One pass of a tracker over a video, in either direction: what is done with a single frame."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tam_backend.errors import MediaError, MediaNotFoundError, UnreadableMediaError
+from tam_backend.models.protocols import Models
+from tam_backend.quality.meter import QualityMeter
+from tam_backend.threads.fair_lock import FairLock
+from tam_backend.tracking.keyframes import ObjectKeyframes
+from tam_backend.tracking.prefetch import prefetched
+from tam_backend.tracking.refinement import Judgement, Refiner
+from tam_backend.tracking.scaling import Scaling
+from tam_backend.tracking.stopwatch import Stopwatch
+from tam_backend.types import BoolMask, Mask, RgbFrame, Source, VideoSource
+
+DAMAGE = (UnreadableMediaError, MediaNotFoundError)
+"""What is wrong with one frame and not with all of them: such a frame is left out."""
+
+# Keyframes of an object, besides the frame that a pass starts from, that its tracker is shown: the nearest.
+_KEYFRAMES_SHOWN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """What every pass works with: the networks, the lock of their device, the video, and the clock.
+
+    `refine`: whether the segmenter refines doubtful masks; `unreadable`: frames that were met and could not be read.
+    """
+
+    models: Models
+    lock: FairLock
+    video: VideoSource
+    scaling: Scaling
+    stopwatch: Stopwatch
+    refine: bool = False
+    unreadable: dict[int, MediaError] = field(default_factory=dict)
+
+    def can_read(self, frame: int) -> bool:
+        """Try a frame, and remember it if it is damaged."""
+        try:
+            with self.stopwatch.measure("decode"):
+                _ = self.video[frame]
+        except DAMAGE as error:
+            self.unreadable[frame] = error
+            return False
+        self.unreadable.pop(frame, None)
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedMask:
+    """One object's mask on one frame, and where it comes from."""
+
+    mask: Mask
+    source: Source
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A frame made ready.
+
+    Args:
+        index: 0-based, in the video.
+        pixels: the frame as it is.
+        image: (3, h, w) float32 RGB in 0..1 at the working size, on the networks' device.
+    """
+
+    index: int
+    pixels: RgbFrame
+    image: Tensor
+
+
+class TrackerPass:
+    """A tracker of its own, led over frames in the order the caller chooses.
+
+    Args:
+        workplace: networks and video.
+        refined: the objects that may be refined, if it refines at all; None: all.
+    """
+
+    def __init__(self, workplace: Workplace, refined: Collection[int] | None = None) -> None:
+        self._workplace = workplace
+        with workplace.lock:
+            self._tracker = workplace.models.new_tracker()
+        self._meter = QualityMeter(workplace.models.profile)
+        self._refiner = (
+            Refiner(workplace.models.segmenter, workplace.scaling, objects=refined) if workplace.refine else None
+        )
+        self._read_last: int | None = None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects that the tracker knows, ascending."""
+        return self._tracker.object_ids
+
+    def frames(self, frames: Sequence[int]) -> Generator[Sight, None, None]:
+        """Make frames ready for `track`, in their order; the next ones while the caller works on one.
+
+        A damaged frame is left out, and remembered in the workplace.
+
+        Raises:
+            MediaError: the whole video cannot be read any more.
+        """
+        with closing(prefetched(frames, self._sight)) as coming:
+            for _, sight in coming:
+                if sight is not None:
+                    yield sight
+
+    def track(
+        self, sight: Sight, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
+    ) -> dict[int, TrackedMask]:
+        """Advance by one frame; see `Tracker.track`.
+
+        Args:
+            sight: of `frames`.
+            given: object id -> a mask to be taken as it is.
+            permanent: whether `given` is remembered for good.
+            last: whether nothing follows.
+
+        Returns:
+            Every object's mask, those of `given` as they were given.
+        """
+        place = self._workplace
+        index = place.scaling.index_mask({each: mask.array for each, mask in given.items()}) if given else None
+        review = (
+            None if self._refiner is None else Judgement(self._refiner, self._meter, place.scaling, sight.pixels, given)
+        )
+        with place.lock, place.stopwatch.measure("track"):
+            step = self._tracker.track(
+                sight.image, index, sorted(given) or None, permanent=permanent, last=last, review=review
+            )
+        predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
+        judged = None if review is None else review.verdicts
+        verdicts = self._meter.measure(step, given) if judged is None else judged
+        tracked = {
+            object_id: TrackedMask(Mask(predicted[object_id], verdict.quality), "propagated")
+            for object_id, verdict in verdicts.items()
+        }
+        refined = {} if review is None else review.refined
+        tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in refined.items()}
+        return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+
+    def memorise_nearest(self, object_id: int, keyframes: ObjectKeyframes, start: int) -> None:
+        """Memorise the object's keyframes nearest to frame `start`, which itself is left out; the nearest last."""
+        shown = [frame for frame in keyframes if frame != start and keyframes.shows(frame)]
+        nearest = sorted(shown, key=lambda frame: abs(frame - start))[:_KEYFRAMES_SHOWN]
+        for frame in sorted(nearest, key=lambda frame: -abs(frame - start)):
+            self.memorise(frame, {object_id: keyframes[frame].array})
+
+    def memorise(self, frame: int, masks: Mapping[int, BoolMask]) -> None:
+        """Keep another frame's masks for good, without moving on to it; see `Tracker.memorise`.
+
+        A damaged frame has nothing to be remembered.
+        """
+        sight, place = self._sight(frame), self._workplace
+        if sight is None:
+            return
+        index = place.scaling.index_mask(masks)
+        with place.lock, place.stopwatch.measure("track"):
+            self._tracker.memorise(sight.image, index, sorted(masks))
+
+    def _sight(self, frame: int) -> Sight | None:
+        place = self._workplace
+        with place.stopwatch.measure("decode"):
+            try:
+                pixels = place.video[frame]
+            except DAMAGE as error:
+                if self._read_last is not None:
+                    _ = place.video[self._read_last]  # if that fails too, it is not the frame that is damaged
+                    self._read_last = None
+                place.unreadable[frame] = error
+                return None
+            place.unreadable.pop(frame, None)
+            self._read_last = frame
+            return Sight(frame, pixels, place.scaling.image(pixels))

@@ -1,0 +1,1 @@
+"""Where networks and open sessions live."""
