@@ -29,12 +29,12 @@ from tam_backend.service.open_tasks import OpenTasks
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
-from tam_backend.service.unsaved_answers import AnswerMemory
 from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.unsaved_answers import AnswerMemory
 from tam_backend.types import RgbFrame
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
@@ -111,6 +111,7 @@ class Backend:
                 "old sessions": lambda: self.store.prune(days),
                 "what is known of old tasks": lambda: self._memories.prune(days),
                 "where old tasks' media are": lambda: self._media.prune(days),
+                "answers that were never accepted": self._answers.prune,
             },
             self.problems,
         )
@@ -285,5 +286,3 @@ class Backend:
                     self.problems.failed(f"task {number}", error)
                 return answer
             return answer_propagate(self._desk, self._loop, task, known, opened, request, unsaved)
-
-
