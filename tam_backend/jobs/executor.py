@@ -15,6 +15,10 @@ logger = logging.getLogger(__name__)
 class Executor(Protocol):
     """Runs work that nobody waits for. A distributed engine would be another one."""
 
+    @property
+    def threads(self) -> int:
+        """How many works it can run at once."""
+
     def submit(self, project: str, work: Callable[[], None]) -> None:
         """Run `work` at some time, after what this project submitted earlier; returns at once."""
 
@@ -37,12 +41,12 @@ class InProcessExecutor:
 
     def __init__(self, name: str = "jobs", threads: int = 1) -> None:
         self._name = name
-        self._limit = threads
+        self.threads = threads
         self._queues: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
         self._at_work: set[str] = set()
         self._changed = threading.Condition()
         self._closed = False
-        self._threads: list[threading.Thread] = []
+        self._running: list[threading.Thread] = []
 
     def submit(self, project: str, work: Callable[[], None]) -> None:
         """Run `work` at some time, after what this project submitted earlier; returns at once."""
@@ -50,9 +54,9 @@ class InProcessExecutor:
             if self._closed:
                 return
             self._queues.setdefault(project, deque()).append(work)
-            if len(self._threads) < self._limit:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
+            if len(self._running) < self.threads:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._running)}", daemon=True)
+                self._running.append(thread)
                 thread.start()
             self._changed.notify()
 
@@ -63,7 +67,7 @@ class InProcessExecutor:
             self._queues.clear()
             self._changed.notify_all()
         deadline_s = time.monotonic() + self._PATIENCE_S
-        for thread in self._threads:
+        for thread in self._running:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 

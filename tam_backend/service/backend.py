@@ -67,7 +67,7 @@ class Backend:
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         self._holders = Holders(settings.data_dir / "running")
         self.store = SessionStore(database, holders=self._holders)
-        self.jobs = JobRegistry(store=JobStore(database, self._holders))
+        self.jobs = JobRegistry(JobStore(database, self._holders))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir)
