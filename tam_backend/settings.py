@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     )
     media_max_mb: float = Field(4096, gt=0, description="largest video or image to download")
     media_timeout_s: float = Field(20, gt=0, description="longest wait for one download, of a video or of one frame")
+    cache_mb: float | None = Field(
+        None, gt=0, description="room for downloaded media in data_dir; default 4 times TAM_MEDIA_MAX_MB"
+    )
 
     @field_validator("media_hosts", "media_dirs", "weights_mirrors", mode="before")
     @classmethod

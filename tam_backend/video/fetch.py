@@ -29,9 +29,6 @@ OwnFrames = Callable[[str], tuple[Path, int] | None]
 OwnVideo = Callable[[str], Path | None]
 _Borrow = Callable[[Place, float | None], BorrowedFile]
 
-# Room for the media of the tasks that a team has open at the same time, in units of the largest allowed file.
-_CACHE_FILES = 4
-
 _KINDS: Mapping[type, str] = {
     type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object",
 }  # fmt: skip
@@ -41,11 +38,10 @@ class MediaFetcher:
     """Opens what tasks show: from Label Studio, allowed hosts and folders, cloud storage, or our own frame URLs.
 
     Args:
-        settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, data_dir.
+        settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, cache_mb, data_dir.
         authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
         own_frames: maps one of our own signed frame URLs to (video path, 0-based frame index), others to None.
         own_video: maps one of our own video URLs to the video's path, others to None.
-        cache_max_bytes: bound of the downloads kept in data_dir/downloads; None = 4 times media_max_mb.
     """
 
     def __init__(
@@ -55,16 +51,13 @@ class MediaFetcher:
         authorization: Callable[[], Mapping[str, str]] = dict,
         own_frames: OwnFrames = lambda _: None,
         own_video: OwnVideo = lambda _: None,
-        cache_max_bytes: int | None = None,
     ) -> None:
         max_bytes = int(settings.media_max_mb * 1e6)
         self._addresses = AddressBook(settings)
         self._own_frames = own_frames
         self._own_video = own_video
         self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
-        self._cache = DownloadCache(
-            settings.data_dir / "downloads", _CACHE_FILES * max_bytes if cache_max_bytes is None else cache_max_bytes
-        )
+        self._cache = DownloadCache.of(settings)
 
     def learn_label_studio_url(self, url: str) -> None:
         """Take the address that Label Studio told at /setup; ignored if the settings name one."""
@@ -147,7 +140,7 @@ class MediaFetcher:
 
     def _borrow(self, place: Place, timeout_s: float | None) -> BorrowedFile:
         if isinstance(place, LocalFile):
-            return BorrowedFile(place.path, lambda: None)
+            return BorrowedFile(place.path)
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
         return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
@@ -195,7 +188,7 @@ class _BorrowedVideo(FrameSource):
         try:
             self._video = open_video(file.path)
         except BaseException:
-            _forget(file)  # it may have been replaced by the time somebody tries again
+            file.discard()  # it may have been replaced by the time somebody tries again
             raise
         super().__init__(self._video.name, self._video.size_hw, self._video.fps)
 
@@ -267,23 +260,14 @@ class _FrameList(FrameSource):
         """Nothing is held between reads."""
 
     def _read(self, index: int, timeout_s: float | None = None) -> RgbFrame:
-        place = self._places[index]
-        file = self._borrow(place, timeout_s)
+        file = self._borrow(self._places[index], timeout_s)
         try:
-            frame = read_image(file.path)
+            return read_image(file.path)
         except MediaError:
-            if not isinstance(place, LocalFile):
-                _forget(file)
+            file.discard()
             raise
         finally:
             file.give_back()
-        return frame
-
-
-def _forget(file: BorrowedFile) -> None:
-    """Drop a download that cannot be decoded."""
-    file.path.unlink(missing_ok=True)
-    file.give_back()
 
 
 def _name(place: Place) -> str:
