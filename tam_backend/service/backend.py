@@ -70,14 +70,13 @@ class Backend:
         self.jobs = JobRegistry(store=JobStore(database, self._holders))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
-        self.library = VideoLibrary(settings.data_dir)
+        self.library = VideoLibrary.of(settings)
         self._networks = Networks(settings)
         self._label_studio = LabelStudioAccess(settings)
         self._fetcher = MediaFetcher(
             settings,
             authorization=self._label_studio.authorization,
-            own_frames=self.library.own_frame,
-            own_video=self.library.own_video,
+            own=self.library,
         )
         self._media = TaskMedia(
             database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
@@ -285,5 +284,3 @@ class Backend:
                     self.problems.failed(f"task {number}", error)
                 return answer
             return answer_propagate(self._desk, self._loop, task, known, opened, request, unsaved)
-
-

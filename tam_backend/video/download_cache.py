@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from tam_backend.errors import OutputError, TamError
 from tam_backend.settings import Settings
@@ -50,7 +51,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class BorrowedFile:
-    """A file, or a folder, that stays until `give_back` is called.
+    """A file, or a folder, that stays until `give_back` is called; also a context manager that calls it.
 
     Args:
         path: where it is.
@@ -61,6 +62,14 @@ class BorrowedFile:
     path: Path
     give_back: Callable[[], None] = lambda: None
     discard: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
 
 
 class DownloadCache:

@@ -8,30 +8,42 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import cv2
 import numpy as np
 
 from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError
 from tam_backend.settings import Settings
-from tam_backend.types import RgbFrame, Timeline, VideoSource
+from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
+from tam_backend.video.borrowed import BorrowedVideo
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.images import image_size_hw, images_in, read_image
 from tam_backend.video.limits import check_index
 from tam_backend.video.source import FrameSubset
 
-OwnFrames = Callable[[str], tuple[Path, int] | None]
-OwnVideo = Callable[[str], Path | None]
 _Borrow = Callable[[Place, float | None], BorrowedFile]
 
 _KINDS: Mapping[type, str] = {
     type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object",
 }  # fmt: skip
+
+
+class OwnMedia(Protocol):
+    """The videos that we serve ourselves; see `VideoLibrary`."""
+
+    def own_frame(self, url: str) -> tuple[str, int] | None:
+        """Return the video's id and the 0-based index of a frame, from its signed URL; None for other URLs."""
+
+    def own_video(self, url: str) -> str | None:
+        """Return the video's id, from its signed URL; None for other URLs."""
+
+    def open(self, video_id: str) -> VideoSource:
+        """Open a video."""
 
 
 class MediaFetcher:
@@ -40,8 +52,7 @@ class MediaFetcher:
     Args:
         settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, cache_mb, data_dir.
         authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
-        own_frames: maps one of our own signed frame URLs to (video path, 0-based frame index), others to None.
-        own_video: maps one of our own video URLs to the video's path, others to None.
+        own: what our own URLs mean, so that they need no HTTP request to ourselves; None: they are as any others.
     """
 
     def __init__(
@@ -49,13 +60,11 @@ class MediaFetcher:
         settings: Settings,
         *,
         authorization: Callable[[], Mapping[str, str]] = dict,
-        own_frames: OwnFrames = lambda _: None,
-        own_video: OwnVideo = lambda _: None,
+        own: OwnMedia | None = None,
     ) -> None:
         max_bytes = int(settings.media_max_mb * 1e6)
         self._addresses = AddressBook(settings)
-        self._own_frames = own_frames
-        self._own_video = own_video
+        self._own = own
         self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
         self._cache = DownloadCache.of(settings)
 
@@ -87,11 +96,9 @@ class MediaFetcher:
         _check_list(value)
         if not value:
             raise EmptyVideoError("The task's list of frames is empty.", "Import the video again.")
-        own = [self._own_frames(url) for url in value]
-        path = own[0][0] if own[0] is not None else None
-        indices = [frame[1] for frame in own if frame is not None and frame[0] == path]
-        if path is not None and len(indices) == len(value):
-            return _subset(path, indices)
+        own = self._own_subset(value)
+        if own is not None:
+            return own
         places = [self._addresses.locate(url, task_id) for url in value]
         return _FrameList(places, self._borrow, timeout_s)
 
@@ -125,18 +132,35 @@ class MediaFetcher:
         return kept
 
     def _open_one(self, value: str, task_id: int | None, timeout_s: float | None) -> VideoSource:
-        frame = self._own_frames(value)
-        if frame is not None:
-            return _subset(frame[0], [frame[1]])
-        path = self._own_video(value)
-        if path is not None:
-            return open_video(path)
+        if self._own is not None:
+            video_id = self._own.own_video(value)
+            if video_id is not None:
+                return self._own.open(video_id)
+            own = self._own_subset([value])
+            if own is not None:
+                return own
         place = self._addresses.locate(value, task_id)
         if not isinstance(place, LocalFile):
-            return _BorrowedVideo(self._borrow(place, timeout_s))
+            return BorrowedVideo(self._borrow(place, timeout_s))
         if place.path.is_dir():
             return open_video(self._addresses.allowed_images(images_in(place.path)))
         return open_video(place.path)
+
+    def _own_subset(self, urls: Sequence[str]) -> VideoSource | None:
+        """Open the frames of one of our own videos; None if not all are frames of the same one."""
+        if self._own is None:
+            return None
+        frames = [self._own.own_frame(url) for url in urls]
+        video_id = frames[0][0] if frames[0] is not None else None
+        indices = [frame[1] for frame in frames if frame is not None and frame[0] == video_id]
+        if video_id is None or len(indices) < len(urls):
+            return None
+        video = self._own.open(video_id)
+        try:
+            return FrameSubset(video, indices)
+        except BaseException:
+            video.close()
+            raise
 
     def _borrow(self, place: Place, timeout_s: float | None) -> BorrowedFile:
         if isinstance(place, LocalFile):
@@ -167,47 +191,8 @@ def _check_list(value: object) -> None:
         )
 
 
-def _subset(path: Path, indices: Sequence[int]) -> VideoSource:
-    video = open_video(path)
-    try:
-        return FrameSubset(video, indices)
-    except BaseException:
-        video.close()
-        raise
-
-
 def _write(image: InlineImage, target: Path) -> None:
     target.write_bytes(image.content)
-
-
-class _BorrowedVideo(FrameSource):
-    """A downloaded video, kept from eviction until it is closed."""
-
-    def __init__(self, file: BorrowedFile) -> None:
-        self._file = file
-        try:
-            self._video = open_video(file.path)
-        except BaseException:
-            file.discard()  # it may have been replaced by the time somebody tries again
-            raise
-        super().__init__(self._video.name, self._video.size_hw, self._video.fps)
-
-    def __repr__(self) -> str:
-        return f"<downloaded {self._video!r}>"
-
-    @property
-    def timeline(self) -> Timeline | None:
-        return self._video.timeline
-
-    def __len__(self) -> int:
-        return len(self._video)
-
-    def __getitem__(self, index: int) -> RgbFrame:
-        return self._video[index]
-
-    def close(self) -> None:
-        self._video.close()
-        self._file.give_back()
 
 
 class _FrameList(FrameSource):

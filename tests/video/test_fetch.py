@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -33,10 +34,10 @@ from tam_backend.errors import (
 )
 from tam_backend.settings import Settings
 from tam_backend.types import VideoSource
-from tam_backend.video import FrameSubset
+from tam_backend.video import FrameSubset, open_video
 from tam_backend.video.addresses import AddressBook, LocalFile, RemoteFile, shown
 from tam_backend.video.base import FrameSource
-from tam_backend.video.fetch import MediaFetcher
+from tam_backend.video.fetch import MediaFetcher, OwnMedia
 
 TOKEN = "Token 0123456789abcdef"
 
@@ -123,13 +124,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fetcher_for(tmp_path: Path, label_studio: MediaServer) -> Callable[..., MediaFetcher]:
-    def make(*, own_frames: object = None, own_video: object = None, **settings: object) -> MediaFetcher:
+    def make(*, own: OwnMedia | None = None, **settings: object) -> MediaFetcher:
         settings = {"label_studio_url": label_studio.url, "data_dir": tmp_path / "data", **settings}
-        hooks = {name: hook for name, hook in (("own_frames", own_frames), ("own_video", own_video)) if hook}
         return MediaFetcher(
             Settings(**settings),  # type: ignore[arg-type]
             authorization=lambda: {"Authorization": TOKEN},
-            **hooks,  # type: ignore[arg-type]
+            own=own,
         )
 
     return make
@@ -758,15 +758,30 @@ def test_an_empty_list_is_an_empty_video(fetcher_for: Callable[..., MediaFetcher
 # Our own URLs
 
 
+@dataclass
+class OwnClip:
+    """A library with one video, "clip"."""
+
+    path: Path
+    registered: bool = True
+
+    def own_frame(self, url: str) -> tuple[str, int] | None:
+        return ("clip", int(url.rpartition("/")[2])) if url.startswith("http://me/frames/") else None
+
+    def own_video(self, url: str) -> str | None:
+        return "clip" if url == "http://me/video" else None
+
+    def open(self, video_id: str) -> VideoSource:
+        if not self.registered:
+            raise NotFoundError("No such video.")
+        return open_video(self.path)
+
+
 def test_our_own_frames_come_straight_from_the_video(
     fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, clip: Path
 ) -> None:
     frames = plain_decode(clip)
-
-    def own_frames(url: str) -> tuple[Path, int] | None:
-        return (clip, int(url.rpartition("/")[2])) if url.startswith("http://me/frames/") else None
-
-    fetcher = fetcher_for(own_frames=own_frames, own_video=lambda url: clip if url == "http://me/video" else None)
+    fetcher = fetcher_for(own=OwnClip(clip))
     with fetcher.open_media(["http://me/frames/2", "http://me/frames/7"]) as video:
         assert isinstance(video, FrameSubset) and video.indices == (2, 7)
         np.testing.assert_array_equal(video[1], frames[7])
@@ -782,12 +797,12 @@ def test_our_own_frames_come_straight_from_the_video(
     assert label_studio.requests == []
 
 
-def test_a_video_that_is_not_registered_any_more_says_so(fetcher_for: Callable[..., MediaFetcher]) -> None:
-    def own_frames(url: str) -> tuple[Path, int] | None:
-        raise NotFoundError("No such video.")
-
+@pytest.mark.parametrize("value", [["http://me/frames/1"], "http://me/frames/1", "http://me/video"])
+def test_a_video_that_is_not_registered_any_more_says_so(
+    fetcher_for: Callable[..., MediaFetcher], clip: Path, value: str | list[str]
+) -> None:
     with pytest.raises(NotFoundError):
-        fetcher_for(own_frames=own_frames).open_media(["http://me/frames/1"])
+        fetcher_for(own=OwnClip(clip, registered=False)).open_media(value)
 
 
 def test_addresses_are_shown_without_secrets() -> None:
