@@ -28,6 +28,7 @@ from tam_backend.errors import (
     MediaTooLargeError,
     NotFoundError,
     OutputError,
+    OverloadedError,
     PayloadError,
     PayloadTooLargeError,
     ProfileError,
@@ -38,6 +39,7 @@ from tam_backend.errors import (
     UnauthorizedError,
     UnreadableMediaError,
     WeightsError,
+    WorkerLostError,
 )
 from tam_backend.types import FrameResult, Mask, Point, Prompt, VideoSource
 from tam_backend.video import open_video
@@ -73,6 +75,7 @@ __all__ = [
     "MediaTooLargeError",
     "NotFoundError",
     "OutputError",
+    "OverloadedError",
     "PayloadError",
     "PayloadTooLargeError",
     "Point",
@@ -88,6 +91,7 @@ __all__ = [
     "UnreadableMediaError",
     "VideoSource",
     "WeightsError",
+    "WorkerLostError",
     "__version__",
     "open_video",
 ]
