@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         description="downloads, the register of imported videos, the signing secret",
     )
     database_url: str = Field(
-        "", description="where sessions and jobs are kept, an address of SQLAlchemy; default a file in data_dir"
+        "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
     )
     keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
