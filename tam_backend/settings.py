@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
     )
+    lease_s: float = Field(
+        30, ge=2, description="how long a process that says nothing keeps its jobs and sessions from others, seconds"
+    )
     keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
     weights_mirrors: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -34,6 +34,7 @@ from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.turns import Turns
 from tam_backend.store.unsaved_answers import AnswerMemory
 from tam_backend.types import RgbFrame
 from tam_backend.video.fetch import MediaFetcher
@@ -66,8 +67,8 @@ class Backend:
         self.settings = settings
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         self._holders = Holders(settings.data_dir / "running")
-        self.store = SessionStore(database, holders=self._holders)
-        self.jobs = JobRegistry(JobStore(database, self._holders))
+        self.store = SessionStore(database, settings.lease_s, self._holders)
+        self.jobs = JobRegistry(JobStore(database, self._holders, settings.lease_s))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir)
@@ -114,6 +115,7 @@ class Backend:
                 "answers that were never accepted": self._answers.prune,
             },
             self.problems,
+            Turns(database, self._holders),
         )
         self._networks.start()
         self._loop.begin()
