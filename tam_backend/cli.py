@@ -262,7 +262,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         _console.print(f"Project {project} has our labeling config now.")
     if not videos:
         return
-    library = VideoLibrary(settings.data_dir)
+    library = VideoLibrary(settings.data_dir, secret=settings.secret)
     with _console.status("Importing ...") as status:
         report = import_videos(
             videos,
@@ -479,7 +479,7 @@ def _media(settings: Settings, client: LabelStudioClient) -> OpenMedia:
     from tam_backend.video.fetch import MediaFetcher
     from tam_backend.video.library import VideoLibrary
 
-    library = VideoLibrary(settings.data_dir)
+    library = VideoLibrary(settings.data_dir, secret=settings.secret)
     fetcher = MediaFetcher(
         settings,
         authorization=client.authorization,

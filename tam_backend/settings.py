@@ -22,6 +22,8 @@ def _known_as(name: str) -> AliasChoices:
 # Below, an object has no cell of its own left; above, one frame takes the memory of a whole video.
 MIN_TRACKER_SIDE, MAX_TRACKER_SIDE = 96, 2160
 
+_SECRET_CHARS = 16
+
 
 class Settings(BaseSettings):
     """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
@@ -44,6 +46,10 @@ class Settings(BaseSettings):
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
         description="downloads, the register of imported videos, the signing secret",
+    )
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs addresses, seals kept tokens; one for all backends on a database; default in data_dir",
     )
     database_url: str = Field(
         "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
@@ -130,6 +136,13 @@ class Settings(BaseSettings):
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @field_validator("secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _SECRET_CHARS:
+            raise ValueError(f"it is shorter than {_SECRET_CHARS} characters; `openssl rand -hex 32` makes a good one")
+        return value
 
     @property
     def weights_folder(self) -> Path:

@@ -16,6 +16,7 @@ from tam_backend.labelstudio.config import Media, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import drawn_media
 from tam_backend.models.devices import let_threads_share_memory
 from tam_backend.problems import ProblemLog
+from tam_backend.server_secret import server_secret
 from tam_backend.service import annotation_events as events
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
 from tam_backend.service.background import Loop
@@ -32,6 +33,8 @@ from tam_backend.service.propagate import answer_propagate
 from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
+from tam_backend.store.learnt_access import LearntAccess
+from tam_backend.store.sealed import Seal
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.store.turns import Turns
@@ -71,11 +74,13 @@ class Backend:
         self.jobs = JobRegistry(JobStore(database, self._holders, settings.lease_s))
         self.problems = ProblemLog()
         self._memories = TaskMemories(database)
-        self.library = VideoLibrary(settings.data_dir)
+        self.library = VideoLibrary(settings.data_dir, secret=settings.secret)
         self._networks = Networks(settings)
-        self._label_studio = LabelStudioAccess(settings)
+        secret = server_secret(settings.data_dir, settings.secret.get_secret_value())
+        self._label_studio = LabelStudioAccess(settings, LearntAccess(database, Seal(secret)), self.problems)
         self._fetcher = MediaFetcher(
             settings,
+            label_studio_url=lambda: self._label_studio.url,
             authorization=self._label_studio.authorization,
             own_frames=self.library.own_frame,
             own_video=self.library.own_video,
@@ -84,9 +89,7 @@ class Backend:
             database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
         )
         self._answers = AnswerMemory(database)
-        self._projects = Projects(
-            settings, self._label_studio, self._fetcher, self.problems, self.library.webhook_secret
-        )
+        self._projects = Projects(settings, self._label_studio, self.problems, self.library.webhook_secret)
         self._desk = Desk(
             self.jobs,
             self.problems,

@@ -42,6 +42,7 @@ class MediaFetcher:
 
     Args:
         settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, data_dir.
+        label_studio_url: where Label Studio said that it is, "" = nowhere; asked for where the settings do not tell.
         authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
         own_frames: maps one of our own signed frame URLs to (video path, 0-based frame index), others to None.
         own_video: maps one of our own video URLs to the video's path, others to None.
@@ -52,23 +53,20 @@ class MediaFetcher:
         self,
         settings: Settings,
         *,
+        label_studio_url: Callable[[], str] = str,
         authorization: Callable[[], Mapping[str, str]] = dict,
         own_frames: OwnFrames = lambda _: None,
         own_video: OwnVideo = lambda _: None,
         cache_max_bytes: int | None = None,
     ) -> None:
         max_bytes = int(settings.media_max_mb * 1e6)
-        self._addresses = AddressBook(settings)
+        self._addresses = AddressBook(settings, label_studio_url)
         self._own_frames = own_frames
         self._own_video = own_video
         self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
         self._cache = DownloadCache(
             settings.data_dir / "downloads", _CACHE_FILES * max_bytes if cache_max_bytes is None else cache_max_bytes
         )
-
-    def learn_label_studio_url(self, url: str) -> None:
-        """Take the address that Label Studio told at /setup; ignored if the settings name one."""
-        self._addresses.learn_label_studio_url(url)
 
     def open_media(
         self, value: str | Sequence[str], *, task_id: int | None = None, timeout_s: float | None = None

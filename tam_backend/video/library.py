@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from pydantic import SecretStr
+
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
+from tam_backend.server_secret import server_secret
 from tam_backend.threads.leases import LeaseCache
 from tam_backend.types import RgbFrame, Timeline, VideoSource
 from tam_backend.video import open_video
@@ -65,13 +68,15 @@ class VideoLibrary:
     Threads may share one; processes may share its folder (every file in it is written whole and moved into place).
 
     Args:
-        data_dir: made if it is not there; holds `videos/<id>.json` and the signing `secret`.
+        data_dir: made if it is not there; holds `videos/<id>.json` and, unless the settings name one, the `secret`.
         open_limit: how many decoders stay open for the next frame.
+        secret: of the settings; signs addresses.
     """
 
-    def __init__(self, data_dir: Path, open_limit: int = 4) -> None:
+    def __init__(self, data_dir: Path, open_limit: int = 4, secret: SecretStr | None = None) -> None:
         self._videos_dir = data_dir / "videos"
-        self._secret_path = data_dir / "secret"
+        self._data_dir = data_dir
+        self._named_secret = "" if secret is None else secret.get_secret_value()
         self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
         self._folder_id: tuple[Path, str] | None = None  # of the folder that was looked through last
@@ -219,12 +224,12 @@ class VideoLibrary:
 
     @property
     def webhook_secret(self) -> str:
-        """The last part of the address that Label Studio's events count at; stays while the folder's secret does."""
+        """The last part of the address that Label Studio's events count at; stays while the secret does."""
         return hmac.new(self._key(), b"secret for webhook", hashlib.sha256).hexdigest()[:32]
 
     def _key(self) -> bytes:
         if self._secret is None:
-            self._secret = _read_or_create_secret(self._secret_path)
+            self._secret = server_secret(self._data_dir, self._named_secret)
         return self._secret
 
 
@@ -253,23 +258,6 @@ def _write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     temporary.write_bytes(content)
     temporary.replace(path)
-
-
-def _read_or_create_secret(path: Path) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-            # A link, unlike a move, never replaces: of two processes that start at once, both end with one secret.
-            os.link(temporary, path)
-        except FileExistsError:
-            return _read_or_create_secret(path)
-        finally:
-            temporary.unlink()
-    return path.read_bytes()
 
 
 def _same(expected: str, given: str) -> bool:
