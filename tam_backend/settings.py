@@ -22,6 +22,8 @@ def _known_as(name: str) -> AliasChoices:
 # Below, an object has no cell of its own left; above, one frame takes the memory of a whole video.
 MIN_TRACKER_SIDE, MAX_TRACKER_SIDE = 96, 2160
 
+_SECRET_CHARS = 16
+
 
 class Settings(BaseSettings):
     """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
@@ -48,16 +50,20 @@ class Settings(BaseSettings):
     worker_gpus: float | None = Field(
         None, ge=0, description="GPUs of each worker of Ray, or a part of one; default 1 where there are GPUs"
     )
-    lease_s: float = Field(
-        30, ge=1, description="how long a worker or a replica that falls silent keeps what it works on from others"
-    )
     data_dir: Path = Field(
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
         description="downloads, the register of imported videos, the signing secret",
     )
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs addresses, seals kept tokens; one for all backends on a database; default in data_dir",
+    )
     database_url: str = Field(
         "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
+    )
+    lease_s: float = Field(
+        30, ge=2, description="how long a process that says nothing keeps its jobs and sessions from others, seconds"
     )
     keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
@@ -164,6 +170,13 @@ class Settings(BaseSettings):
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @field_validator("secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _SECRET_CHARS:
+            raise ValueError(f"it is shorter than {_SECRET_CHARS} characters; `openssl rand -hex 32` makes a good one")
+        return value
 
     @property
     def uses_ray(self) -> bool:
