@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         None, description="whether the segmenter refines doubtful masks; default: as the profile does, compact does not"
     )
     workers: str = Field(
-        "1", description="1: the networks are in this process; more, or ray: in so many, or automatic, workers of Ray"
+        "1", description="1: the networks are in this process; ray, ray:N or N: in workers of Ray, started so many"
     )
     ray_address: str = Field("", description="of the Ray cluster to join; default: one on this machine alone")
     worker_cpus: float = Field(0, ge=0, description="CPUs of each worker of Ray; 0 = TAM_MODEL_THREADS, or 4")
@@ -153,9 +153,10 @@ class Settings(BaseSettings):
     @field_validator("workers")
     @classmethod
     def _known_workers(cls, value: str) -> str:
-        if value == "ray" or (value.isdecimal() and 1 <= int(value) <= 1024):
+        number = value.removeprefix("ray:")
+        if value == "ray" or (number.isdecimal() and 1 <= int(number) <= 1024):
             return value
-        raise ValueError(f"{value!r} is neither a number of workers nor 'ray'")
+        raise ValueError(f"{value!r} is neither a number of workers, nor 'ray', nor as in 'ray:2'")
 
     @field_validator("log_level")
     @classmethod
@@ -186,7 +187,8 @@ class Settings(BaseSettings):
     @property
     def worker_count(self) -> int | None:
         """How many workers of Ray this process starts; None = as fits where it starts the cluster, else none."""
-        return int(self.workers) if self.workers.isdecimal() else None
+        number = self.workers.removeprefix("ray:")
+        return int(number) if number.isdecimal() else None
 
     @property
     def weights_folder(self) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import requests
@@ -55,13 +56,21 @@ class Cluster:
         workers = requests.get(f"{self.proxy.replicas[0]}/workers", timeout=10).json()["workers"]
         return next(int(each["process"]) for each in workers if each["name"] == name)
 
+    def frames_stored(self, task: int) -> int:
+        """Return on how many frames of a task there are masks in the database."""
+        counted = "SELECT count(DISTINCT frame) FROM session_masks JOIN sessions ON session = id WHERE task = %s"
+        return int(self._one(counted, str(task)))
+
     def owner_of(self, job_id: str) -> int:
         """Return which of the replicas has a job."""
-        with closing(psycopg.connect(self.env["TAM_DATABASE_URL"].replace("+psycopg", ""))) as connection:
-            row = connection.execute("SELECT owner FROM jobs WHERE id = %s", (job_id,)).fetchone()
-        assert row is not None
-        process = Holder.parse(row[0]).process
+        process = Holder.parse(self._one("SELECT owner FROM jobs WHERE id = %s", job_id)).process
         return next(number for number, each in enumerate(self.replicas) if process in _family(each.process.pid))
+
+    def _one(self, query: str, value: str) -> Any:
+        with closing(psycopg.connect(self.env["TAM_DATABASE_URL"].replace("+psycopg", ""))) as connection:
+            row = connection.execute(query, (value,)).fetchone()
+        assert row is not None
+        return row[0]
 
 
 @contextmanager
@@ -92,6 +101,7 @@ def running_cluster(
     label_studio: LabelStudio, folder: Path, *, workers: int = 2, replicas: int = 2, extra_env: Mapping[str, str]
 ) -> Iterator[Cluster]:
     """Start everything, wait until all workers are there, end it on leaving."""
+    (folder / "media").mkdir()
     common = {
         "TAM_DATABASE_URL": empty_database("postgresql", folder),
         "TAM_SECRET": "one for all of them, and nobody else's",
