@@ -31,9 +31,11 @@ from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
 from tam_backend.settings import Settings
+from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
 from tam_backend.store.learnt_access import LearntAccess
+from tam_backend.store.problems import ProblemStore
 from tam_backend.store.sealed import Seal
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.task_memory import TaskMemories
@@ -72,7 +74,8 @@ class Backend:
         self._holders = Holders(settings.data_dir / "running")
         self.store = SessionStore(database, settings.lease_s, self._holders)
         self.jobs = JobRegistry(JobStore(database, self._holders, settings.lease_s))
-        self.problems = ProblemLog()
+        self.problems = ProblemLog(shelf=ProblemStore(database))
+        turns = Turns(database, self._holders)
         self._memories = TaskMemories(database)
         self.library = VideoLibrary(settings.data_dir, secret=settings.secret)
         self._networks = Networks(settings)
@@ -89,7 +92,14 @@ class Backend:
             database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
         )
         self._answers = AnswerMemory(database)
-        self._projects = Projects(settings, self._label_studio, self.problems, self.library.webhook_secret)
+        self._projects = Projects(
+            settings,
+            self._label_studio,
+            self.problems,
+            ConnectedProjects(database),
+            turns,
+            self.library.webhook_secret,
+        )
         self._desk = Desk(
             self.jobs,
             self.problems,
@@ -118,7 +128,7 @@ class Backend:
                 "answers that were never accepted": self._answers.prune,
             },
             self.problems,
-            Turns(database, self._holders),
+            turns,
         )
         self._networks.start()
         self._loop.begin()

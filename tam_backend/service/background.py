@@ -126,6 +126,7 @@ class Loop:
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_S)
         self._jobs.release()
+        self._problems.write()
 
     def _take_turns(self) -> None:
         """Exchange news with the database, and take what there is time for, as long as this process lives."""
@@ -135,6 +136,7 @@ class Loop:
 
     def _take_turn(self) -> float:
         """Return in how many seconds it is time for another turn, at the latest."""
+        self._problems.write()
         try:
             self._jobs.exchange()
             outlook = self._jobs.look()
