@@ -215,14 +215,14 @@ class JobStore:
         """Let anybody go on with a job after a pause; False: as for `end`.
 
         Args:
-            job: of this process; somebody may have asked for its end, which it then comes to.
+            job: of this process, which nobody waits for; somebody may have asked for its end, which it then comes to.
             last: how far it is.
             pause_s: seconds.
             tried: whether that counts as one more attempt in vain.
         """
 
         def write(connection: Connection) -> bool:
-            later = {"run_after": now() + pause_s, "attempts": jobs.c.attempts + int(tried), "waited_for": False}
+            later = {"run_after": now() + pause_s, "attempts": jobs.c.attempts + int(tried)}
             mine = self._is_mine(job)
             put = update(jobs).where(mine, ~jobs.c.cancel_requested).values(**vars(last), **later, **_nobodys)
             if connection.execute(put).rowcount:
@@ -286,7 +286,12 @@ class JobStore:
             theirs = and_(theirs, or_(jobs.c.owned_until < now(), jobs.c.owner.in_(self._dead(owners))))
         cancelled = update(jobs).where(theirs)
 
+        waited_for = select(jobs.c.project, jobs.c.task, jobs.c.whose).where(theirs, jobs.c.waited_for)
+
         def write(connection: Connection) -> None:
+            # From now on newer ones take their place, so those must not come in between.
+            for row in sorted(map(tuple, connection.execute(waited_for).all())):
+                one_at_a_time(connection, "job", *row)
             for reason, why in (
                 (or_(jobs.c.intent.is_(None), jobs.c.cancel_requested), message),
                 (overtaken, NEWER),
