@@ -145,11 +145,16 @@ class JobStore:
             row = connection.execute(queue).one_or_none()
             if row is None:
                 return None
-            mine = {"owner": self._me, "owned_until": now() + self.lease_s, "taking": row.taking + 1}
-            connection.execute(
-                update(jobs).where(jobs.c.number == row.number).values(started_at=now(), state="queued", **mine)
-            )
-            return _taken(row)
+            this = update(jobs).where(jobs.c.number == row.number)
+            try:
+                taken = _taken(row)
+            except (ValueError, TypeError, AttributeError):  # by whoever wrote it: it must not keep the others
+                message = "What it was to do cannot be read."
+                connection.execute(this.values(**_ended(state="failed", message=message)))
+                return None
+            mine = {"owner": self._me, "owned_until": now() + self.lease_s, "taking": taken.taking}
+            connection.execute(this.values(started_at=now(), state="queued", **mine))
+            return taken
 
         return self._database.change(write)
 
