@@ -12,10 +12,12 @@ import secrets
 import threading
 import traceback
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Protocol
 
-from tam_backend.errors import CancelledError, TamError
+from tam_backend.errors import CancelledError, StoreError, TamError
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _REDACTIONS = (
 )
 
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name one, UTF-8 cannot
+_UNSHOWABLE = re.compile("[\ud800-\udfff\0]")  # JSON can name them; UTF-8 has no lone surrogate, PostgreSQL no zero
 
 
 def redact(text: str) -> str:
@@ -40,7 +42,7 @@ def redact(text: str) -> str:
     """
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
-    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,37 @@ class Problem:
     reference: str
     count: int = 1
 
+    def is_again(self, before: Problem) -> bool:
+        """Tell whether this is what happened before, once more."""
+        return (self.where, self.type, self.message) == (before.where, before.type, before.message)
+
+
+class Shelf(Protocol):
+    """Where problems are kept so that other processes see them; `store.problems` is one."""
+
+    def add(self, problems: Sequence[Problem]) -> None:
+        """Keep problems, oldest first; raises StoreError and keeps none."""
+
+    def recent(self) -> list[Problem]:
+        """Return what is kept of all processes, newest first; raises StoreError."""
+
 
 class ProblemLog:
-    """The last problems, newest first. Thread-safe."""
+    """The last problems, newest first. Thread-safe.
 
-    def __init__(self, limit: int = 100) -> None:
+    To meet a problem never takes long and never fails: somebody has to `write` them onto the shelf now and then.
+
+    Args:
+        limit: how many are kept.
+        shelf: shared with other processes; None: they are kept here alone.
+    """
+
+    def __init__(self, limit: int = 100, shelf: Shelf | None = None) -> None:
+        self._limit = limit
+        self._shelf = shelf
         self._problems: deque[Problem] = deque(maxlen=limit)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
 
     def failed(self, where: str, error: BaseException) -> Problem:
         """Log an error and keep it. A caller who hung up is logged but not kept: nothing is to be done about it.
@@ -109,9 +135,37 @@ class ProblemLog:
         return problem
 
     def recent(self) -> list[Problem]:
-        """Return the kept problems, newest first."""
-        with self._lock:
-            return list(self._problems)
+        """Return the kept problems of all processes that share the shelf, newest first."""
+        with self._writing:
+            with self._lock:
+                found = list(self._problems)
+            kept = self._on_shelf()
+        if found and kept and found[-1].is_again(kept[0]):
+            found[-1] = replace(found[-1], count=found[-1].count + kept.pop(0).count)
+        return [*found, *kept][: self._limit]
+
+    def write(self) -> None:
+        """Put what was met since onto the shelf; where that refuses, it stays here."""
+        with self._writing:
+            with self._lock:
+                if self._shelf is None or not self._problems:
+                    return
+                taken, self._problems = self._problems, deque(maxlen=self._limit)
+            try:
+                self._shelf.add(list(reversed(taken)))
+            except StoreError as error:
+                logger.warning("The last problems are kept in this process alone: %s", error)
+                with self._lock:
+                    self._problems = deque([*self._problems, *taken][: self._limit], self._limit)
+
+    def _on_shelf(self) -> list[Problem]:
+        if self._shelf is None:
+            return []
+        try:
+            return self._shelf.recent()
+        except StoreError as error:
+            logger.warning("The problems of other processes cannot be read: %s", error)
+            return []
 
     @staticmethod
     def _problem(where: str, status: int, kind: str, message: str, remedy: str, reference: str = "") -> Problem:
@@ -128,9 +182,9 @@ class ProblemLog:
     def _keep(self, problem: Problem) -> None:
         with self._lock:
             last = self._problems[0] if self._problems else None
-            if last and (last.where, last.type, last.message) == (problem.where, problem.type, problem.message):
+            if last and problem.is_again(last):
                 # A page of 50 frames whose video is gone fails 50 times; it must not push everything else out.
-                self._problems[0] = Problem(**{**vars(problem), "count": last.count + 1})
+                self._problems[0] = replace(problem, count=last.count + 1)
             else:
                 self._problems.appendleft(problem)
 

@@ -28,7 +28,10 @@ _SECRET_CHARS = 16
 class Settings(BaseSettings):
     """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
 
-    model_config = SettingsConfigDict(env_prefix="TAM_", populate_by_name=True, extra="ignore")
+    # A message about a password or a secret must not show it.
+    model_config = SettingsConfigDict(
+        env_prefix="TAM_", populate_by_name=True, extra="ignore", hide_input_in_errors=True
+    )
 
     profile: str = Field("compact", description="which segmenter, tracker and weights")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from tam_backend.cli import app
@@ -110,3 +111,10 @@ def test_without_addresses_of_their_own_events_and_links_go_to_the_public_ones()
     assert settings.events_url == "https://tam.example/x/webhook"
     assert settings.label_studio_pages == "http://ls:8080"
     assert Settings(host="0.0.0.0", port=5).events_url == "http://localhost:5/webhook"
+
+
+def test_a_secret_that_can_be_guessed_is_refused_without_being_shown() -> None:
+    with pytest.raises(ValidationError, match="shorter than 16 characters") as refusal:
+        Settings(secret="hunter2")
+    assert "hunter2" not in str(refusal.value)
+    assert Settings(secret="h" * 16).secret.get_secret_value() == "h" * 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -58,9 +58,10 @@ class Intent:
 
     @classmethod
     def from_json(cls, text: str) -> Intent:
-        """Return what `to_json` wrote."""
+        """Return what `to_json` wrote, of a newer version too: what that adds is not known here."""
         read: dict[str, Any] = json.loads(text)
-        return cls(**{**read, "unsaved": tuple(read.get("unsaved", ()))})
+        known = {each.name: read[each.name] for each in fields(cls) if each.name in read}
+        return cls(**{**known, "unsaved": tuple(read.get("unsaved", ()))})
 
 
 @dataclass(frozen=True)

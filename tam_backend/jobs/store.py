@@ -145,11 +145,16 @@ class JobStore:
             row = connection.execute(queue).one_or_none()
             if row is None:
                 return None
-            mine = {"owner": self._me, "owned_until": now() + self.lease_s, "taking": row.taking + 1}
-            connection.execute(
-                update(jobs).where(jobs.c.number == row.number).values(started_at=now(), state="queued", **mine)
-            )
-            return _taken(row)
+            this = update(jobs).where(jobs.c.number == row.number)
+            try:
+                taken = _taken(row)
+            except (ValueError, TypeError, AttributeError):  # by whoever wrote it: it must not keep the others
+                message = "What it was to do cannot be read."
+                connection.execute(this.values(**_ended(state="failed", message=message)))
+                return None
+            mine = {"owner": self._me, "owned_until": now() + self.lease_s, "taking": taken.taking}
+            connection.execute(this.values(started_at=now(), state="queued", **mine))
+            return taken
 
         return self._database.change(write)
 
@@ -215,14 +220,14 @@ class JobStore:
         """Let anybody go on with a job after a pause; False: as for `end`.
 
         Args:
-            job: of this process; somebody may have asked for its end, which it then comes to.
+            job: of this process, which nobody waits for; somebody may have asked for its end, which it then comes to.
             last: how far it is.
             pause_s: seconds.
             tried: whether that counts as one more attempt in vain.
         """
 
         def write(connection: Connection) -> bool:
-            later = {"run_after": now() + pause_s, "attempts": jobs.c.attempts + int(tried), "waited_for": False}
+            later = {"run_after": now() + pause_s, "attempts": jobs.c.attempts + int(tried)}
             mine = self._is_mine(job)
             put = update(jobs).where(mine, ~jobs.c.cancel_requested).values(**vars(last), **later, **_nobodys)
             if connection.execute(put).rowcount:
@@ -286,7 +291,12 @@ class JobStore:
             theirs = and_(theirs, or_(jobs.c.owned_until < now(), jobs.c.owner.in_(self._dead(owners))))
         cancelled = update(jobs).where(theirs)
 
+        waited_for = select(jobs.c.project, jobs.c.task, jobs.c.whose).where(theirs, jobs.c.waited_for)
+
         def write(connection: Connection) -> None:
+            # From now on newer ones take their place, so those must not come in between.
+            for row in sorted(map(tuple, connection.execute(waited_for).all())):
+                one_at_a_time(connection, "job", *row)
             for reason, why in (
                 (or_(jobs.c.intent.is_(None), jobs.c.cancel_requested), message),
                 (overtaken, NEWER),

@@ -37,6 +37,7 @@ from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask
 from tam_backend.service.readiness import Readiness
 from tam_backend.settings import Settings
+from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.store.turns import Turns
@@ -76,12 +77,20 @@ class Backend:
         self._version = zoo.profile(settings.profile).version
         self._workers = workers_of(settings, parts)
         self._readiness = Readiness(parts.database, self._workers)
+        turns = Turns(parts.database, parts.holders)
         self._media = TaskMedia(
             parts.database,
             lambda value, task_id: parts.fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S),
         )
         self._answers = AnswerMemory(parts.database)
-        self._projects = Projects(settings, self._label_studio, self.problems, self.library.webhook_secret)
+        self._projects = Projects(
+            settings,
+            self._label_studio,
+            self.problems,
+            ConnectedProjects(parts.database),
+            turns,
+            self.library.webhook_secret,
+        )
         self._desk = Desk(
             self.jobs,
             self.problems,
@@ -111,7 +120,7 @@ class Backend:
                 "answers that were never accepted": self._answers.prune,
             },
             self.problems,
-            Turns(parts.database, parts.holders),
+            turns,
         )
         self._workers.start()
         self._loop.begin()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError, StoreError
+from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError
 from tam_backend.jobs.at_work import AtWork
 from tam_backend.jobs.executor import Executor
 from tam_backend.jobs.records import Intent, Stage
@@ -30,6 +30,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 _BUSY_PAUSE_S = 1.0
 # How long others may have to wait for news of this process's jobs, and this one for theirs.
 _TURN_S = 1.0
+_AFTER_TROUBLE_S = 5.0
 _PATIENCE_S = 5.0
 _UNSAVED = (
     "All masks are there: Propagate again, and they come at once. They are not stored as a prediction, which others "
@@ -126,6 +127,7 @@ class Loop:
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_S)
         self._jobs.release()
+        self._problems.write()
 
     def _take_turns(self) -> None:
         """Exchange news with the database, and take what there is time for, as long as this process lives."""
@@ -135,14 +137,15 @@ class Loop:
 
     def _take_turn(self) -> float:
         """Return in how many seconds it is time for another turn, at the latest."""
+        self._problems.write()
         try:
             self._jobs.exchange()
             outlook = self._jobs.look()
             while outlook.due and (job := self._jobs.claim(self._at_work.room)) is not None:
                 self._submit(job)
-        except StoreError as error:
+        except Exception as error:  # whatever it is, jobs have to go on; it stands on the status page and in the log
             self._problems.failed("the list of jobs", error)
-            return _TURN_S
+            return _AFTER_TROUBLE_S
         return _TURN_S if outlook.next_due_s is None else min(_TURN_S, outlook.next_due_s)
 
     def _submit(self, job: Job) -> None:

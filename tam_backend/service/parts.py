@@ -12,6 +12,7 @@ from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
 from tam_backend.store.learnt_access import LearntAccess
+from tam_backend.store.problems import ProblemStore
 from tam_backend.store.sealed import Seal
 from tam_backend.store.sessions import SessionStore
 from tam_backend.video.fetch import MediaFetcher
@@ -51,7 +52,7 @@ class Parts:
         let_threads_share_memory()  # before there are any
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         holders = Holders(settings.data_dir / "running")
-        problems = ProblemLog()
+        problems = ProblemLog(shelf=ProblemStore(database))
         library = VideoLibrary.of(settings)
         secret = server_secret(settings.data_dir, settings.secret.get_secret_value())
         label_studio = LabelStudioAccess(settings, LearntAccess(database, Seal(secret)), problems)

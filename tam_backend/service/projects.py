@@ -7,17 +7,19 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tam_backend.errors import LabelStudioError
+from tam_backend.errors import LabelStudioError, StoreError
 from tam_backend.labelstudio.supported import remarks
 from tam_backend.problems import ProblemLog
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.settings import Settings
+from tam_backend.store.connected import ConnectedProjects
+from tam_backend.store.turns import Turns
 from tam_backend.video.addresses import shown
 
 logger = logging.getLogger(__name__)
 
-# Projects whose labeling configs the status page speaks of.
-_PROJECTS_REMARKED = 64
+# Longer than Label Studio takes for the few calls that install a webhook.
+_INSTALLING_S = 120.0
 
 
 class Projects:
@@ -27,6 +29,8 @@ class Projects:
         settings: of the backend.
         label_studio: learns where it is.
         problems: takes what is wrong.
+        known: what is known of projects, by all processes on the database.
+        turns: tells which process asks Label Studio.
         webhook_secret: the last part of the address that Label Studio's events count at.
     """
 
@@ -35,20 +39,26 @@ class Projects:
         settings: Settings,
         label_studio: LabelStudioAccess,
         problems: ProblemLog,
+        known: ConnectedProjects,
+        turns: Turns,
         webhook_secret: str,
     ) -> None:
         self._settings = settings
         self._label_studio = label_studio
         self._problems = problems
+        self._known = known
+        self._turns = turns
         self._webhook_secret = webhook_secret
-        self._listened_to: set[str] = set()
-        self._remarks: dict[str, tuple[str, ...]] = {}
         self._told_of_label_studio = False
 
     @property
     def remarks(self) -> list[tuple[str, str]]:
         """(project, what its labeling config asks for and cannot get)."""
-        return [(project, remark) for project, found in list(self._remarks.items()) for remark in found]
+        try:
+            return self._known.remarks()
+        except StoreError as error:
+            self._problems.failed("the list of projects", error)
+            return []
 
     def connect(self, payload: Mapping[str, Any]) -> None:
         """Take what Label Studio tells of a project.
@@ -61,20 +71,20 @@ class Projects:
             self._look_at(schema, project)
         if url := payload.get("hostname"):
             self._meet(url, payload.get("access_token") or "", project)
-        if self._label_studio.client is not None and project.isdecimal() and project not in self._listened_to:
+        if self._label_studio.client is not None and project.isdecimal():
             # Label Studio waits for the answer to this very call, for 3 s at most.
             threading.Thread(target=self._listen_to, args=(project,), name="install-webhook", daemon=True).start()
 
     def _look_at(self, schema: str, project: str) -> None:
         """Say what of a project's labeling config cannot be served: in the log, and for good on the status page."""
         found = remarks(schema, self._settings.propagate_label)
-        if self._remarks.get(project, ()) != found:
-            for remark in found:
-                logger.warning("Project %s, its labeling config: %s", project, remark)
-        self._remarks.pop(project, None)
-        self._remarks[project] = found
-        while len(self._remarks) > _PROJECTS_REMARKED:
-            self._remarks.pop(next(iter(self._remarks)))
+        try:
+            is_new = self._known.remark(project, found)
+        except StoreError as error:
+            self._problems.failed(f"project {project}, its labeling config", error)
+            is_new = True
+        for remark in found if is_new else ():
+            logger.warning("Project %s, its labeling config: %s", project, remark)
 
     def _meet(self, url: str, access_token: str, project: str) -> None:
         """Take what Label Studio tells of itself, where whoever tells it had to log in, or the settings name it anyway.
@@ -101,14 +111,19 @@ class Projects:
             )
 
     def _listen_to(self, project: str) -> None:
-        """See to it that a project's events come to us with the secret."""
-        client = self._label_studio.client
+        """See to it that a project's events come to us with the secret; one process does, once for all."""
+        client, address = self._label_studio.client, self._settings.events_url
         if client is None:
             return
+        named = (project, client.url, address, self._webhook_secret)
         try:
-            client.install_webhook(int(project), self._settings.events_url, self._webhook_secret)
-            self._listened_to.add(project)
-        except LabelStudioError as error:
+            if self._known.is_heard(*named):
+                return
+            with self._turns.taken(f"webhook of project {project}", _INSTALLING_S) as is_mine:
+                if is_mine and not self._known.is_heard(*named):
+                    client.install_webhook(int(project), address, self._webhook_secret)
+                    self._known.heard(*named)
+        except (LabelStudioError, StoreError) as error:
             self._problems.failed(f"project {project}, to hear of its annotations", error)
 
 

@@ -410,6 +410,23 @@ def test_jobs_of_the_version_without_owners_go_on(kind: str, tmp_path: Path) -> 
     assert {view.id for view in store.all() if view.ended_at is None} == {"b", newer}
 
 
+@pytest.mark.parametrize("damaged", ["{", "{}", "[]"])
+def test_a_job_that_cannot_be_read_keeps_no_other(database: Database, damaged: str) -> None:
+    store = JobStore(database)
+    broken, _ = store.enqueue(intent(1), 10, "track")
+    whole, _ = store.enqueue(intent(2), 10, "track")
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE jobs SET intent = :intent WHERE id = :id"), {"intent": damaged, "id": broken})
+    assert store.claim(ROOM) is None
+    assert [job.id for job in claimed(store)] == [whole]
+    assert (store.get(broken).state, store.get(broken).message) == ("failed", "What it was to do cannot be read.")
+
+
+def test_an_intent_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
+    newer = json.loads(intent(author="ann", unsaved=({"id": "r"},)).to_json()) | {"priority": 3}
+    assert Intent.from_json(json.dumps(newer)) == intent(author="ann", unsaved=({"id": "r"},))
+
+
 def test_a_handle_tells_its_worker_at_once_what_this_process_was_asked(database: Database) -> None:
     registry = JobRegistry(JobStore(database))
     seen: list[Job] = []

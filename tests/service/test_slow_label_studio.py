@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from databases import KINDS, empty_database
+
 from tam_backend.jobs.executor import InProcessExecutor
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job, JobRegistry
@@ -76,3 +79,40 @@ def test_all_is_tracked_while_label_studio_does_not_answer(tmp_path: Path) -> No
     assert slow.most_at_once <= 2
     assert {job.state for job in jobs.all()} == {"done"}
     loop.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs_that_come_to_one_process_are_begun_by_all_that_have_time(kind: str, tmp_path: Path) -> None:
+    url, slow, may_end = empty_database(kind, tmp_path), SlowLabelStudio(), threading.Event()
+    slow.answers.set()
+    begun: dict[str, list[int]] = {"first": [], "second": []}
+    registries, loops = [], []
+    for own in begun.values():
+
+        def carry_out(intent: Intent, _annotations: Annotations, _job: Job, own: list[int] = own) -> Found:
+            own.append(intent.task_id)
+            assert may_end.wait(30)
+            return Found()
+
+        database = Database(url)
+        registries.append(JobRegistry(JobStore(database)))
+        executors = InProcessExecutor(), InProcessExecutor("ask"), InProcessExecutor("tell", 2)
+        memories = TaskMemories(database)
+        loops.append(Loop(registries[-1], ProblemLog(), memories, slow, *executors, carry_out))  # type: ignore[arg-type]
+        loops[-1].begin()
+    for task in range(6):
+        loops[0].add(Intent("7", task, {"id": task}, None, CONFIG))
+    deadline = time.monotonic() + 20
+    while not all(begun.values()):
+        assert time.monotonic() < deadline, "the second one has time"
+        time.sleep(0.01)
+    assert sorted(map(len, begun.values())) == [1, 1]
+    assert sum(view.started_at is None for view in registries[1].all()) == 4, "nobody has more than can be begun"
+    may_end.set()
+    deadline = time.monotonic() + 20
+    while registries[1].running:
+        assert time.monotonic() < deadline, [view.as_json() for view in registries[0].all()]
+        time.sleep(0.01)
+    assert sorted(begun["first"] + begun["second"]) == list(range(6))
+    for loop in loops:
+        loop.close()

@@ -1,0 +1,35 @@
+"""A process takes no job that another could begin sooner, and a slow Label Studio keeps nobody from tracking."""
+
+from __future__ import annotations
+
+import pytest
+
+from tam_backend.jobs import at_work
+from tam_backend.jobs.at_work import AtWork
+
+
+def test_who_has_nothing_to_do_takes_anything() -> None:
+    assert AtWork({"ask": 4, "track": 1, "tell": 4}).room == {"ask": set(), "track": (), "tell": set()}
+
+
+def test_what_is_asked_for_now_is_tracked_next_so_no_more_is_taken() -> None:
+    works = AtWork({"ask": 4, "track": 1, "tell": 4})
+    works.enter("a", "7", "ask")
+    assert works.room == {"tell": set()}
+    works.enter("a", "7", "track")
+    assert works.room == {"tell": set()}
+    works.enter("a", "7", "tell")
+    assert works.room == {"ask": set(), "track": (), "tell": {"7"}}
+    works.leave("a")
+    assert works.room["tell"] == set()
+
+
+def test_who_waits_long_for_an_answer_keeps_others_tracking_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_work, "_QUICK_S", 0.0)
+    works = AtWork({"ask": 2, "track": 1, "tell": 1})
+    works.enter("a", "7", "ask")
+    assert works.room == {"ask": {"7"}, "track": (), "tell": set()}
+    works.enter("b", "8", "ask")
+    assert works.room == {"track": (), "tell": set()}
+    works.enter("c", "9", "tell")
+    assert works.room == {"track": ()}
