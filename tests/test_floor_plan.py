@@ -131,6 +131,18 @@ def test_label_studio_json_is_translated_without_networks() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_two_trackers_share_what_reads_memories_and_know_nothing_of_each_other() -> None:
+    xmem, compact = "tam_backend.models.xmem", "tam_backend.models.compact_tracker"
+    shared = "tam_backend.models.memory_reading"
+    wrong = [
+        str(found)
+        for found in OWN_IMPORTS
+        for room, others in ((xmem, (compact,)), (compact, (xmem,)), (shared, (xmem, compact)))
+        if found.importer.startswith(room) and found.imported.startswith(others)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_there_is_no_import_cycle() -> None:
     edges: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in OWN_IMPORTS:

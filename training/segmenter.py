@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.clicking import next_click
 from tam_backend.models.devices import fast_precision
-from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.segmenters.click_network import ClickNetwork
 from training.clicks import draw_click
 from training.loop import (
     Figures,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tam_backend.models.compact_tracker.compact_network import MEMORY_STRIDE, CompactNetwork, TrackedFrame
 from tam_backend.models.devices import fast_precision
-from tam_backend.models.xmem.affinity import memory_rows, query_rows
-from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
+from tam_backend.models.memory_reading.affinity import memory_rows, query_rows
 from training.clips import EXITS, Clip, ClipMaker
 from training.filmed import FilmedClips
 from training.loop import (

@@ -285,5 +285,3 @@ class Backend:
                     self.problems.failed(f"task {number}", error)
                 return answer
             return answer_propagate(self._desk, self._loop, task, known, opened, request, unsaved)
-
-

@@ -1,4 +1,4 @@
-"""XMem and its compact relative: masks on the following frames."""
+"""XMem as published: masks on the following frames from three memories."""
 
 from tam_backend.models.xmem.config import XMemConfig
 from tam_backend.models.xmem.loading import load_xmem
