@@ -161,8 +161,8 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         length = len(video)
         with _console.status("Loading the networks ..."):
             from tam_backend.engine import TrackAnything
-            from tam_backend.tracking_job import out_folder, write_overlay
-            from tam_backend.tracking_job import track as run
+            from tam_backend.tracking_run import out_folder, write_overlay
+            from tam_backend.tracking_run import track as run
 
             folder = out_folder(out, overwrite=overwrite)
             tam = TrackAnything.load(

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("session",),
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
-    ("prompt_file", "tracking_job", "importer", "exporter"),
+    ("prompt_file", "tracking_run", "importer", "exporter"),
     ("jobs", "workers"),
     ("service",),
     ("server",),
@@ -184,6 +184,16 @@ def test_label_studio_keys_are_known_only_to_its_rooms() -> None:
             if isinstance(node, ast.Constant) and node.value in PAYLOAD_KEYS
         ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_two_modules_share_a_file_name() -> None:
+    """So that a name in a traceback, an editor's tab or a talk means one file."""
+    by_name: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        if not path.name.startswith("__"):
+            by_name.setdefault(path.stem, []).append(module)
+    shared = {name: modules for name, modules in by_name.items() if len(modules) > 1}
+    assert not shared, shared
 
 
 def test_every_module_says_why_it_is_there() -> None:

@@ -202,8 +202,10 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
     python, *words = [word.replace("9090", str(port)) for word in yaml.safe_load(command)]
     assert python == "python"
     # With a PYTHONPATH to this checkout, that would run instead of the wheel.
-    around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment = {**around, "TAM_DATA_DIR": str(tmp_path / "data"), "TAM_PORT": str(port)}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "TAM_DATA_DIR": str(tmp_path / "data"),
+        "TAM_PORT": str(port),
+    }
     server = subprocess.Popen([venv / "bin/python", *words], cwd=build, env=environment)
     try:
         check = values_of("HEALTHCHECK")[0].split("CMD ", 1)[1].replace("9090", str(port))
@@ -221,7 +223,7 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
         installed = subprocess.run(
             [venv / "bin/python", "-c", program],
             cwd=tmp_path,
-            env=around,
+            env=environment,
             capture_output=True,
             text=True,
             check=True,

@@ -1,4 +1,4 @@
-"""What the compact tracker remembers: frames kept for good, a few recent ones and the last; bounded for any video length."""
+"""What the compact tracker remembers, bounded for any video: frames kept for good, a few recent ones, the last."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from tam_backend.models.memory_reading.affinity import (
     top_k_softmax,
 )
 from tam_backend.models.memory_reading.reading import Reading
-from tam_backend.models.xmem.config import XMemConfig
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, joined_values, most_used
+from tam_backend.models.xmem.xmem_config import XMemConfig
 
 # Queries that are compared with the memory at a time: bounds the similarity matrix (256: reference measurements).
 _QUERY_CHUNK = 256
