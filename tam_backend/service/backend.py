@@ -25,7 +25,6 @@ from tam_backend.service.correction import Correction
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.housekeeping import Housekeeping
 from tam_backend.service.label_studio_access import LabelStudioAccess
-from tam_backend.service.open_tasks import OpenTasks
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
@@ -38,6 +37,7 @@ from tam_backend.store.task_memory import TaskMemories
 from tam_backend.types import RgbFrame
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
+from tam_backend.workers.in_process import InProcessWorkers
 from tam_backend.workers.networks import Networks
 
 logger = logging.getLogger(__name__)
@@ -86,12 +86,14 @@ class Backend:
         self._projects = Projects(
             settings, self._label_studio, self._fetcher, self.problems, self.library.webhook_secret
         )
+        self._workers = InProcessWorkers(self._networks, self._fetcher, self.store, settings.max_sessions)
         self._desk = Desk(
             self.jobs,
             self.problems,
             self._memories,
             self._label_studio,
-            OpenTasks(self._networks, self._fetcher, self.store, self._media, settings.max_sessions),
+            self._workers,
+            self._media,
             settings.propagate_label,
             self._networks.version,
         )
@@ -114,7 +116,7 @@ class Backend:
             },
             self.problems,
         )
-        self._networks.start()
+        self._workers.start()
         self._loop.begin()
 
     @property
@@ -126,7 +128,7 @@ class Backend:
         """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
         self._housekeeping.close()
         self._loop.close()
-        self._desk.tasks.close()
+        self._workers.close()
         self._media.close()
         self._holders.close()
 
@@ -274,7 +276,7 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._desk.tasks.lent(task, known, request.config, request.project, request.seconds_left) as opened:
+        with self._desk.lent(task, known, request.config, request.project, request.seconds_left) as opened:
             if not on_frames:
                 return answer_boxes(self._desk, task, prompts, opened, request)
             if prompts.asked is not None:

@@ -13,16 +13,16 @@ from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.propagate import advance
-from tam_backend.types import Box, Prompt, timeline_of
-from tam_backend.workers.open_task import OpenTask
+from tam_backend.types import Box, Prompt
+from tam_backend.workers.workers import OpenView
 
 
 def answer_boxes(
-    desk: Desk, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenTask, request: Request
+    desk: Desk, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenView, request: Request
 ) -> dict[str, Any]:
     """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
     media, video = prompts.media, opened.video
-    clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, len(video), timeline_of(video))
+    clock = VideoClock(media.frame_rate_for(task["data"]), video.fps, video.frames, video.timeline)
     objects = prompts.objects if prompts.asked is None else (prompts.asked.object,)
     # All objects', or the tracks of those that are not asked for would be dropped as nobody's wish.
     others = [each for each in prompts.objects if each.object_id not in {asked.object_id for asked in objects}]
@@ -31,14 +31,14 @@ def answer_boxes(
     ]
     boxes: dict[int, dict[int, Box | None]] = {each.object_id: {} for each in objects}
     qualities: dict[int, dict[int, float]] = {each.object_id: {} for each in objects}
-    with opened.pursuit(wanted, request.deadline_s, request.cancelled) as propagation:
+    with opened.tracking(wanted, request.deadline_s, request.cancelled) as tracking:
         with desk.jobs.start(
-            task.get("id"), request.project, propagation.frames_total, frames_done=propagation.frames_done
+            task.get("id"), request.project, tracking.frames_total, frames_done=tracking.frames_done
         ) as job:
-            advance(desk, task, opened, propagation, request, job, encode_s=0.0)
-        complete = propagation.done
-        desk.name_left_out(task, propagation)
-        for found in propagation.results():
+            advance(desk, task, tracking, request, job, encode_s=0.0)
+        complete = tracking.done
+        desk.name_left_out(task, tracking)
+        for found in tracking.results():
             for object_id, mask in found.masks.items():
                 if object_id not in boxes:
                     continue

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.engine import TrackAnything
-from tam_backend.errors import InvalidInputError
 from tam_backend.service.read_task import ReadTask
-from tam_backend.session.pursuit import Pursuit
-from tam_backend.types import BoolMask, EncodedMask, Prompt, RgbFrame
-from tam_backend.video.base import FrameSource
+from tam_backend.types import EncodedMask
+from tam_backend.workers.workers import OpenView, Tracking, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,72 +17,37 @@ class Following:
 
     Args:
         task_id: the next task.
-        masks: object key -> (label, (H, W) mask on the last frame of this task).
+        labels: object key -> label.
+        masks: object key -> the mask on the last frame of this task.
     """
 
     task_id: int
-    masks: Mapping[str, tuple[str | None, BoolMask]]
+    labels: Mapping[str, str | None]
+    masks: Mapping[str, EncodedMask]
 
-    def moved_on(self, tam: TrackAnything, last: RgbFrame, first: RgbFrame) -> Following:
-        """Return the masks as they are one frame later, on the next task's first frame.
+    def seeds(self, opened: OpenView, view: View, timeout_s: float) -> dict[str, tuple[str | None, str]]:
+        """Return the masks as they are on the next task's first frame, for `TaskMemory.with_seeds`.
 
         Args:
-            tam: the networks.
-            last: (H, W, 3) the frame that the masks are on.
-            first: (H, W, 3) the next task's first frame.
+            opened: this task.
+            view: the next one.
+            timeout_s: how long its media may take.
 
         Raises:
-            InvalidInputError: the frames are of different sizes.
+            TamError: see `OpenView.carried_over`.
         """
-        if last.shape != first.shape:
-            raise InvalidInputError(
-                f"The frames of task {self.task_id} are of another size than those of the task before it.",
-                "Import the video again.",
-            )
         ids = dict(enumerate(self.masks, start=1))
-        with _TwoFrames(last, first) as pair, tam.session(pair) as session:
-            for object_id, key in ids.items():
-                session.prompt(Prompt(object_id, 0, mask=self.masks[key][1]))
-            found = {result.frame: result.masks for result in session.propagate()}[1]
-        return Following(
-            self.task_id,
-            {key: (self.masks[key][0], found[number]) for number, key in ids.items() if found[number].any()},
-        )
-
-    @property
-    def seeds(self) -> dict[str, tuple[str | None, str]]:
-        """For `TaskMemory.with_seeds`."""
-        return {key: (label, EncodedMask.of(mask).counts.decode("ascii")) for key, (label, mask) in self.masks.items()}
+        found = opened.carried_over({number: self.masks[key] for number, key in ids.items()}, view, timeout_s)
+        return {ids[number]: (self.labels[ids[number]], mask.counts.decode("ascii")) for number, mask in found.items()}
 
 
-class _TwoFrames(FrameSource):
-    """Two images as a video."""
-
-    def __init__(self, *frames: RgbFrame) -> None:
-        super().__init__("two tasks' common border", (frames[0].shape[0], frames[0].shape[1]))
-        self._frames = frames
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> RgbFrame:
-        return self._frames[index]
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def masks_for_next(task: Mapping[str, Any], known: ReadTask, pursuit: Pursuit) -> Following | None:
+def masks_for_next(task: Mapping[str, Any], known: ReadTask, tracking: Tracking) -> Following | None:
     """Return what is seen on a task's last frame, for the next task of its chain; None without one."""
     chain = task["data"].get("chain")
     next_task = chain.get("next_task") if isinstance(chain, Mapping) else None
-    last = pursuit.frames_total - 1
-    if not isinstance(next_task, int) or last not in pursuit.session.tracks:
+    last = tracking.result_on(tracking.frames_total - 1) if isinstance(next_task, int) else None
+    if last is None or not isinstance(next_task, int):
         return None
-    found = pursuit.session.tracks[last].masks
-    masks = {
-        each.key: (each.label, found[each.object_id])
-        for each in known.followed
-        if each.object_id in found and found[each.object_id].any()
-    }
-    return Following(next_task, masks) if masks else None
+    seen = [each for each in known.followed if each.object_id in last.masks and last.masks[each.object_id].any()]
+    masks = {each.key: EncodedMask.of(last.masks[each.object_id]) for each in seen}
+    return Following(next_task, {each.key: each.label for each in seen}, masks) if masks else None

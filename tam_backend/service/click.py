@@ -11,11 +11,10 @@ from tam_backend.labelstudio.prompts import TaskPrompts, resized, to_prompts, wi
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import in_relation
-from tam_backend.video.base import own_size_hw
-from tam_backend.workers.open_task import OpenTask
+from tam_backend.workers.workers import OpenView
 
 
-def answer_click(desk: Desk, prompts: TaskPrompts, opened: OpenTask, request: Request) -> dict[str, Any]:
+def answer_click(desk: Desk, prompts: TaskPrompts, opened: OpenView, request: Request) -> dict[str, Any]:
     """Answer a smart click with the mask of the clicked object on the clicked page, and no other."""
     asked = prompts.asked
     if asked is None or asked.frame is None:
@@ -36,7 +35,7 @@ def answer_click(desk: Desk, prompts: TaskPrompts, opened: OpenTask, request: Re
         key=asked.object.key_on(asked.frame),
         frame=asked.frame,
         labels=output.labels,
-        mask=resized(with_what_it_adds_to(mask.array, wanted[-1]), own_size_hw(opened.video, asked.frame)),
+        mask=resized(with_what_it_adds_to(mask.array, wanted[-1]), opened.own_size_hw(asked.frame)),
         quality=mask.quality,
         source="prompt",
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tam_backend.engine import TrackAnything
 from tam_backend.errors import BusyError, CancelledError, LabelStudioRefusedError, TamError
 from tam_backend.jobs.registry import Job
 from tam_backend.jobs.store import Intent
@@ -19,8 +18,8 @@ from tam_backend.service.background import Annotations, Found, GoOn, prediction_
 from tam_backend.service.chain import Following, masks_for_next
 from tam_backend.service.desk import Desk
 from tam_backend.service.read_task import MaskAnswer, ReadTask, joined
+from tam_backend.service.views import view_of
 from tam_backend.store.sessions import SessionStore
-from tam_backend.types import RgbFrame
 
 logger = logging.getLogger(__name__)
 
@@ -94,26 +93,24 @@ class Correction:
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return _Tracked()
         go_on: GoOn | None = None
-        with self._desk.tasks.lent(task, known, config, intent.project, _NETWORKS_S) as opened:
+        with self._desk.lent(task, known, config, intent.project, _NETWORKS_S, in_background=True) as opened:
             wanted = known.wanted(opened.video.size_hw)
-            with opened.pursuit_in_background(wanted) as pursuit:
-                job.measured(pursuit.frames_done, pursuit.frames_total)
-                while not pursuit.done:
-                    if opened.contested:
+            with opened.tracking_in_background(wanted) as tracking:
+                job.measured(tracking.frames_done, tracking.frames_total)
+                while not tracking.done:
+                    if tracking.contested:
                         raise BusyError("Somebody waits for this task.")
                     if job.cancel_requested:
-                        raise CancelledError(f"It was cancelled; {pursuit.frames_done} frames are kept.")
-                    result = pursuit.advance()
-                    if result is not None:
-                        job.advance(result.frame)
-                self._desk.name_left_out(task, pursuit)
-                answer = self._desk.masks(task, known, config, opened, pursuit)
+                        raise CancelledError(f"It was cancelled; {tracking.frames_done} frames are kept.")
+                    for frame in tracking.advance():
+                        job.advance(frame)
+                self._desk.name_left_out(task, tracking)
+                answer = self._desk.masks(task, known, config, opened, tracking)
                 submitted = intent.context is None  # what is not is shown to nobody else, in the next task neither
                 begins = submitted and known.begins_chains(config)
-                following = masks_for_next(task, known, pursuit) if begins else None
-            if following is not None:
-                last = opened.video[len(opened.video) - 1]
-                go_on = partial(self._go_on_in_chain, following, known, opened.tam, last, intent)
+                following = masks_for_next(task, known, tracking) if begins else None
+        if following is not None:
+            go_on = partial(self._go_on_in_chain, following, task, known, intent)
         return _Tracked(answer, go_on)
 
     def _withdraw(self, intent: Intent) -> Intent | None:
@@ -129,7 +126,7 @@ class Correction:
         return None
 
     def _go_on_in_chain(
-        self, following: Following, known: ReadTask, tam: TrackAnything, last: RgbFrame, intent: Intent
+        self, following: Following, before: Mapping[str, Any], known: ReadTask, intent: Intent
     ) -> Intent | None:
         """Return what there is to do for the next task of a chain, which begins with what this one ended with.
 
@@ -143,10 +140,9 @@ class Correction:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
-            with self._desk.tasks.lent(
-                task, replace(known, whose=None), config, project, _NETWORKS_S
-            ) as following_opened:
-                seeds = following.moved_on(tam, last, following_opened.video[0]).seeds
+            view = view_of(task, replace(known, whose=None), config, project)
+            with self._desk.lent(before, known, config, project, _NETWORKS_S, in_background=True) as opened:
+                seeds = following.seeds(opened, view, _NETWORKS_S)
         except TamError as error:
             self._desk.problems.failed(f"task {number}, the next of a chain", error)
             return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from tam_backend.errors import BusyError, CancelledError, TamError
@@ -14,12 +14,11 @@ from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.results import prediction
 from tam_backend.problems import ProblemLog
 from tam_backend.service.label_studio_access import LabelStudioAccess
-from tam_backend.service.open_tasks import OpenTasks
+from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
-from tam_backend.session.pursuit import Pursuit
+from tam_backend.service.views import view_of
 from tam_backend.store.task_memory import TaskMemories
-from tam_backend.video.base import own_size_hw
-from tam_backend.workers.open_task import OpenTask
+from tam_backend.workers.workers import OpenView, Tracking, Workers
 
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
@@ -51,7 +50,8 @@ class Desk:
     Args:
         jobs, problems, memories: of the backend.
         label_studio: the way to it.
-        tasks: opens them.
+        workers: have the networks.
+        media: remembers what tasks show, for their pages.
         propagate_label: see `read_task`.
         version: what predictions are stored under.
     """
@@ -60,7 +60,8 @@ class Desk:
     problems: ProblemLog
     memories: TaskMemories
     label_studio: LabelStudioAccess
-    tasks: OpenTasks
+    workers: Workers
+    media: TaskMedia
     propagate_label: str
     version: str
 
@@ -119,26 +120,55 @@ class Desk:
             self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
         return known
 
+    @contextmanager
+    def lent(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        config: LabelingConfig,
+        project: str,
+        timeout_s: float,
+        *,
+        in_background: bool = False,
+    ) -> Iterator[OpenView]:
+        """Lend one medium of a task, on the worker that has it open or is to open it.
+
+        Args:
+            task: as Label Studio sends it.
+            known: what was read of it.
+            config: of its project.
+            project: Label Studio's.
+            timeout_s: how long to wait for the networks, and for the media.
+            in_background: whether nobody waits for what it is for.
+
+        Raises:
+            PayloadError: its data hold no address.
+            TamError: see `Workers.lent`.
+        """
+        view = view_of(task, known, config, project)
+        with self.workers.lent(view, timeout_s, in_background=in_background) as opened:
+            self.media.remember(view.key, view.address, view.task_id)
+            yield opened
+
     def masks(
         self,
         task: Mapping[str, Any],
         known: ReadTask,
         config: LabelingConfig,
-        opened: OpenTask,
-        pursuit: Pursuit,
+        opened: OpenView,
+        tracking: Tracking,
         *,
         whole: bool = True,
     ) -> MaskAnswer:
         """Return what was tracked as results; what is left out of them is named."""
-        size_of = partial(own_size_hw, opened.video)
-        answer = as_answer(known, config, pursuit.results(), size_of=size_of, whole=whole)
+        answer = as_answer(known, config, tracking.results(), size_of=opened.own_size_hw, whole=whole)
         for error in answer.left_out:
             self.problems.note(f"task {task.get('id')}", error.message, error.remedy)
         return answer
 
-    def name_left_out(self, task: Mapping[str, Any], pursuit: Pursuit) -> None:
+    def name_left_out(self, task: Mapping[str, Any], tracking: Tracking) -> None:
         """Say which frames are damaged: nothing is shown of them in Label Studio."""
-        for frame, error in pursuit.session.unreadable.items():
+        for frame, error in tracking.unreadable.items():
             self.problems.note(f"task {task.get('id')}", f"Frame {frame} was left out: {error.message}", error.remedy)
 
     def sent(self, project: str, task: Mapping[str, Any], answer: MaskAnswer) -> None:

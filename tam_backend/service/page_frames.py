@@ -24,6 +24,7 @@ Open = Callable[[str | list[str], int | None], VideoSource]
 """(media value, Label Studio's id of the task) -> the video; takes a few seconds at most."""
 
 _OPEN_AT_ONCE = 2
+_REMEMBERED = 256
 
 _media = Table(
     "shown_media",
@@ -51,6 +52,7 @@ class TaskMedia:
         self._open: LeaseCache[tuple[SessionKey, str], VideoSource] = LeaseCache(
             lambda video: video.close(), _OPEN_AT_ONCE
         )
+        self._remembered: dict[SessionKey, tuple[str, int | None]] = {}  # by this process, just now
 
     def remember(self, session: SessionKey, value: str | Sequence[str], number: int | None) -> None:
         """Take note of what a session shows.
@@ -64,6 +66,14 @@ class TaskMedia:
             StoreError: the database refuses.
         """
         text = json.dumps(value)
+        if self._remembered.get(session) == (text, number):
+            return
+        self._remember(session, text, number)
+        self._remembered[session] = (text, number)
+        if len(self._remembered) > _REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)), None)
+
+    def _remember(self, session: SessionKey, text: str, number: int | None) -> None:
         if self._known(session) == (text, number):
             return
         shown = {"number": number, "value": text, "used_at": now()}

@@ -11,8 +11,7 @@ from tam_backend.jobs.store import Intent
 from tam_backend.service.background import Loop
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import ReadTask
-from tam_backend.session.pursuit import Pursuit
-from tam_backend.workers.open_task import OpenTask
+from tam_backend.workers.workers import OpenView, Tracking
 
 # Reading a mask back, writing it as brush or bitmask and as JSON: seconds per million pixels, measured 4 to 10 ms at
 # 720p and 50 ms at 4K. It must fit the time budget too.
@@ -24,7 +23,7 @@ def answer_propagate(
     background: Loop,
     task: Mapping[str, Any],
     known: ReadTask,
-    opened: OpenTask,
+    opened: OpenView,
     request: Request,
     unsaved: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -37,17 +36,17 @@ def answer_propagate(
     intent = _intent(background, task, request, unsaved, known.whose)
     is_human = request.context is not None
     wanted = known.wanted(size_hw)
-    with opened.pursuit(wanted, request.deadline_s, request.cancelled, takes_over=is_human) as pursuit:
+    with opened.tracking(wanted, request.deadline_s, request.cancelled, takes_over=is_human) as tracking:
         with desk.jobs.start(
-            task.get("id"), request.project, pursuit.frames_total, frames_done=pursuit.frames_done, intent=intent
+            task.get("id"), request.project, tracking.frames_total, frames_done=tracking.frames_done, intent=intent
         ) as job:
-            advance(desk, task, opened, pursuit, request, job, encode_s=encode_s, goes_on=intent is not None)
-        complete = pursuit.done
-        desk.name_left_out(task, pursuit)
-        answer = desk.masks(task, known, request.config, opened, pursuit, whole=request.context is None)
+            advance(desk, task, tracking, request, job, encode_s=encode_s, goes_on=intent is not None)
+        complete = tracking.done
+        desk.name_left_out(task, tracking)
+        answer = desk.masks(task, known, request.config, opened, tracking, whole=request.context is None)
     desk.sent(request.project, task, answer)
     if job.state == "stopped" and intent is not None:
-        background.add(intent, pursuit.frames_total)
+        background.add(intent, tracking.frames_total)
     return desk.answer(answer.results, answer.score, complete=complete or request.context is not None)
 
 
@@ -68,8 +67,7 @@ def _intent(
 def advance(
     desk: Desk,
     task: Mapping[str, Any],
-    opened: OpenTask,
-    pursuit: Pursuit,
+    tracking: Tracking,
     request: Request,
     job: Job,
     *,
@@ -77,17 +75,17 @@ def advance(
     goes_on: bool = False,
 ) -> None:
     """Track until the end, the time budget, or somebody's cancel; the job tells how far it came."""
-    task_id, total = task.get("id"), pursuit.frames_total
-    while not pursuit.done:
-        kept = f"{pursuit.frames_done} of {total} frames of task {task_id} are kept"
+    task_id, total = task.get("id"), tracking.frames_total
+    while not tracking.done:
+        kept = f"{tracking.frames_done} of {total} frames of task {task_id} are kept"
         if request.cancelled():
             raise CancelledError(f"The client hung up; {kept}.")
-        if opened.superseded:
+        if tracking.superseded:
             raise CancelledError(f"Task {task_id} was propagated anew with other prompts.")
         if job.cancel_requested:
             return
-        if request.seconds_left < encode_s * (pursuit.frames_done + 1):
-            message = f"Stopped after {pursuit.frames_done} of {total} frames: the time budget is used up."
+        if request.seconds_left < encode_s * (tracking.frames_done + 1):
+            message = f"Stopped after {tracking.frames_done} of {total} frames: the time budget is used up."
             job.stopped(message + (" It goes on in the background." if goes_on else ""))
             if not goes_on:
                 again = "Retrieve its predictions" if request.context is None else "Propagate"
@@ -95,6 +93,5 @@ def advance(
                     f"task {task_id}", message, f"{again} again to go on from there, or raise TAM_TIME_BUDGET_S."
                 )
             return
-        result = pursuit.advance()
-        if result is not None:
-            job.advance(result.frame)
+        for frame in tracking.advance():
+            job.advance(frame)

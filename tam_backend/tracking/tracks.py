@@ -74,6 +74,10 @@ class Tracks:
             source={object_id: each.source for object_id, each in kept.items()},
         )
 
+    def encoded(self, frame: int) -> Mapping[int, KeptMask]:
+        """Return object id -> mask of a frame, as they are kept. Raises KeyError where there is none."""
+        return self._kept[frame]
+
     def put(self, result: FrameResult) -> None:
         """Keep a result in place of the frame's earlier one."""
         self._kept[result.frame] = {

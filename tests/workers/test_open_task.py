@@ -15,6 +15,7 @@ from tam_backend.engine import TrackAnything
 from tam_backend.errors import CancelledError
 from tam_backend.session.session import Session
 from tam_backend.types import Mask, Prompt, RgbFrame
+from tam_backend.workers.load import Load
 from tam_backend.workers.open_task import OpenTask
 
 VIDEO = MovingDiscs(frames=10, starts_xy=((30, 40), (100, 64)), steps_xy=((3, 1), (-3, 0)))
@@ -44,6 +45,10 @@ def click(disc: int, frame: int) -> list[Prompt]:
     return [Prompt(disc, frame, points=[(*VIDEO.centre(frame, disc), True)])]
 
 
+def no_other(*_: Any) -> Any:
+    pytest.fail("a click needs no other view")
+
+
 def no_session() -> Any:
     pytest.fail("a click needs no stored session")
 
@@ -59,7 +64,7 @@ def task(decoders: list[Decoder]) -> OpenTask:
         decoders.append(Decoder())
         return decoders[-1]
 
-    return OpenTask(TrackAnything(ColourModels().models()), decoders[0], no_session, again)
+    return OpenTask(TrackAnything(ColourModels().models()), decoders[0], no_session, again, no_other, Load())
 
 
 def test_clicks_have_a_decoder_of_their_own(task: OpenTask, decoders: list[Decoder]) -> None:

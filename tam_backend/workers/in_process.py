@@ -1,0 +1,95 @@
+"""The embedded default: the networks and the open tasks of this very process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tam_backend.errors import UnreadableMediaError
+from tam_backend.store.sessions import SessionStore, StoredSession
+from tam_backend.threads.leases import LeaseCache
+from tam_backend.types import VideoSource
+from tam_backend.video.fetch import MediaFetcher
+from tam_backend.workers.load import Load
+from tam_backend.workers.networks import Networks
+from tam_backend.workers.open_task import OpenTask
+from tam_backend.workers.workers import View, WorkerState
+
+
+class InProcessWorkers:
+    """One worker: opens tasks, and keeps the last ones open. Thread-safe; see `workers.Workers`.
+
+    Args:
+        networks: of the profile.
+        fetcher: opens what tasks show.
+        store: where sessions are kept.
+        most: so many tasks stay open while nobody works on them.
+    """
+
+    at_once = 1
+
+    def __init__(self, networks: Networks, fetcher: MediaFetcher, store: SessionStore, most: int) -> None:
+        self._networks = networks
+        self._fetcher = fetcher
+        self._store = store
+        self._load = Load()
+        self._tasks: LeaseCache[View, OpenTask] = LeaseCache(OpenTask.close, most)
+
+    def start(self) -> None:
+        """Begin to load the networks."""
+        self._networks.start()
+
+    def close(self) -> None:
+        """Close all tasks; their sessions stay stored."""
+        self._tasks.clear()
+
+    def states(self) -> Sequence[WorkerState]:
+        """Return what can be told of this worker."""
+        failure, load = self._networks.failure, self._load.read()
+        return [
+            WorkerState(
+                f"{socket.gethostname()}:{os.getpid()}",
+                self._networks.device,
+                self._networks.ready,
+                str(failure) if failure else "",
+                load.waiting,
+                load.busy_s,
+                load.frames,
+                load.clicks,
+            )
+        ]
+
+    @contextmanager
+    def lent(self, view: View, timeout_s: float, *, in_background: bool = False) -> Iterator[OpenTask]:  # noqa: ARG002
+        """Lend a view, opened within so many seconds; see `Workers.lent`."""
+        with self._load.working(), self._tasks.lend(view, lambda: self._opened(view, timeout_s)) as opened:
+            yield opened
+
+    def _opened(self, view: View, timeout_s: float) -> OpenTask:
+        tam = self._networks.get(timeout_s)
+        video = self._video(view, timeout_s)
+        return OpenTask(
+            tam,
+            video,
+            open_stored=lambda: self._stored(view, video),
+            open_again=lambda: self._video(view, timeout_s),
+            open_other=self._video,
+            load=self._load,
+        )
+
+    def _stored(self, view: View, video: VideoSource) -> StoredSession:
+        return self._store.open(view.key, frames=len(video), size_hw=video.size_hw, weights=self._networks.version)
+
+    def _video(self, view: View, timeout_s: float) -> VideoSource:
+        address = view.address if isinstance(view.address, str) else list(view.address)
+        video = self._fetcher.open_media(address, task_id=view.task_id, timeout_s=max(1.0, timeout_s))
+        pages = len(video)
+        if view.one_page and pages > 1:  # its masks would all lie on each other
+            video.close()
+            raise UnreadableMediaError(
+                f"{video.name} has {pages} pages, but the labeling config shows one image.",
+                "Import it with `tam-backend import`, which makes a list of frames of it.",
+            )
+        return video
