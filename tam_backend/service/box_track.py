@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tam_backend.labelstudio.attributes import brought_along
-from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region
 from tam_backend.labelstudio.scores import task_score, worst_by_frame

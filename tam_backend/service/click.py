@@ -7,7 +7,8 @@ from typing import Any
 from tam_backend.errors import InvalidInputError, PayloadError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, resized, to_prompts, with_what_it_adds_to
+from tam_backend.labelstudio.prompts import TaskPrompts
+from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts, with_what_it_adds_to
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import in_relation

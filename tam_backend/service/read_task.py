@@ -16,7 +16,8 @@ from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task
+from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
