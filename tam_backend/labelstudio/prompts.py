@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 from tam_backend.errors import InvalidPromptError, LabelConfigError, PayloadError, RegionError
 from tam_backend.labelstudio.annotators import annotator_of, author_of
@@ -20,15 +20,16 @@ from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, M
 from tam_backend.labelstudio.edits import told_apart
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.identity import Identity, read_identity
-from tam_backend.labelstudio.objects import TaskObject, group_objects
+from tam_backend.labelstudio.objects import ObjectId_co, TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.types import DrawnOrder, LastingId
 
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Asked(Generic[ObjectId_co]):
     """What a smart click wants: one object.
 
     Args:
@@ -36,17 +37,17 @@ class Asked:
         frame: the page of the newest prompt, from 0; None for a video box (the whole track is wanted).
     """
 
-    object: TaskObject
+    object: TaskObject[ObjectId_co]
     frame: int | None
 
 
 @dataclass(frozen=True, eq=False)
-class TaskPrompts:
+class TaskPrompts(Generic[ObjectId_co]):
     """What is known of one media of a task.
 
     Args:
         media: what the prompts lie on.
-        objects: in the order of drawing; their ids are 1, 2, ..
+        objects: in the order of drawing.
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
@@ -57,15 +58,34 @@ class TaskPrompts:
     """
 
     media: Media
-    objects: tuple[TaskObject, ...]
-    asked: Asked | None
+    objects: tuple[TaskObject[ObjectId_co], ...]
+    asked: Asked[ObjectId_co] | None
     propagate: bool
     whose: str | None = None
     held: frozenset[str] = frozenset()
     related: frozenset[str] = frozenset()
     left_out: tuple[RegionError, ...] = ()
 
-    def ours_on(self, each: TaskObject, frame: int) -> Region | None:
+    def lasting(self, ids: Mapping[str, LastingId]) -> TaskPrompts[LastingId]:
+        """Translate the order of drawing into lasting ids: the one place where an object gets its.
+
+        Args:
+            ids: object key -> id; of all objects.
+        """
+        objects = tuple(each.known_as(ids[each.key]) for each in self.objects)
+        asked = self.asked
+        return TaskPrompts(
+            self.media,
+            objects,
+            None if asked is None else Asked(asked.object.known_as(ids[asked.object.key]), asked.frame),
+            self.propagate,
+            self.whose,
+            self.held,
+            self.related,
+            self.left_out,
+        )
+
+    def ours_on(self, each: TaskObject[int], frame: int) -> Region | None:
         """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
         key = each.key_on(frame)
         ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == key and r.region_id in self.held]
@@ -96,7 +116,7 @@ def read_task(
     unsaved: Sequence[Mapping[str, Any]] = (),
     sent: Mapping[tuple[str, int], Collection[str]] | None = None,
     medium: Media | None = None,
-) -> TaskPrompts:
+) -> TaskPrompts[DrawnOrder]:
     """Read one task of a /predict call.
 
     Args:
@@ -331,7 +351,7 @@ def _told_apart_if_usable(
 
 def _group_usable(
     regions: Sequence[Region], asked: Region | None, faults: list[RegionError], identity: Identity
-) -> tuple[TaskObject, ...]:
+) -> tuple[TaskObject[DrawnOrder], ...]:
     """Return the objects of all regions that can be used: one mask that cannot be decoded must not refuse the others.
 
     Args:
@@ -357,7 +377,7 @@ def _group_usable(
     return objects
 
 
-def _decode(each: TaskObject, frame: int | None) -> None:
+def _decode(each: TaskObject[int], frame: int | None) -> None:
     """Look at the masks that `to_prompts` will use, so that it finds no bad one.
 
     Raises:

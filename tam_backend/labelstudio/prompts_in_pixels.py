@@ -12,13 +12,13 @@ from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.regions import Region
 from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import BoolMask, Box, EncodedMask, Prompt
+from tam_backend.types import BoolMask, Box, EncodedMask, LastingId, Prompt
 
 _OFF_FRAME_TOLERANCE = 0.01  # of the frame: what the editor's rounding may put outside
 
 
 def to_prompts(
-    task_object: TaskObject,
+    task_object: TaskObject[LastingId],
     size_hw: tuple[int, int],
     *,
     frames: Container[int] | None = None,
@@ -32,7 +32,7 @@ def to_prompts(
     of them. On a video: the boxes that a human drew.
 
     Args:
-        task_object: of `read_task`.
+        task_object: as the session is to know it.
         size_hw: (height, width) of the frames as decoded.
         frames: only these (from 0); None = all.
         clock: needed for video boxes: their frames -> the file's.
@@ -67,7 +67,9 @@ def with_what_it_adds_to(found: BoolMask, prompt: Prompt) -> BoolMask:
     return both
 
 
-def _frame_prompts(task_object: TaskObject, size_hw: tuple[int, int], frames: Container[int] | None) -> list[Prompt]:
+def _frame_prompts(
+    task_object: TaskObject[LastingId], size_hw: tuple[int, int], frames: Container[int] | None
+) -> list[Prompt]:
     prompts = []
     for frame in sorted({region.frame for region in task_object.regions}):
         if frames is not None and frame not in frames:
@@ -94,7 +96,7 @@ def _frame_prompts(task_object: TaskObject, size_hw: tuple[int, int], frames: Co
     return [Prompt(task_object.object_id, best.frame, mask=mask, label=task_object.label)]
 
 
-def _video_prompts(task_object: TaskObject, size_hw: tuple[int, int], clock: VideoClock) -> list[Prompt]:
+def _video_prompts(task_object: TaskObject[LastingId], size_hw: tuple[int, int], clock: VideoClock) -> list[Prompt]:
     keyframes = [(region, keyframe) for region in task_object.regions for keyframe in region.keyframes]
     by_human = [item for item in keyframes if item[1].by_human] or keyframes[:1]
     boxes = {

@@ -12,10 +12,11 @@ from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts, with_
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import in_relation
+from tam_backend.types import LastingId
 from tam_backend.workers.workers import OpenView
 
 
-def answer_click(desk: Desk, prompts: TaskPrompts, opened: OpenView, request: Request) -> dict[str, Any]:
+def answer_click(desk: Desk, prompts: TaskPrompts[LastingId], opened: OpenView, request: Request) -> dict[str, Any]:
     """Answer a smart click with the mask of the clicked object on the clicked page, and no other."""
     asked = prompts.asked
     if asked is None or asked.frame is None:

@@ -53,6 +53,19 @@ def test_a_second_object_of_the_same_label_gets_another_key():
     assert found.asked.object.object_id == 2
 
 
+def test_lasting_ids_do_not_follow_the_order_of_drawing():
+    first = brush(f"tam-{object_key('p')}-0f", LEFT, origin="prediction", meta={"tam_source": "prompt"})
+    drawn = read(task(draft=[first]), click(point("q", 80, 30)))
+    kept = drawn.lasting({object_key("p"): 7, object_key("q"): 3})
+    assert [each.object_id for each in drawn.objects] == [1, 2]
+    assert [each.object_id for each in kept.objects] == [7, 3]
+    assert kept.asked.object.object_id == 3
+    assert {prompt.object_id for prompt in to_prompts(kept.asked.object, HW)} == {3}
+    assert (kept.media, kept.propagate, kept.whose, kept.held, kept.related) == (
+        drawn.media, drawn.propagate, drawn.whose, drawn.held, drawn.related,
+    )  # fmt: skip
+
+
 def test_a_click_in_an_accepted_mask_corrects_it_with_the_mask_as_hint():
     accepted = brush("tam-k-0f", LEFT, origin="prediction", meta={"tam_source": "propagated"})
     found = read(task(draft=[accepted]), click(point("q", 10, 30, positive=False)))
