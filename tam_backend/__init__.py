@@ -27,6 +27,7 @@ from tam_backend.errors import (
     MediaTooLargeError,
     NotFoundError,
     OutputError,
+    OverloadedError,
     PayloadError,
     PayloadTooLargeError,
     ProfileError,
@@ -37,6 +38,7 @@ from tam_backend.errors import (
     UnauthorizedError,
     UnreadableMediaError,
     WeightsError,
+    WorkerLostError,
 )
 from tam_backend.types import FrameResult, Mask, Point, Prompt, VideoSource
 from tam_backend.video import open_video
@@ -71,6 +73,7 @@ __all__ = [
     "MediaTooLargeError",
     "NotFoundError",
     "OutputError",
+    "OverloadedError",
     "PayloadError",
     "PayloadTooLargeError",
     "Point",
@@ -86,6 +89,7 @@ __all__ = [
     "UnreadableMediaError",
     "VideoSource",
     "WeightsError",
+    "WorkerLostError",
     "__version__",
     "open_video",
 ]

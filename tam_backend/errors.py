@@ -22,7 +22,9 @@ TamError
 │   └── WeightsError             503  weights missing, corrupted, or of another network
 ├── DeviceError                  503  a device that is not there
 ├── CancelledError               499  the caller cancelled or hung up
-├── BusyError                    503  too many requests wait already, or somebody else is at it
+├── BusyError                    503  somebody else is at it, or it is not ready yet
+│   ├── OverloadedError          503  too many requests wait already
+│   └── WorkerLostError          503  the worker ended in the middle, or does not answer
 ├── OutputError                  507  results cannot be written: the disk is full, or it is not allowed
 ├── StoreError                   503  the database of sessions and jobs cannot be read or written
 ├── LabelStudioError             502  Label Studio refused or did not answer
@@ -31,6 +33,9 @@ TamError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -63,8 +68,18 @@ class TamError(Exception):
         self.message = printable(message)
         self.remedy = printable(remedy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel whole between processes, whatever the arguments of a class are."""
+        return _as_it_was, (type(self), self.message, dict(vars(self)))
+
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
+
+
+def _as_it_was(kind: type[TamError], message: str, attributes: Mapping[str, Any]) -> TamError:
+    error = kind.__new__(kind, message)
+    vars(error).update(attributes)
+    return error
 
 
 class InvalidInputError(TamError, ValueError):
@@ -190,6 +205,14 @@ class BusyError(TamError):
     """Too many requests wait already."""
 
     status = 503
+
+
+class OverloadedError(BusyError):
+    """Too many requests work or wait already."""
+
+
+class WorkerLostError(BusyError):
+    """The worker that was asked has ended, or does not answer; what it stored is kept, and another one can go on."""
 
 
 class OutputError(TamError):

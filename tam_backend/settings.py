@@ -40,6 +40,17 @@ class Settings(BaseSettings):
     refine: bool | None = Field(
         None, description="whether the segmenter refines doubtful masks; default: as the profile does, compact does not"
     )
+    workers: str = Field(
+        "1", description="1: the networks are in this process; more, or ray: in so many, or automatic, workers of Ray"
+    )
+    ray_address: str = Field("", description="of the Ray cluster to join; default: one on this machine alone")
+    worker_cpus: float = Field(0, ge=0, description="CPUs of each worker of Ray; 0 = TAM_MODEL_THREADS, or 4")
+    worker_gpus: float | None = Field(
+        None, ge=0, description="GPUs of each worker of Ray, or a part of one; default 1 where there are GPUs"
+    )
+    lease_s: float = Field(
+        30, ge=1, description="how long a worker or a replica that falls silent keeps what it works on from others"
+    )
     data_dir: Path = Field(
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
@@ -114,6 +125,13 @@ class Settings(BaseSettings):
     def _plain_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(cls._plain_url(url) for url in value)
 
+    @field_validator("workers")
+    @classmethod
+    def _known_workers(cls, value: str) -> str:
+        if value == "ray" or (value.isdecimal() and 1 <= int(value) <= 1024):
+            return value
+        raise ValueError(f"{value!r} is neither a number of workers nor 'ray'")
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -127,6 +145,16 @@ class Settings(BaseSettings):
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @property
+    def uses_ray(self) -> bool:
+        """Whether the networks live in workers of a Ray cluster."""
+        return self.workers != "1"
+
+    @property
+    def worker_count(self) -> int | None:
+        """How many workers of Ray this process starts; None = as fits where it starts the cluster, else none."""
+        return int(self.workers) if self.workers.isdecimal() else None
 
     @property
     def weights_folder(self) -> Path:

@@ -14,7 +14,7 @@ from tam_backend.jobs.store import JobStore
 from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import Media, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import drawn_media
-from tam_backend.models.devices import let_threads_share_memory
+from tam_backend.models import zoo
 from tam_backend.problems import ProblemLog
 from tam_backend.service import annotation_events as events
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
@@ -24,21 +24,16 @@ from tam_backend.service.click import answer_click
 from tam_backend.service.correction import Correction
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.housekeeping import Housekeeping
-from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.service.page_frames import TaskMedia
+from tam_backend.service.parts import Parts, workers_of
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.unsaved_answers import AnswerMemory
 from tam_backend.settings import Settings
-from tam_backend.store.database import Database, sqlite_url
-from tam_backend.store.holder import Holders
-from tam_backend.store.sessions import SessionKey, SessionStore
+from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.types import RgbFrame
-from tam_backend.video.fetch import MediaFetcher
-from tam_backend.video.library import VideoLibrary
-from tam_backend.workers.in_process import InProcessWorkers
-from tam_backend.workers.networks import Networks
+from tam_backend.workers.workers import Work
 
 logger = logging.getLogger(__name__)
 
@@ -62,31 +57,23 @@ class Backend:
     """
 
     def __init__(self, settings: Settings) -> None:
-        let_threads_share_memory()  # before there are any
         self.settings = settings
-        database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
-        self._holders = Holders(settings.data_dir / "running")
-        self.store = SessionStore(database, holders=self._holders)
-        self.jobs = JobRegistry(store=JobStore(database, self._holders))
+        self._parts = parts = Parts.of(settings)
+        self.store, self.library = parts.store, parts.library
+        self._label_studio = parts.label_studio
+        self.jobs = JobRegistry(store=JobStore(parts.database, parts.holders))
         self.problems = ProblemLog()
-        self._memories = TaskMemories(database)
-        self.library = VideoLibrary(settings.data_dir)
-        self._networks = Networks(settings)
-        self._label_studio = LabelStudioAccess(settings)
-        self._fetcher = MediaFetcher(
-            settings,
-            authorization=self._label_studio.authorization,
-            own_frames=self.library.own_frame,
-            own_video=self.library.own_video,
-        )
+        self._memories = TaskMemories(parts.database)
+        self._version = zoo.profile(settings.profile).version
+        self._workers = workers_of(settings, parts)
         self._media = TaskMedia(
-            database, lambda value, task_id: self._fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S)
+            parts.database,
+            lambda value, task_id: parts.fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S),
         )
-        self._answers = AnswerMemory(database)
+        self._answers = AnswerMemory(parts.database)
         self._projects = Projects(
-            settings, self._label_studio, self._fetcher, self.problems, self.library.webhook_secret
+            settings, self._label_studio, parts.fetcher, self.problems, self.library.webhook_secret
         )
-        self._workers = InProcessWorkers(self._networks, self._fetcher, self.store, settings.max_sessions)
         self._desk = Desk(
             self.jobs,
             self.problems,
@@ -95,7 +82,7 @@ class Backend:
             self._workers,
             self._media,
             settings.propagate_label,
-            self._networks.version,
+            self._version,
         )
         self._loop = Loop(
             self.jobs,
@@ -122,7 +109,7 @@ class Backend:
     @property
     def model_version(self) -> str:
         """What predictions are stored under; changes with the weights."""
-        return self._networks.version
+        return self._version
 
     def close(self) -> None:
         """Stop working, and let other processes have the stored sessions; unfinished jobs go on after a restart."""
@@ -130,7 +117,7 @@ class Backend:
         self._loop.close()
         self._workers.close()
         self._media.close()
-        self._holders.close()
+        self._parts.holders.close()
 
     def task_frame(self, session: SessionKey, frame: int) -> RgbFrame | None:
         """Return a frame (0-based) of what a session shows, for its page; None where it cannot be had now."""
@@ -142,13 +129,14 @@ class Backend:
 
     def describe(self) -> dict[str, Any]:
         """Return what the status page says of the networks."""
-        failure = self._networks.failure
+        workers = self._workers.states()
         return {
             "profile": self.settings.profile,
-            "device": self._networks.device,
+            "device": ", ".join(sorted({each.device for each in workers})) or self.settings.device,
             "version": self.model_version,
-            "ready": self._networks.ready,
-            "failure": str(failure) if failure else "",
+            "ready": any(each.ready for each in workers),
+            "failure": next((each.failure for each in workers if each.failure), ""),
+            "workers": workers if self.settings.uses_ray else [],
             "remarks": self._projects.remarks,
         }
 
@@ -276,7 +264,8 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        with self._desk.lent(task, known, request.config, request.project, request.seconds_left) as opened:
+        work: Work = "track" if prompts.asked is None or not on_frames else "click"
+        with self._desk.lent(task, known, request.config, request.project, request.seconds_left, work) as opened:
             if not on_frames:
                 return answer_boxes(self._desk, task, prompts, opened, request)
             if prompts.asked is not None:

@@ -93,7 +93,7 @@ class Correction:
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return _Tracked()
         go_on: GoOn | None = None
-        with self._desk.lent(task, known, config, intent.project, _NETWORKS_S, in_background=True) as opened:
+        with self._desk.lent(task, known, config, intent.project, _NETWORKS_S, "background") as opened:
             wanted = known.wanted(opened.video.size_hw)
             with opened.tracking_in_background(wanted) as tracking:
                 job.measured(tracking.frames_done, tracking.frames_total)
@@ -141,7 +141,7 @@ class Correction:
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
             view = view_of(task, replace(known, whose=None), config, project)
-            with self._desk.lent(before, known, config, project, _NETWORKS_S, in_background=True) as opened:
+            with self._desk.lent(before, known, config, project, _NETWORKS_S, "background") as opened:
                 seeds = following.seeds(opened, view, _NETWORKS_S)
         except TamError as error:
             self._desk.problems.failed(f"task {number}, the next of a chain", error)

@@ -18,7 +18,7 @@ from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
 from tam_backend.service.views import view_of
 from tam_backend.store.task_memory import TaskMemories
-from tam_backend.workers.workers import OpenView, Tracking, Workers
+from tam_backend.workers.workers import OpenView, Tracking, Work, Workers
 
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
@@ -128,8 +128,7 @@ class Desk:
         config: LabelingConfig,
         project: str,
         timeout_s: float,
-        *,
-        in_background: bool = False,
+        work: Work,
     ) -> Iterator[OpenView]:
         """Lend one medium of a task, on the worker that has it open or is to open it.
 
@@ -139,14 +138,14 @@ class Desk:
             config: of its project.
             project: Label Studio's.
             timeout_s: how long to wait for the networks, and for the media.
-            in_background: whether nobody waits for what it is for.
+            work: what for.
 
         Raises:
             PayloadError: its data hold no address.
             TamError: see `Workers.lent`.
         """
         view = view_of(task, known, config, project)
-        with self.workers.lent(view, timeout_s, in_background=in_background) as opened:
+        with self.workers.lent(view, timeout_s, work) as opened:
             self.media.remember(view.key, view.address, view.task_id)
             yield opened
 

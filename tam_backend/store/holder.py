@@ -37,6 +37,11 @@ class Holder:
     mark: str
     token: str
 
+    @property
+    def process_name(self) -> str:
+        """Names the process alone, whatever it holds."""
+        return f"{self.numbers}:{self.process}:{self.born}"
+
     @classmethod
     def parse(cls, text: str) -> Holder:
         """Read what `str` made of one, of the versions without `numbers` and `mark` too."""

@@ -259,6 +259,13 @@ class SessionStore:
             )
         return StoredSession(self._database, number, str(holder), revision, size_hw, self._lease_s)
 
+    def holder_of(self, key: SessionKey) -> Holder | None:
+        """Return who works on a session now; None where nobody does."""
+        held = and_(_is(key), _sessions.c.owner != "", _sessions.c.owned_until >= now())
+        with self._database.reading() as connection:
+            owner = connection.execute(select(_sessions.c.owner).where(held)).scalar_one_or_none()
+        return None if owner is None else Holder.parse(owner)
+
     def summaries(self, limit: int = 50) -> list[SessionSummary]:
         """Return the sessions worked on last, newest first."""
         with self._database.reading() as connection:

@@ -57,16 +57,18 @@ def go_on(
             for sight in coming:
                 frame = sight.index
                 if frame == start:
-                    known = {
+                    # An object that came since has no track there, but may have its only keyframe there.
+                    said = {each: masks[start] for each, masks in keyframes.items() if start in masks}
+                    known = said | {
                         each: Mask(mask, tracks[start].quality[each])
                         for each, mask in tracks[start].masks.items()
-                        if each in keyframes and mask.any()
+                        if each in keyframes and each not in said and mask.any()
                     }
                     if not known and not _ever_seen(keyframes):
                         nothing = np.zeros(workplace.video.size_hw, np.bool_)
                         known = {each: Mask(nothing, 1.0) for each in keyframes}  # networks must know of some object
                     if known:
-                        tracker.track(sight, known, permanent=False, last=False)
+                        tracker.track(sight, known, permanent=known.keys() == said.keys(), last=False)
                     for object_id, masks in keyframes.items():
                         tracker.memorise_nearest(object_id, masks, start)
                     yield None

@@ -15,7 +15,7 @@ from tam_backend.video.fetch import MediaFetcher
 from tam_backend.workers.load import Load
 from tam_backend.workers.networks import Networks
 from tam_backend.workers.open_task import OpenTask
-from tam_backend.workers.workers import View, WorkerState
+from tam_backend.workers.workers import View, Work, WorkerState
 
 
 class InProcessWorkers:
@@ -62,7 +62,7 @@ class InProcessWorkers:
         ]
 
     @contextmanager
-    def lent(self, view: View, timeout_s: float, *, in_background: bool = False) -> Iterator[OpenTask]:  # noqa: ARG002
+    def lent(self, view: View, timeout_s: float, work: Work) -> Iterator[OpenTask]:  # noqa: ARG002
         """Lend a view, opened within so many seconds; see `Workers.lent`."""
         with self._load.working(), self._tasks.lend(view, lambda: self._opened(view, timeout_s)) as opened:
             yield opened

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tam_backend.errors import MediaError
 from tam_backend.store.sessions import SessionKey
 from tam_backend.types import EncodedMask, FrameResult, Mask, Prompt, Timeline, VideoSource, timeline_of
+
+Work = Literal["click", "track", "background"]
+"""What a view is lent for: one mask, a propagation that somebody waits for, one that nobody waits for."""
 
 Cancelled = Callable[[], bool]
 """Asked now and then; True: nobody waits for the answer any more."""
@@ -207,13 +210,13 @@ class Workers(Protocol):
     def at_once(self) -> int:
         """How many propagations they can do side by side."""
 
-    def lent(self, view: View, timeout_s: float, *, in_background: bool = False) -> AbstractContextManager[OpenView]:
+    def lent(self, view: View, timeout_s: float, work: Work) -> AbstractContextManager[OpenView]:
         """Lend a view on the worker that has it, or is to have it.
 
         Args:
             view: of a task.
             timeout_s: how long to wait for networks, and for the media.
-            in_background: whether nobody waits for what it is for.
+            work: what for.
 
         Raises:
             BusyError: the networks are not there in time, or too many wait already.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from colour_models import ColourModels
-from synthetic import MovingDiscs
+from synthetic import MovingDiscs, iou
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidInputError, UnreadableMediaError
@@ -96,3 +96,21 @@ def test_a_propagation_that_failed_says_so_and_is_never_taken_for_complete(monke
     while not propagation.done:
         propagation.advance()
     assert [result.frame for result in propagation.results()] == list(range(12))
+
+
+@pytest.mark.parametrize("keyframe", [0, 4, 11])
+@pytest.mark.parametrize("tracked", range(13))
+def test_an_object_that_takes_the_place_of_another_is_tracked_however_far_that_one_came(
+    keyframe: int, tracked: int
+) -> None:
+    discs = MovingDiscs(starts_xy=((30, 25), (100, 70)), steps_xy=((3, 0), (-3, 0)))
+    propagation = Pursuit(TrackAnything(ColourModels().models()).session(discs))
+    propagation.want([Prompt(1, keyframe, points=[(*discs.centre(keyframe, 1), True)])])
+    for _ in range(tracked):
+        propagation.advance()
+    propagation.want([Prompt(2, keyframe, points=[(*discs.centre(keyframe, 2), True)])])
+    while not propagation.done:
+        propagation.advance()
+    found = list(propagation.results())
+    assert [result.frame for result in found] == list(range(12))
+    assert all(iou(result.masks[2], discs.truth(result.frame, 2)) > 0.9 for result in found)

@@ -1,0 +1,77 @@
+"""What every process of the backend is made of, whether it speaks HTTP or holds networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tam_backend.models.devices import let_threads_share_memory
+from tam_backend.service.label_studio_access import LabelStudioAccess
+from tam_backend.settings import Settings
+from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.holder import Holders
+from tam_backend.store.sessions import SessionStore
+from tam_backend.video.fetch import MediaFetcher
+from tam_backend.video.library import VideoLibrary
+from tam_backend.workers.in_process import InProcessWorkers
+from tam_backend.workers.networks import Networks
+from tam_backend.workers.ray_workers import RayWorkers
+from tam_backend.workers.workers import Workers
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The stores and the ways out, over one database.
+
+    Args:
+        database, holders, store: see there.
+        library: the videos that were imported.
+        label_studio: the way to it.
+        fetcher: opens what tasks show.
+    """
+
+    database: Database
+    holders: Holders
+    store: SessionStore
+    library: VideoLibrary
+    label_studio: LabelStudioAccess
+    fetcher: MediaFetcher
+
+    @classmethod
+    def of(cls, settings: Settings) -> Parts:
+        """Open them.
+
+        Raises:
+            StoreError: the database cannot be opened.
+        """
+        let_threads_share_memory()  # before there are any
+        database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
+        holders = Holders(settings.data_dir / "running")
+        library = VideoLibrary(settings.data_dir)
+        label_studio = LabelStudioAccess(settings)
+        fetcher = MediaFetcher(
+            settings,
+            authorization=label_studio.authorization,
+            own_frames=library.own_frame,
+            own_video=library.own_video,
+        )
+        return cls(database, holders, SessionStore(database, holders=holders), library, label_studio, fetcher)
+
+
+def workers_of(settings: Settings, parts: Parts) -> Workers:
+    """Return the workers that the settings ask for.
+
+    Raises:
+        ProfileError: the settings name no known profile, or Ray is not installed.
+    """
+    if settings.uses_ray:
+        return RayWorkers(settings, worker_in_this_process, parts.store)
+    return _in_process(settings, parts)
+
+
+def worker_in_this_process(settings: Settings) -> InProcessWorkers:
+    """Return a worker with parts of its own: what a process of a cluster is."""
+    return _in_process(settings, Parts.of(settings))
+
+
+def _in_process(settings: Settings, parts: Parts) -> InProcessWorkers:
+    return InProcessWorkers(Networks(settings), parts.fetcher, parts.store, settings.max_sessions)

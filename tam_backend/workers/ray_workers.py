@@ -1,0 +1,320 @@
+"""Workers on a Ray cluster: one actor for each GPU or share of CPUs, found by name, each with networks of its own.
+
+Ray places them, starts them again and carries the calls. Who may write what is settled by the database alone. Needs the
+extra `ray`; nothing here imports it before a cluster is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from tam_backend.errors import BusyError, CancelledError, OverloadedError, ProfileError, TamError, WorkerLostError
+from tam_backend.settings import Settings
+from tam_backend.store.sessions import SessionStore
+from tam_backend.workers.borrowed import BorrowedView
+from tam_backend.workers.choice import chosen
+from tam_backend.workers.in_process import InProcessWorkers
+from tam_backend.workers.remote import Presence, RemoteWorker
+from tam_backend.workers.workers import Cancelled, View, Work, WorkerState
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE = "tam_backend"
+_PREFIX = "tam-worker-"
+_LOOK_S = 1.0
+_CPUS_PER_WORKER = 4
+# Frames and masks go through it, a few megabytes at a time; Ray's own choice is a third of the memory.
+_OBJECT_STORE_BYTES = 512 * 1024 * 1024
+_QUICK = frozenset({"presence", "give_up", "end", "unreadable"})
+_STEPS = frozenset({"step", "results"})
+
+Make = Callable[[Settings], InProcessWorkers]
+"""Builds what works in a worker's process, from the settings; found there by its name."""
+
+
+@dataclass(eq=False)
+class _Seen:
+    """A worker as it was seen last."""
+
+    handle: Any
+    presence: Presence
+    at_s: float
+    lent: int = 0  # to this process
+
+
+class RayWorkers:
+    """See `workers.Workers`. Thread-safe.
+
+    Args:
+        settings: say which cluster, and what a worker is to be like.
+        make: builds a worker's inside.
+        store: tells who holds a session.
+
+    Raises:
+        ProfileError: Ray is not installed.
+    """
+
+    def __init__(self, settings: Settings, make: Make, store: SessionStore) -> None:
+        self._ray = _installed_ray()
+        self._settings = settings
+        self._make = make
+        self._store = store
+        self._seen: dict[str, _Seen] = {}
+        self._own: list[Any] = []
+        self._failure = ""
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._looked = threading.Event()
+
+    @property
+    def at_once(self) -> int:
+        """One propagation on each worker."""
+        return max(1, len(self._present()))
+
+    def start(self) -> None:
+        """Connect to the cluster, or start one, in the background."""
+        threading.Thread(target=self._keep_looking, name="look-for-workers", daemon=True).start()
+
+    def close(self) -> None:
+        """Leave the cluster; workers that this process started end."""
+        self._closed.set()
+        for handle in self._own:
+            _stop(self._ray, handle)
+        self._ray.shutdown()
+
+    def states(self) -> Sequence[WorkerState]:
+        """Return what the workers said of themselves in the last seconds."""
+        present = self._present()
+        if not present and self._failure:
+            return [WorkerState("ray", self._settings.device, ready=False, failure=self._failure)]
+        return [seen.presence.state for _, seen in sorted(present.items())]
+
+    @contextmanager
+    def lent(self, view: View, timeout_s: float, work: Work) -> Iterator[BorrowedView]:
+        """Lend a view; see `Workers.lent`."""
+        name, seen = self._one_for(view, work, timeout_s)
+        with self._lock:
+            seen.lent += 1
+        try:
+            yield BorrowedView(_RayLine(self._ray, name, seen.handle, partial(self._is_present, name)), view, timeout_s)
+        finally:
+            with self._lock:
+                seen.lent -= 1
+
+    def _one_for(self, view: View, work: Work, timeout_s: float) -> tuple[str, _Seen]:
+        holder = None if work == "click" else self._store.holder_of(view.key)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            present = self._present()
+            processes = {seen.presence.process: name for name, seen in present.items()}
+            waiting = {name: max(seen.presence.state.waiting, seen.lent) for name, seen in present.items()}
+            name = chosen(view, work, waiting, processes.get(holder.process_name) if holder else None)
+            if name is not None:
+                return name, present[name]
+            self._looked.clear()
+            if not self._looked.wait(max(0.0, min(deadline_s - time.monotonic(), _LOOK_S))) and (
+                time.monotonic() >= deadline_s
+            ):
+                raise BusyError(
+                    f"There is no worker: {self._failure or 'none has come yet'}.",
+                    "Start one: tam-backend worker. The status page shows those that are there.",
+                )
+
+    def _present(self) -> dict[str, _Seen]:
+        oldest_s = time.monotonic() - self._settings.lease_s / 3
+        with self._lock:
+            return {name: seen for name, seen in self._seen.items() if seen.at_s >= oldest_s}
+
+    def _is_present(self, name: str) -> bool:
+        return name in self._present()
+
+    def _keep_looking(self) -> None:
+        wanted: int | None = None
+        while not self._closed.is_set():
+            try:
+                if wanted is None:
+                    wanted = connect(self._settings)
+                while len(self._own) < wanted:
+                    self._own.append(start_worker(self._settings, self._make))
+                self._look()
+                self._failure = ""
+            except Exception as error:  # whatever it is: the next look may go well, and people see it meanwhile
+                message = error.message if isinstance(error, TamError) else f"{type(error).__name__}: {error}"
+                if message != self._failure:
+                    logger.warning("The Ray cluster cannot be used: %s", message, exc_info=True)
+                self._failure = message
+            self._looked.set()
+            self._closed.wait(_LOOK_S)
+
+    def _look(self) -> None:
+        ray = self._ray
+        asked = {}
+        for each in ray.util.list_named_actors(all_namespaces=True):
+            if each["namespace"] == _NAMESPACE and each["name"].startswith(_PREFIX):
+                try:
+                    handle = ray.get_actor(each["name"], namespace=_NAMESPACE)
+                except ValueError:  # it ended just now
+                    continue
+                asked[_remote(handle, "presence").remote()] = (each["name"], handle)
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_LOOK_S) if asked else ([], [])
+        now_s = time.monotonic()
+        for reference in answered:
+            name, handle = asked[reference]
+            try:
+                presence = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                logger.info("Worker %s does not answer: %s", name, type(error).__name__)
+                with self._lock:
+                    self._seen.pop(name, None)
+                continue
+            with self._lock:
+                before = self._seen.get(name)
+                lent = before.lent if before is not None else 0
+                if before is not None and before.presence.process == presence.process:
+                    before.presence, before.at_s = presence, now_s
+                else:
+                    self._seen[name] = _Seen(handle, presence, now_s, lent)
+        with self._lock:
+            gone = self._seen.keys() - {name for name, _ in asked.values()}
+            for name in gone:
+                del self._seen[name]
+
+
+class _RayLine:
+    """A way to one worker; see `borrowed.Line`."""
+
+    def __init__(self, ray: ModuleType, name: str, handle: Any, is_present: Callable[[], bool]) -> None:
+        self._ray = ray
+        self._name = name
+        self._handle = handle
+        self._is_present = is_present
+
+    def ask(self, what: str, *args: Any, limit_s: float, cancelled: Cancelled | None = None, **named: Any) -> Any:
+        """Call, and wait; see `Line.ask`."""
+        exceptions = self._ray.exceptions
+        deadline_s = time.monotonic() + limit_s
+        try:
+            reference = _remote(self._handle, what).remote(*args, **named)
+            while not self._ray.wait([reference], timeout=0.1 if cancelled else 1.0)[0]:
+                if cancelled is not None and cancelled():
+                    raise CancelledError("The client hung up before it had its answer.")
+                if time.monotonic() > deadline_s or not self._is_present():
+                    raise self._lost("does not answer")
+            return self._ray.get(reference)
+        except exceptions.PendingCallsLimitExceeded as error:
+            raise OverloadedError(
+                f"Too many requests wait for worker {self._name} already.", "Try again in a moment, or add workers."
+            ) from error
+        except exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        except exceptions.RayError as error:
+            raise self._lost("has ended") from error
+
+    def tell(self, what: str, *args: Any) -> None:
+        """Call without waiting."""
+        try:
+            _remote(self._handle, what).remote(*args)
+        except self._ray.exceptions.RayError as error:
+            logger.info("Worker %s cannot be told to %s: %s", self._name, what, type(error).__name__)
+
+    def _lost(self, what: str) -> WorkerLostError:
+        return WorkerLostError(f"Worker {self._name} {what}.", "Try again: another one goes on with what is stored.")
+
+
+def connect(settings: Settings) -> int:
+    """Connect this process to the cluster of the settings, or start one here; return how many workers it should start.
+
+    Raises:
+        BusyError: there is no such cluster.
+    """
+    ray = _installed_ray()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours is told to anybody
+    common: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": True, "configure_logging": False}
+    if settings.ray_address:
+        try:
+            ray.init(address=settings.ray_address, **common)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise BusyError(
+                f"There is no Ray cluster at {settings.ray_address}: {error}.",
+                "Start one: ray start --head, or leave TAM_RAY_ADDRESS empty for one on this machine alone.",
+            ) from error
+        return settings.worker_count or 0
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        **common,
+    )
+    return settings.worker_count or _as_many_as_fit(ray.cluster_resources())
+
+
+def start_worker(settings: Settings, make: Make, node_id: str | None = None) -> Any:
+    """Start one worker and return its handle; it ends with this process.
+
+    Args:
+        settings: of the worker.
+        make: builds its inside.
+        node_id: Ray's name of the machine that it must run on; None = any.
+    """
+    ray = _installed_ray()
+    resources: Mapping[str, float] = ray.cluster_resources()
+    cpus = settings.worker_cpus or settings.model_threads or min(_CPUS_PER_WORKER, resources.get("CPU", 1.0))
+    gpus = settings.worker_gpus if settings.worker_gpus is not None else min(1.0, resources.get("GPU", 0.0))
+    own = settings.model_copy(update={"model_threads": settings.model_threads or max(1, int(cpus))})
+    name = f"{_PREFIX}{socket.gethostname()[:32]}-{secrets.token_hex(3)}"
+    threads = settings.max_waiting + 8
+    options: dict[str, Any] = {
+        "name": name,
+        "num_cpus": cpus,
+        "num_gpus": gpus,
+        "max_restarts": -1,
+        "max_concurrency": threads,
+        "max_pending_calls": 4 * threads,
+    }
+    if node_id is not None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415 - see the docstring
+
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    actor = ray.remote(concurrency_groups={"steps": threads, "quick": 8})(RemoteWorker)
+    return actor.options(**options).remote(name, partial(make, own), settings.max_waiting)
+
+
+def _stop(ray: ModuleType, handle: Any) -> None:
+    try:
+        ray.get(_remote(handle, "close").remote(), timeout=5)
+    except ray.exceptions.RayError as error:
+        logger.info("A worker did not stop by itself: %s", type(error).__name__)
+    ray.kill(handle)
+
+
+def _as_many_as_fit(resources: Mapping[str, float]) -> int:
+    return int(resources.get("GPU", 0.0)) or max(1, int(resources.get("CPU", 1.0)) // _CPUS_PER_WORKER)
+
+
+def _remote(handle: Any, what: str) -> Any:
+    group = "quick" if what in _QUICK else "steps" if what in _STEPS else "_default"
+    method = getattr(handle, what)
+    return method if group == "_default" else method.options(concurrency_group=group)
+
+
+def _installed_ray() -> ModuleType:
+    try:
+        import ray  # noqa: PLC0415 - see the docstring
+    except ImportError as error:
+        raise ProfileError(
+            "Ray is not installed, which several workers need.", "Install it: pip install 'tam-backend[ray]'."
+        ) from error
+    module: ModuleType = ray
+    return module
