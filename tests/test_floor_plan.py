@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -194,6 +195,16 @@ def test_no_two_modules_share_a_file_name() -> None:
             by_name.setdefault(path.stem, []).append(module)
     shared = {name: modules for name, modules in by_name.items() if len(modules) > 1}
     assert not shared, shared
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]), ids=lambda page: page.name
+)
+def test_docs_name_files_that_exist(page: Path) -> None:
+    named = set(re.findall(r"`([\w/.]+\.py)", page.read_text()))
+    ours = [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith(".")]
+    missing = [name for name in named if not any(path.as_posix().endswith(f"/{name}") for path in ours)]
+    assert not missing, missing
 
 
 def test_every_module_says_why_it_is_there() -> None:
