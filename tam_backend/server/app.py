@@ -3,6 +3,7 @@
 | route | who calls it | answer |
 |---|---|---|
 | GET /health | Label Studio, load balancers | {"status": "UP", ...}, at once, whatever the model does |
+| GET /ready | proxies before several of us | 200 when the networks and the database are there, else 503 and why |
 | POST /setup | Label Studio, when a backend is added or looked at | {"model_version": ".."} |
 | POST /predict | Label Studio: clicks and batches | {"results": [..one per task..]} |
 | POST /webhook, /webhook/<secret> | Label Studio, on every event | {} at once; only the second starts work |
@@ -27,7 +28,8 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
-from tam_backend.errors import BusyError, HttpError, NotFoundError, TamError
+from tam_backend.errors import HttpError, NotFoundError, OverloadedError, TamError
+from tam_backend.problems import redact
 from tam_backend.server import payloads
 from tam_backend.server.auth import check_credentials
 from tam_backend.server.connection import watch_client
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app = Flask("tam_backend.server")
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_payload_mb * 1024 * 1024)
     app.extensions["tam_backend"] = backend  # for whoever has to end its work: serve.py
-    metrics = Metrics(backend.jobs, lambda: backend.model_version)
+    metrics = Metrics(backend.jobs, lambda: backend.model_version, backend.workers)
     _add_protocol_routes(app, settings, backend, metrics)
     _add_error_replies(app, settings, backend, metrics)
     _add_request_hooks(app, settings, metrics)
@@ -84,6 +86,11 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
     def health() -> dict[str, Any]:
         return {"status": "UP", "model_class": "TrackAnything", "v": __version__}
 
+    @app.get("/ready")
+    def ready() -> tuple[dict[str, Any], int]:
+        hindrance = backend.hindrance()
+        return ({"status": "WAIT", "reason": redact(hindrance)}, 503) if hindrance else ({"status": "READY"}, 200)
+
     @app.post("/setup")
     def setup() -> dict[str, Any]:
         payload = read_object()
@@ -96,7 +103,7 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
         payloads.check_predict(payload)
         client_gone = watch_client(request.environ)
         if not admission.acquire(blocking=False):
-            raise BusyError(
+            raise OverloadedError(
                 f"{admission_limit} requests work or wait already.",
                 "Try again in a moment, or raise THREADS and TAM_MAX_WAITING.",
             )
@@ -164,7 +171,7 @@ def _add_request_hooks(app: Flask, settings: Settings, metrics: Metrics) -> None
         reply.headers["X-Content-Type-Options"] = "nosniff"
         # The query string stays out of the log: it may be a signature.
         logger.log(
-            logging.DEBUG if request.endpoint in ("health", "frames.frame") else logging.INFO,
+            logging.DEBUG if request.endpoint in ("health", "ready", "frames.frame") else logging.INFO,
             "%s %s %d in %.3f s",
             request.method,
             _loggable_path(),

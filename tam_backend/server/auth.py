@@ -2,7 +2,8 @@
 
 With BASIC_AUTH_USER and BASIC_AUTH_PASS set, every route asks for them except
 
-- /health, for load balancers and container checks, which have no password. It tells nothing but that we are up.
+- /health and /ready, for load balancers and container checks, which have no password. They tell nothing but that we are
+  up, and what we wait for.
 - /webhook, because Label Studio sends no credentials there, whatever its backend is set to. Only what comes to the
   address with our secret starts work (events.py); wrong credentials, if some are sent, are still refused.
 - /frames and /videos, which browsers load without credentials: each of their URLs carries its own signature.
@@ -20,7 +21,7 @@ from flask import Request
 from tam_backend.errors import UnauthorizedError
 from tam_backend.settings import Settings
 
-_OPEN_ENDPOINTS = frozenset({"health", "frames.frame", "frames.video"})
+_OPEN_ENDPOINTS = frozenset({"health", "ready", "frames.frame", "frames.video"})
 _ENDPOINTS_CALLED_WITHOUT_CREDENTIALS = frozenset({"webhook"})
 
 

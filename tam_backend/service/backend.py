@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, PayloadError, StoreError
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    PayloadError,
+    StoreError,
+    WorkerLostError,
+)
 from tam_backend.jobs.executor import InProcessExecutor
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
@@ -28,12 +35,14 @@ from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.parts import Parts, workers_of
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
+from tam_backend.service.read_task import ReadTask
+from tam_backend.service.readiness import Readiness
 from tam_backend.service.unsaved_answers import AnswerMemory
 from tam_backend.settings import Settings
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.types import RgbFrame
-from tam_backend.workers.workers import Work
+from tam_backend.workers.workers import Work, WorkerState
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +75,7 @@ class Backend:
         self._memories = TaskMemories(parts.database)
         self._version = zoo.profile(settings.profile).version
         self._workers = workers_of(settings, parts)
+        self._readiness = Readiness(parts.database, self._workers)
         self._media = TaskMedia(
             parts.database,
             lambda value, task_id: parts.fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S),
@@ -127,16 +137,25 @@ class Backend:
         """Return the versions that can be asked for: the one that is served."""
         return [self.model_version]
 
+    def workers(self) -> Sequence[WorkerState]:
+        """Return what can be told of those that have the networks."""
+        return self._workers.states()
+
+    def hindrance(self) -> str:
+        """Return what keeps this process from work, at once; "" = nothing."""
+        return self._readiness.hindrance()
+
     def describe(self) -> dict[str, Any]:
         """Return what the status page says of the networks."""
-        workers = self._workers.states()
+        workers = self.workers()
         return {
             "profile": self.settings.profile,
             "device": ", ".join(sorted({each.device for each in workers})) or self.settings.device,
             "version": self.model_version,
             "ready": any(each.ready for each in workers),
             "failure": next((each.failure for each in workers if each.failure), ""),
-            "workers": workers if self.settings.uses_ray else [],
+            "workers": workers,
+            "is_cluster": self.settings.uses_ray,
             "remarks": self._projects.remarks,
         }
 
@@ -264,9 +283,25 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
-        work: Work = "track" if prompts.asked is None or not on_frames else "click"
+        try:
+            return self._answered_by_worker(task, known, request, unsaved, annotator)
+        except WorkerLostError as error:
+            logger.warning("Task %s is brought to another worker: %s", number, error.message)
+            return self._answered_by_worker(task, known, request, unsaved, annotator)
+
+    def _answered_by_worker(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        request: Request,
+        unsaved: Sequence[Mapping[str, Any]],
+        annotator: str | None,
+    ) -> dict[str, Any]:
+        prompts, number = known.prompts, str(task.get("id"))
+        is_video = prompts.media.kind is MediaKind.VIDEO
+        work: Work = "track" if prompts.asked is None or is_video else "click"
         with self._desk.lent(task, known, request.config, request.project, request.seconds_left, work) as opened:
-            if not on_frames:
+            if is_video:
                 return answer_boxes(self._desk, task, prompts, opened, request)
             if prompts.asked is not None:
                 answer = answer_click(self._desk, prompts, opened, request)

@@ -58,6 +58,7 @@ class InProcessWorkers:
                 load.busy_s,
                 load.frames,
                 load.clicks,
+                load.up_s,
             )
         ]
 

@@ -18,12 +18,14 @@ class LoadReading:
         busy_s: seconds in which there was at least one.
         frames: tracked.
         clicks: answered.
+        up_s: seconds since the start.
     """
 
     waiting: int
     busy_s: float
     frames: int
     clicks: int
+    up_s: float
 
 
 class Load:
@@ -31,6 +33,7 @@ class Load:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._began_s = time.monotonic()
         self._waiting = 0
         self._busy_s = 0.0
         self._since_s = 0.0
@@ -65,5 +68,8 @@ class Load:
     def read(self) -> LoadReading:
         """Return what was counted so far."""
         with self._lock:
-            running_s = time.monotonic() - self._since_s if self._waiting else 0.0
-            return LoadReading(self._waiting, self._busy_s + running_s, self._frames, self._clicks)
+            now_s = time.monotonic()
+            running_s = now_s - self._since_s if self._waiting else 0.0
+            return LoadReading(
+                self._waiting, self._busy_s + running_s, self._frames, self._clicks, now_s - self._began_s
+            )

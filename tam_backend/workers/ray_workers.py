@@ -66,7 +66,7 @@ class RayWorkers:
     """
 
     def __init__(self, settings: Settings, make: Make, store: SessionStore) -> None:
-        self._ray = _installed_ray()
+        self._ray = installed_ray()
         self._settings = settings
         self._make = make
         self._store = store
@@ -90,7 +90,7 @@ class RayWorkers:
         """Leave the cluster; workers that this process started end."""
         self._closed.set()
         for handle in self._own:
-            _stop(self._ray, handle)
+            stop_worker(self._ray, handle)
         self._ray.shutdown()
 
     def states(self) -> Sequence[WorkerState]:
@@ -108,6 +108,10 @@ class RayWorkers:
             seen.lent += 1
         try:
             yield BorrowedView(_RayLine(self._ray, name, seen.handle, partial(self._is_present, name)), view, timeout_s)
+        except WorkerLostError:
+            with self._lock:
+                self._seen.pop(name, None)  # until it answers again
+            raise
         finally:
             with self._lock:
                 seen.lent -= 1
@@ -238,7 +242,7 @@ def connect(settings: Settings) -> int:
     Raises:
         BusyError: there is no such cluster.
     """
-    ray = _installed_ray()
+    ray = installed_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours is told to anybody
     common: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": True, "configure_logging": False}
     if settings.ray_address:
@@ -268,7 +272,7 @@ def start_worker(settings: Settings, make: Make, node_id: str | None = None) -> 
         make: builds its inside.
         node_id: Ray's name of the machine that it must run on; None = any.
     """
-    ray = _installed_ray()
+    ray = installed_ray()
     resources: Mapping[str, float] = ray.cluster_resources()
     cpus = settings.worker_cpus or settings.model_threads or min(_CPUS_PER_WORKER, resources.get("CPU", 1.0))
     gpus = settings.worker_gpus if settings.worker_gpus is not None else min(1.0, resources.get("GPU", 0.0))
@@ -291,12 +295,25 @@ def start_worker(settings: Settings, make: Make, node_id: str | None = None) -> 
     return actor.options(**options).remote(name, partial(make, own), settings.max_waiting)
 
 
-def _stop(ray: ModuleType, handle: Any) -> None:
+def stop_worker(ray: ModuleType, handle: Any) -> None:
+    """Have a worker write what waits to be written, then end it."""
     try:
         ray.get(_remote(handle, "close").remote(), timeout=5)
     except ray.exceptions.RayError as error:
         logger.info("A worker did not stop by itself: %s", type(error).__name__)
     ray.kill(handle)
+
+
+def installed_ray() -> ModuleType:
+    """Return Ray. Raises ProfileError where it is not installed."""
+    try:
+        import ray  # noqa: PLC0415 - see the docstring
+    except ImportError as error:
+        raise ProfileError(
+            "Ray is not installed, which several workers need.", "Install it: pip install 'tam-backend[ray]'."
+        ) from error
+    module: ModuleType = ray
+    return module
 
 
 def _as_many_as_fit(resources: Mapping[str, float]) -> int:
@@ -307,14 +324,3 @@ def _remote(handle: Any, what: str) -> Any:
     group = "quick" if what in _QUICK else "steps" if what in _STEPS else "_default"
     method = getattr(handle, what)
     return method if group == "_default" else method.options(concurrency_group=group)
-
-
-def _installed_ray() -> ModuleType:
-    try:
-        import ray  # noqa: PLC0415 - see the docstring
-    except ImportError as error:
-        raise ProfileError(
-            "Ray is not installed, which several workers need.", "Install it: pip install 'tam-backend[ray]'."
-        ) from error
-    module: ModuleType = ray
-    return module

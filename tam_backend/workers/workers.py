@@ -191,6 +191,7 @@ class WorkerState:
         busy_s: seconds in which it worked for at least one call.
         frames: how many frames it tracked.
         clicks: how many clicks it answered.
+        up_s: seconds since it began.
     """
 
     name: str
@@ -201,6 +202,17 @@ class WorkerState:
     busy_s: float = 0.0
     frames: int = 0
     clicks: int = 0
+    up_s: float = 0.0
+
+    @property
+    def busy_share(self) -> float:
+        """How much of its time it has worked, 0..1."""
+        return self.busy_s / self.up_s if self.up_s else 0.0
+
+    @property
+    def frames_per_s(self) -> float:
+        """How many frames it tracked in a second of work."""
+        return self.frames / self.busy_s if self.busy_s else 0.0
 
 
 class Workers(Protocol):

@@ -14,6 +14,7 @@ from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import RgbFrame
 from tam_backend.video.library import VideoLibrary
+from tam_backend.workers.workers import WorkerState
 
 PREDICT = {"tasks": [{"id": 7, "data": {"frames": []}}], "label_config": "<View/>", "project": "1.2", "params": None}
 SETUP = {"project": "1.2", "schema": "<View/>", "hostname": "http://localhost:8080", "access_token": "t"}
@@ -30,6 +31,7 @@ class FakeBackend:
         self.on_frame: Callable[[SessionKey, int], RgbFrame | None] = lambda session, frame: None
         self.model_version = "fake-1"
         self.ready = True
+        self.is_cluster = False
         self.failure = ""
         self.events: list[str] = []
         self.secrets: list[str] = []
@@ -54,6 +56,14 @@ class FakeBackend:
     def task_frame(self, session: SessionKey, frame: int) -> RgbFrame | None:
         return self.on_frame(session, frame)
 
+    def workers(self) -> list[WorkerState]:
+        return [
+            WorkerState("worker-1", "cpu", self.ready, self.failure, waiting=2, busy_s=30, frames=60, clicks=5, up_s=60)
+        ]
+
+    def hindrance(self) -> str:
+        return "" if self.ready else self.failure or "No worker has its networks yet."
+
     def versions(self) -> list[str]:
         return [self.model_version]
 
@@ -63,6 +73,8 @@ class FakeBackend:
             "device": "cpu",
             "version": self.model_version,
             "ready": self.ready,
+            "workers": self.workers(),
+            "is_cluster": self.is_cluster,
             "failure": self.failure,
         }
 

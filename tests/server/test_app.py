@@ -31,6 +31,14 @@ def test_health_does_not_ask_the_backend(client: FlaskClient, backend: FakeBacke
     assert client.get("/health").status_code == 200
 
 
+def test_ready_tells_a_proxy_whether_to_send_work_here_and_why_not(client: FlaskClient, backend: FakeBackend) -> None:
+    reply = client.get("/ready")
+    assert (reply.status_code, reply.json) == (200, {"status": "READY"})
+    backend.ready = False
+    reply = client.get("/ready")
+    assert (reply.status_code, reply.json["reason"]) == (503, "No worker has its networks yet.")
+
+
 def test_setup_answers_the_model_version(client: FlaskClient) -> None:
     assert client.post("/setup", json=SETUP).json == {"model_version": "fake-1"}
 

@@ -63,7 +63,7 @@ def test_predict_over_the_limit_is_refused_at_once_and_the_next_one_served(port:
         predicts = [pool.submit(request, port, "POST", "/predict", PREDICT) for _ in range(6)]
         wait_for(lambda: len(running_jobs(port)) == 6)
         status, reply = request(port, "POST", "/predict", PREDICT)
-        assert (status, reply["error"]["type"]) == (503, "BusyError")
+        assert (status, reply["error"]["type"]) == (503, "OverloadedError")
         for job in running_jobs(port):
             request(port, "DELETE", f"/jobs/{job['id']}")
         for predict in predicts:

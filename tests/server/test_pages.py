@@ -100,3 +100,24 @@ def test_two_apps_in_one_process_count_for_themselves(make_app: object, client: 
     other = make_app().test_client()  # type: ignore[operator]
     with pytest.raises(AssertionError):
         metric(other, 'tam_errors_total{type="NotFoundError"}')
+
+
+def test_metrics_tell_how_busy_each_worker_is(client: FlaskClient) -> None:
+    text = client.get("/metrics").text
+    for line in (
+        'tam_worker_ready{worker="worker-1"} 1.0',
+        'tam_worker_waiting{worker="worker-1"} 2.0',
+        'tam_worker_busy_seconds_total{worker="worker-1"} 30.0',
+        'tam_worker_frames_total{worker="worker-1"} 60.0',
+        'tam_worker_clicks_total{worker="worker-1"} 5.0',
+    ):
+        assert line in text.splitlines()
+
+
+def test_status_page_shows_the_workers_of_a_cluster(client: FlaskClient, backend: FakeBackend) -> None:
+    assert "worker-1" not in client.get("/").text, "a process of its own needs no list of one"
+    backend.is_cluster = True
+    page = re.sub(r"\s+", " ", client.get("/").text)
+    assert '<td>worker-1</td> <td><span class="state ready">ready</span></td> <td>cpu</td>' in page
+    for number in ("2", "50 %", "60", "2.0", "5"):
+        assert f'<td class="number">{number}</td>' in page
