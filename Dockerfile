@@ -18,9 +18,13 @@ RUN pip install -r requirements.txt
 COPY pyproject.toml README.md LICENSE _wsgi.py ./
 COPY tam_backend ./tam_backend
 RUN pip install --no-deps .
+# What several machines need (docs/scale.md): docker build --build-arg EXTRAS=ray,postgres,s3 -t tam-backend .
+ARG EXTRAS=
+RUN pip install "tam-backend[${EXTRAS}]"
 
-# Registered videos, downloads and the secret that signs frame addresses live here: keep it in a volume.
-RUN useradd --create-home --uid 1000 tam && install -d -o tam /data
+# Registered videos, downloads and the secret that signs frame addresses live in /data: keep it in a volume. /shared is
+# for what several containers have together.
+RUN useradd --create-home --uid 1000 tam && install -d -o tam /data /shared /shared/media
 USER tam
 ENV TAM_DATA_DIR=/data
 VOLUME /data

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environments that the Makefile asks for, and says what it is doing.
 #
-#   scripts/setup.sh backend|label-studio|label-studio-ml|browser
+#   scripts/setup.sh backend|label-studio|label-studio-ml|browser|postgres
 #
 # Output of pip goes to .cache/setup-*.log; its end is shown when something fails.
 set -euo pipefail
@@ -104,10 +104,17 @@ browser() {
     die "The browser test needs Chromium and its driver. On Debian and Ubuntu: apt-get install chromium chromium-driver"
 }
 
+# Debian keeps its programs off the path.
+postgres() {
+    command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        die "Tests on PostgreSQL need its server, and are skipped without. On Debian and Ubuntu: apt-get install postgresql"
+}
+
 case ${1:-} in
 backend) backend ;;
 label-studio) label_studio ;;
 label-studio-ml) label_studio_ml ;;
 browser) browser ;;
-*) die "usage: scripts/setup.sh backend|label-studio|label-studio-ml|browser" ;;
+postgres) postgres ;;
+*) die "usage: scripts/setup.sh backend|label-studio|label-studio-ml|browser|postgres" ;;
 esac

@@ -298,7 +298,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         _console.print(f"Project {project} has our labeling config now.")
     if not videos:
         return
-    library = VideoLibrary(settings.data_dir)
+    library = VideoLibrary.of(settings)
     with _console.status("Importing ...") as status:
         report = import_videos(
             videos,
@@ -316,7 +316,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         pages = f"{done.pages} of {done.record.frames} frames"
-        _console.print(printable(f"{done.record.path.name}: {pages}, task {tasks}"), highlight=False, markup=False)
+        _console.print(printable(f"{done.record.name}: {pages}, task {tasks}"), highlight=False, markup=False)
         for note in done.notes:
             _say_note(note)
     for failed in report.failed:
@@ -515,12 +515,11 @@ def _media(settings: Settings, client: LabelStudioClient) -> OpenMedia:
     from tam_backend.video.fetch import MediaFetcher
     from tam_backend.video.library import VideoLibrary
 
-    library = VideoLibrary(settings.data_dir)
+    library = VideoLibrary.of(settings)
     fetcher = MediaFetcher(
         settings,
         authorization=client.authorization,
-        own_frames=library.own_frame,
-        own_video=library.own_video,
+        own=library,
     )
     return lambda value, task: fetcher.open_media(value, task_id=task)
 

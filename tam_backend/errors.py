@@ -15,6 +15,7 @@ TamError
 │   ├── MediaNotFoundError       404  it does not exist there
 │   ├── MediaForbiddenError      403  settings do not allow that scheme, host or path
 │   ├── MediaTooLargeError       413  over the size limit
+│   ├── MediaStoreError          503  the store of imported videos cannot be reached, or refuses us
 │   ├── MediaTimeoutError        504  it did not arrive in time
 │   ├── UnreadableMediaError     422  it is no video or image that can be decoded
 │   └── EmptyVideoError          422  it has no frame
@@ -161,6 +162,12 @@ class MediaTooLargeError(MediaError):
     """The video or image is over the size limit of the settings."""
 
     status = 413
+
+
+class MediaStoreError(MediaError):
+    """The store of imported videos (TAM_MEDIA_STORE) cannot be reached, or refuses what is asked of it."""
+
+    status = 503
 
 
 class MediaTimeoutError(MediaError):

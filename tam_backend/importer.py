@@ -14,7 +14,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
 from tam_backend.types import Timeline, VideoSource
-from tam_backend.video.library import VideoLibrary, VideoRecord, fingerprint
+from tam_backend.video.library import VideoLibrary
+from tam_backend.video.records import VideoRecord, fingerprint
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
 DEFAULT_MAX_FRAMES = 50
@@ -84,12 +85,14 @@ class ImportedVideo:
 
     Args:
         record: of it, or of its copy.
+        file: what was imported: itself, or its copy.
         task_ids: in the order of its frames.
         pages: how many frames became pages.
         notes: sentences for whoever imports it: that browsers cannot play it, which frames a copy lacks.
     """
 
     record: VideoRecord
+    file: Path
     task_ids: tuple[int, ...]
     pages: int
     notes: tuple[str, ...] = ()
@@ -124,7 +127,7 @@ def plan_tasks(
     Raises:
         InvalidInputError: frames per second are asked of images, which have no clock.
 
-    >>> record = VideoRecord("0" * 16, Path("clip.mp4"), frames=120, size_hw=(720, 1280), fps=24.0)
+    >>> record = VideoRecord("0" * 16, "clip.mp4", False, "/clip.mp4", frames=120, size_hw=(720, 1280), fps=24.0)
     >>> [len(task.frame_indices) for task in plan_tasks(record, FrameSelection(stride=2, max_frames=50))]
     [50, 10]
     """
@@ -132,7 +135,7 @@ def plan_tasks(
     if selection.fps is not None:
         if record.fps is None:
             raise InvalidInputError(
-                f"{record.path.name} is a folder of images; it has no frames per second.", "Use a stride instead."
+                f"{record.name} is a folder of images; it has no frames per second.", "Use a stride instead."
             )
         step = max(1.0, record.fps / selection.fps)
     if selection.fps is not None and timeline is not None and not timeline.is_steady:
@@ -173,7 +176,7 @@ def task_data(
         previous_task, next_task: the neighbours' ids in Label Studio; None at the ends of the chain.
     """
     data: dict[str, Any] = {}
-    if task.record.path.is_file():
+    if not task.record.is_folder:
         data["video"] = library.video_url(base_url, task.record.id)
         if task.record.fps is not None:
             data["fps"] = task.record.fps
@@ -234,7 +237,7 @@ def import_videos(
             on_progress(path, "reading")
             file, notes = _playable(file, transcode_to, lambda: on_progress(path, "copying as H.264"))  # noqa: B023
             record = library.register(file)
-            timeline = None if selection.fps is None else library.timeline(record.id)
+            timeline = None if selection.fps is None else _timeline(file)
             planned = plan_tasks(record, selection, timeline)
             on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
             task_ids = _create(planned, project_id, library, client, base_url)
@@ -242,7 +245,7 @@ def import_videos(
                 on_progress(path, "linking the tasks")
                 _link(planned, task_ids, library, client, base_url)
             pages = sum(len(task.frame_indices) for task in planned)
-            imported.append(ImportedVideo(planned[0].record, task_ids, pages, notes))
+            imported.append(ImportedVideo(planned[0].record, file, task_ids, pages, notes))
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))
@@ -265,6 +268,13 @@ def _arrived(
         return download(source)
     except TamError as error:
         raise type(error)(error.message, f"{error.remedy} {advice}".strip()) from error
+
+
+def _timeline(file: Path) -> Timeline | None:
+    from tam_backend.video import open_video  # noqa: PLC0415 - av takes long to import
+
+    with open_video(file) as video:
+        return video.timeline
 
 
 def _playable(file: Path, transcode_to: Path | None, on_copy: Callable[[], None]) -> tuple[Path, tuple[str, ...]]:
@@ -316,7 +326,7 @@ def _create(
     task_ids = tuple(client.create_tasks(project_id, [task_data(task, library, base_url) for task in planned]))
     if len(task_ids) != len(planned):
         raise LabelStudioError(
-            f"Label Studio made {len(task_ids)} tasks of {planned[0].record.path.name}; {len(planned)} were sent.",
+            f"Label Studio made {len(task_ids)} tasks of {planned[0].record.name}; {len(planned)} were sent.",
             "Look at the project's tasks, and at Label Studio's log.",
         )
     return task_ids
@@ -333,7 +343,7 @@ def _link(
             client.update_task_data(task_id, data)
         except LabelStudioError as error:
             raise LabelStudioError(
-                f"The tasks {task_ids[0]} to {task_ids[-1]} of {task.record.path.name} were made, but not all were "
+                f"The tasks {task_ids[0]} to {task_ids[-1]} of {task.record.name} were made, but not all were "
                 f"linked: {error.message}",
                 "Delete them and import the video again.",
             ) from error

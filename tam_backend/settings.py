@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         description="downloads, the register of imported videos, the signing secret",
     )
     database_url: str = Field(
-        "", description="where sessions and jobs are kept, an address of SQLAlchemy; default a file in data_dir"
+        "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
     )
     keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
@@ -105,6 +105,14 @@ class Settings(BaseSettings):
     )
     media_max_mb: float = Field(4096, gt=0, description="largest video or image to download")
     media_timeout_s: float = Field(20, gt=0, description="longest wait for one download, of a video or of one frame")
+    media_store: str = Field(
+        "",
+        description="where imported videos are put for all machines: a shared folder, or s3://bucket/prefix; "
+        "default: they stay where they are",
+    )
+    cache_mb: float | None = Field(
+        None, gt=0, description="room for downloaded media in data_dir; default 4 times TAM_MEDIA_MAX_MB"
+    )
 
     @field_validator("media_hosts", "media_dirs", "weights_mirrors", mode="before")
     @classmethod
@@ -112,6 +120,17 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("media_store")
+    @classmethod
+    def _store_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        in_bucket = parts.scheme == "s3" and bool(parts.netloc) and "@" not in parts.netloc
+        if not value or in_bucket or value.startswith("file:///"):
+            return value
+        if not parts.scheme and Path(value).expanduser().is_absolute():
+            return str(Path(value).expanduser())
+        raise ValueError("neither an absolute folder nor s3://bucket/prefix; credentials come from AWS_ACCESS_KEY_ID")
 
     @field_validator("label_studio_url", "label_studio_public_url", "public_url", "webhook_url")
     @classmethod

@@ -28,13 +28,14 @@ from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_
 from tam_backend.settings import Settings
 from tam_backend.types import Timeline
 from tam_backend.video.fetch import MediaFetcher
-from tam_backend.video.library import VideoLibrary, VideoRecord
+from tam_backend.video.library import VideoLibrary
+from tam_backend.video.records import VideoRecord
 
 BASE = "http://localhost:9090"
 
 
 def record(frames: int = 120, fps: float | None = 24.0) -> VideoRecord:
-    return VideoRecord("0" * 16, Path("/videos/clip.mp4"), frames, (72, 128), fps)
+    return VideoRecord("0" * 16, "clip.mp4", fps is None, "/videos/clip.mp4", frames, (72, 128), fps)
 
 
 def chosen(selection: FrameSelection, frames: int = 120, fps: float | None = 24.0) -> list[int]:
@@ -173,12 +174,19 @@ def run(
     )
 
 
+def shown(library: VideoLibrary, address: str) -> Path:
+    """The file that one of our addresses of a whole video stands for."""
+    video_id = library.own_video(address)
+    assert video_id is not None
+    return library.borrow(video_id).path
+
+
 def test_task_holds_signed_urls_of_its_frames_in_order(library: VideoLibrary, clip: Path) -> None:
     client = RecordingLabelStudio()
     [imported] = run([clip], library, client).imported
     [task_id] = imported.task_ids
     data = client.tasks[task_id]
-    assert [library.own_frame(url) for url in data["frames"]] == [(clip, index) for index in range(7)]
+    assert [library.own_frame(url) for url in data["frames"]] == [(imported.record.id, index) for index in range(7)]
     assert all(url.startswith(f"{BASE}/frames/") for url in data["frames"])
     assert set(data) == {"frames"}, "no video for a folder of images, no chain for a single task"
 
@@ -187,7 +195,7 @@ def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_pa
     client = RecordingLabelStudio()
     image = tmp_path / "clip" / "3.png"
     [imported] = run([image], library, client).imported
-    assert library.own_video(client.tasks[imported.task_ids[0]]["video"]) == image
+    assert shown(library, client.tasks[imported.task_ids[0]]["video"]) == image
 
 
 def test_tasks_of_a_video_file_fit_the_recommended_config_with_video_boxes(
@@ -202,7 +210,7 @@ def test_tasks_of_a_video_file_fit_the_recommended_config_with_video_boxes(
     for task_id in imported.task_ids:
         [video] = [media for media in page.media if media.kind is MediaKind.VIDEO]
         assert video.frame_rate_for(client.tasks[task_id]) == 12.5
-        assert library.own_video(str(video.value(client.tasks[task_id]))) == tmp_path / "clip.mp4"
+        assert shown(library, str(video.value(client.tasks[task_id]))) == tmp_path / "clip.mp4"
 
 
 def test_chained_tasks_know_their_place_and_their_neighbours(library: VideoLibrary, clip: Path) -> None:
@@ -221,7 +229,7 @@ def test_chained_tasks_know_their_place_and_their_neighbours(library: VideoLibra
 def test_bad_video_is_named_and_the_others_arrive(library: VideoLibrary, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     report = run([tmp_path / "gone.mp4", clip, tmp_path / "notes.mp4"], library, RecordingLabelStudio())
-    assert [imported.record.path for imported in report.imported] == [clip]
+    assert [imported.file for imported in report.imported] == [clip]
     assert [type(failure.error) for failure in report.failed] == [MediaNotFoundError, UnreadableMediaError]
     assert ["gone.mp4" in str(report.failed[0].error), "notes.mp4" in str(report.failed[1].error)] == [True, True]
 
@@ -257,13 +265,13 @@ def test_a_video_on_the_web_is_imported_and_stays(library: VideoLibrary, tmp_pat
     host = web.removeprefix("http://")
     for _ in range(2):
         report, label_studio = from_web(library, tmp_path, host, f"{web}/clip.mp4?name=a%20b")
-        assert [(done.pages, done.record.path.name) for done in report.imported] == [(6, "clip.mp4")]
+        assert [(done.pages, done.record.name) for done in report.imported] == [(6, "clip.mp4")]
     assert len(list((tmp_path / "imported").glob("*/clip.mp4"))) == 1, "the same content is kept once"
-    assert library.own_video(label_studio.tasks[100]["video"]) == report.imported[0].record.path
+    assert shown(library, label_studio.tasks[100]["video"]) == report.imported[0].file
     (tmp_path / "web" / "clip.mp4").write_bytes(b"another file now")
     report, _ = from_web(library, tmp_path, host, f"{web}/clip.mp4")
     assert len(report.failed) == 1
-    assert library.own_video(label_studio.tasks[100]["video"]), "what was imported goes on showing the older one"
+    assert shown(library, label_studio.tasks[100]["video"]).exists(), "what was imported goes on showing the older one"
 
 
 @pytest.mark.parametrize(
@@ -297,14 +305,14 @@ def test_a_name_that_is_no_utf_8_goes_into_the_address(library: VideoLibrary, tm
     record = library.register(clip)
     address = library.video_url("http://b", record.id)
     assert "/caf%E9.mp4?" in address
-    assert library.own_video(address) == clip
+    assert shown(library, address) == clip
 
 
 def test_a_video_that_browsers_cannot_play_is_imported_with_a_note(library: VideoLibrary, tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.avi", codec="mpeg4", frames=6)
     client = RecordingLabelStudio()
     [imported] = run([path], library, client).imported
-    assert (imported.record.path, imported.pages) == (path, 6)
+    assert (imported.file, imported.pages) == (path, 6)
     [note] = imported.notes
     assert "clip.avi is MPEG-4 Part 2 in AVI" in note and "--transcode" in note
 
@@ -317,10 +325,10 @@ def test_its_copy_is_imported_in_its_place_and_made_once(library: VideoLibrary, 
         [imported] = run(
             [path], library, client, transcode_to=tmp_path / "copies", on_progress=lambda _, doing: doings.append(doing)
         ).imported
-    assert imported.record.path.name == "clip.mp4" and imported.record.path.is_relative_to(tmp_path / "copies")
+    assert imported.file.name == "clip.mp4" and imported.file.is_relative_to(tmp_path / "copies")
     assert doings.count("copying as H.264") == 1
     assert client.tasks[100]["video"] == client.tasks[101]["video"]
-    assert library.own_video(client.tasks[100]["video"]) == imported.record.path
+    assert shown(library, client.tasks[100]["video"]) == imported.file
     assert "its copy in H.264" in imported.notes[0]
 
 
@@ -329,7 +337,7 @@ def test_folders_pictures_and_what_browsers_play_have_no_notes(
 ) -> None:
     paths = [clip, clip / "0.png", make_video(tmp_path / "clip.mp4", frames=3)]
     report = run(paths, library, RecordingLabelStudio(), transcode_to=tmp_path / "copies")
-    assert [(done.record.path, done.notes) for done in report.imported] == [(path, ()) for path in paths]
+    assert [(done.file, done.notes) for done in report.imported] == [(path, ()) for path in paths]
 
 
 def test_tasks_that_could_not_be_linked_are_named(library: VideoLibrary, clip: Path) -> None:

@@ -195,7 +195,7 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
             arguments.insert(1, "--force-reinstall")  # this environment's editable install would satisfy it
         subprocess.run([venv / "bin/python", "-m", "pip", "-q", *arguments], cwd=build, check=True)
         ran.append(arguments)
-    assert len(ran) == 3
+    assert len(ran) == 4
 
     [command] = values_of("CMD")
     port = free_port()

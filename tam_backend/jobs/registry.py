@@ -1,77 +1,67 @@
-"""The propagations of this process: what, how far, a way to stop them. What outlives a request outlives a restart."""
+"""The jobs as this process works on them. What people see of them is the database's (`JobStore`)."""
 
 from __future__ import annotations
 
-import secrets
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
-from tam_backend.errors import CancelledError, NotFoundError, TamError
-from tam_backend.jobs.store import LEASE_S, Intent, JobStore, UnfinishedJob
+from tam_backend.errors import CancelledError, StoreError, TamError
+from tam_backend.jobs.records import Intent, JobState, JobView, Outlook, Progress, Stage, TakenJob
+from tam_backend.jobs.store import LOST, NEWER, STOPPED, JobStore
 
-JobState = Literal["queued", "running", "pushing", "waiting", "done", "stopped", "cancelled", "failed"]
+logger = logging.getLogger(__name__)
 
 
 class Job:
-    """One propagation. Its worker moves it on; anyone may `cancel` it. Thread-safe.
+    """One job in the hands of the worker that moves it on; anyone may `cancel` it. Thread-safe."""
 
-    States: queued; running; pushing (its masks go to Label Studio); waiting (for Label Studio, to try that again). Then
-    done, stopped (its time budget ran out), cancelled (on request, by a newer one, or the client hung up), or failed.
-    """
-
-    def __init__(
-        self,
-        task_id: int | str | None,
-        project: str,
-        frames_total: int,
-        frames_done: int = 0,
-        *,
-        intent: Intent | None = None,
-        state: JobState = "running",
-        waited_for: bool = False,
-        job_id: str | None = None,
-    ) -> None:
-        self.id = job_id or secrets.token_hex(6)
-        self.task_id = task_id
-        self.project = project
-        self.intent = intent
-        self.is_kept = intent is not None
-        self._whose = "" if intent is None else intent.whose
-        self.waited_for = waited_for  # by a person, whose request works on it
-        self.found = False  # what Label Studio is to be told: only that is left to do
-        self.frames_total = frames_total
+    def __init__(self, taken: TakenJob, state: JobState = "queued", frames_done: int = 0) -> None:
+        self.taken = taken
+        self.id = taken.id
+        self.task_id = taken.task_id
+        self.project = taken.project
+        self.intent = taken.intent
+        self.attempts = taken.attempts
+        self.found = taken.stage == "tell"  # what Label Studio is to be told: only that is left to do
+        self.frames_total = taken.frames_total
         self.frames_done = self.frames_before = frames_done
         self.frame: int | None = None
         self.state: JobState = state
         self.message = ""
-        self.attempts = 0
-        self.started_at = datetime.now(timezone.utc)
-        self.ended_at: datetime | None = None
+        self.pause_s: float | None = None
+        self.has_ended = False
+        self.written = self.progress
         self._cancel = threading.Event()
         self._lock = threading.Lock()
-
-    def takes_the_place_of(self, older: Job) -> bool:
-        """Tell whether an older job of the same task carries out the same person's work, and nobody waits for it."""
-        same = self.is_kept and older.is_kept and self._whose == older._whose
-        same = same and (self.project, str(self.task_id)) == (older.project, str(older.task_id))
-        return same and older.ended_at is None and not older.waited_for
 
     @property
     def cancel_requested(self) -> bool:
         """Whether someone asked for it to end; its worker looks here between frames."""
         return self._cancel.is_set()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more for this process to do: it ended, or goes on later, anywhere."""
+        return self.has_ended or self.pause_s is not None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        # PostgreSQL takes no zeros in texts.
+        return Progress(self.state, self.message.replace("\0", ""), self.frame, self.frames_done, self.frames_total)
+
     def cancel(self, message: str = "") -> None:
-        """Ask it to end. One that has ended stays as it is; one that nobody works on ends at once."""
+        """Ask it to end. One that is over stays as it is; one that nobody works on ends at once."""
         with self._lock:
-            if self.ended_at is not None:
+            if self.is_over:
                 return
             self._cancel.set()
             self.message = message or self.message
-            if self.state in ("queued", "waiting"):
+            if self.state == "queued":
                 self._ended()
                 self.state = "cancelled"
 
@@ -90,16 +80,21 @@ class Job:
     def to(self, state: JobState, message: str = "") -> None:
         """Move on to a state that is not the end."""
         with self._lock:
-            if self.ended_at is None:
+            if not self.is_over:
                 self.state, self.message = state, message
 
     def stopped(self, message: str) -> None:
         """Say that the work ends here before its last frame because its time is used up."""
         self.to("stopped", message)
 
+    def _put_back(self, state: JobState, message: str, pause_s: float) -> None:
+        with self._lock:
+            if not self.is_over:
+                self.state, self.message, self.pause_s = state, message, pause_s
+
     def _end(self, error: BaseException | None) -> None:
         with self._lock:
-            if self.ended_at is not None:
+            if self.is_over:
                 return
             self._ended()
             if isinstance(error, CancelledError):
@@ -114,46 +109,29 @@ class Job:
                 self.state = "done"
 
     def _ended(self) -> None:
-        """Take note of the end; what it was to do, with the whole task, is too large to be kept for a list of jobs."""
-        self.ended_at = datetime.now(timezone.utc)
+        """Take note of the end; what it was to do, with the whole task, is too large to be kept for longer."""
+        self.has_ended = True
         self.intent = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what GET /jobs shows: times are ISO 8601 in UTC, frames 0-based."""
-        with self._lock:
-            end = self.ended_at or datetime.now(timezone.utc)
-            return {
-                "id": self.id,
-                "task": self.task_id,
-                "project": self.project,
-                "state": self.state,
-                "frame": self.frame,
-                "frames_done": self.frames_done,
-                "frames_total": self.frames_total,
-                "started_at": self.started_at.isoformat(timespec="milliseconds"),
-                "ended_at": self.ended_at.isoformat(timespec="milliseconds") if self.ended_at else None,
-                "seconds": round((end - self.started_at).total_seconds(), 3),
-                "cancel_requested": self.cancel_requested,
-                "message": self.message,
-            }
 
 
 class JobRegistry:
-    """All jobs that have not ended and the last `keep` that did. Thread-safe.
+    """The jobs of all processes to look at, and those of this process to work on. Thread-safe.
+
+    Somebody has to `exchange` news with the database now and then: about once a second, so that the others see how far
+    jobs are, and this process hears what they ask for.
 
     Args:
-        keep: how many ended ones are remembered, by this process.
-        store: where those with an intent are kept for a restart; None: nowhere.
+        store: where they are kept.
     """
 
-    def __init__(self, keep: int = 50, store: JobStore | None = None) -> None:
-        self._keep = keep
+    def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._jobs: dict[str, Job] = {}
+        self._mine: dict[str, Job] = {}
         self._ended_frames = 0
         self._interrupted = False
+        self._renewed_s = time.monotonic()
         self._lock = threading.Lock()
-        self._adding = threading.Lock()
+        self._exchanging = threading.Lock()
 
     @contextmanager
     def start(
@@ -168,9 +146,15 @@ class JobRegistry:
         """Register a job for the length of a `with` block; how the block is left decides the job's last state.
 
         `frames_done` were done by earlier jobs, of which this one is the continuation. Somebody waits for it; should
-        the process be killed meanwhile, a job with an `intent` goes on without them after the restart.
+        the process be killed meanwhile, a job with an `intent` goes on without them, here after the restart or
+        elsewhere.
+
+        Raises:
+            StoreError: the database refuses.
         """
-        job = self._add(Job(task_id, project, frames_total, frames_done, intent=intent, waited_for=True))
+        taken, overtaken = self._store.begin(task_id, project, intent, frames_total, frames_done)
+        job = self._register(Job(taken, "running", frames_done))
+        self._cancel_here(overtaken)
         error: BaseException | None = None
         try:
             yield job
@@ -180,37 +164,57 @@ class JobRegistry:
         finally:
             self.end(job, error)
 
-    def enqueue(self, intent: Intent, frames_total: int = 0) -> Job:
-        """Register a job that nobody waits for; it takes the place of the task's older ones."""
-        return self._add(Job(intent.task_id, intent.project, frames_total, intent=intent, state="queued"))
+    def enqueue(self, intent: Intent, frames_total: int = 0, stage: Stage = "track") -> str:
+        """Keep a job that nobody waits for, for any process to take, in place of the task's older ones; return its id.
 
-    def claim(self) -> list[Job]:
-        """Register what no living process works on: what this one's predecessor, or another one, left unfinished."""
-        if self._store is None or self._interrupted:
-            return []
-        with self._adding:
-            return [self._register(_claimed(each)) for each in self._store.claim()]
+        Raises:
+            StoreError: the database refuses.
+        """
+        job_id, overtaken = self._store.enqueue(intent, frames_total, stage)
+        self._cancel_here(overtaken)
+        return job_id
 
-    def renew(self) -> None:
-        """Go on owning the jobs of this process, and stop those that it does not own any more."""
-        if self._store is None or self._interrupted:
-            return
-        with self._adding:
-            kept = [job for job in self.all() if job.ended_at is None and job.intent is not None]
-            owned = self._store.renew()
-        for job in kept:
-            if job.id not in owned:
-                job.cancel("A newer request for this task took over, or another process did.")
+    def look(self) -> Outlook:
+        """Tell what there is to do; see `JobStore.look`."""
+        return self._store.look()
 
-    def release(self) -> None:
-        """Let other processes, and the one after a restart, go on with what is unfinished."""
-        if self._store is not None:
-            self._store.release()
+    def claim(self, room: Mapping[Stage, Collection[str]]) -> Job | None:
+        """Take a job to work on; see `JobStore.claim`."""
+        with self._exchanging:
+            if self._interrupted:
+                return None
+            taken = self._store.claim(room)
+            return None if taken is None else self._register(Job(taken))
 
-    @property
-    def lease_s(self) -> float:
-        """How often `renew` must be called, at the very least."""
-        return LEASE_S if self._store is None else self._store.lease_s
+    def exchange(self) -> None:
+        """Write how far this process's jobs are, renew its lease, and stop those that it is to stop.
+
+        Raises:
+            StoreError: the database refuses; what was to be written is written the next time.
+        """
+        with self._exchanging:
+            if self._interrupted:
+                return
+            with self._lock:
+                jobs = list(self._mine.values())
+            if not jobs:
+                return
+            for job in [each for each in jobs if each.is_over]:
+                self._write_last(job)
+            living = [(job, job.progress) for job in jobs if not job.is_over]
+            renew = time.monotonic() - self._renewed_s > self._store.lease_s / 3
+            asked_s = time.monotonic()
+            told = self._store.exchange(
+                [(job.taken, progress) for job, progress in living if progress != job.written], renew=renew
+            )
+            self._renewed_s = asked_s if renew else self._renewed_s
+            for job, progress in living:
+                job.written = progress
+                word = told.get(job.id)
+                if word is None or word.taking != job.taken.taking:
+                    job.cancel(LOST)
+                elif word.cancel_requested:
+                    job.cancel(word.message)
 
     def keep_prediction(self, job: Job, prediction: Mapping[str, Any]) -> None:
         """Keep what a job found until Label Studio has it: in the database, since many may wait for that at once.
@@ -219,8 +223,7 @@ class JobRegistry:
             CancelledError: it is not this process's job any more.
             StoreError: the database refuses.
         """
-        if self._store is not None:
-            self._store.keep_prediction(job.id, prediction)
+        self._store.keep_prediction(job.taken, prediction)
         job.found = True
 
     def prediction(self, job: Job) -> Mapping[str, Any]:
@@ -229,93 +232,96 @@ class JobRegistry:
         Raises:
             CancelledError, StoreError: as there.
         """
-        if self._store is None:
-            raise CancelledError("Nothing is kept of jobs here.")
-        return self._store.prediction(job.id)
+        return self._store.prediction(job.taken)
+
+    def put_back(self, job: Job, state: JobState, message: str, pause_s: float) -> None:
+        """Let whoever has time go on with a job after a pause: "queued", or "waiting" for Label Studio."""
+        job._put_back(state, message, pause_s)
+        self._write_last_at_some_time(job)
 
     def end(self, job: Job, error: BaseException | None = None) -> None:
         """End a job: done, or what the error says."""
         job._end(error)
-        if not (self._interrupted and job.state == "cancelled"):
-            self._drop(job)
-        self._forget_old()
+        self._write_last_at_some_time(job)
 
-    def get(self, job_id: str) -> Job:
-        """Look a job up.
+    def get(self, job_id: str) -> JobView:
+        """Look a job up, of whichever process.
 
         Raises:
             NotFoundError: there is none of this id, or it ended long ago.
         """
-        with self._lock:
-            job = self._jobs.get(job_id)
-        if job is None:
-            raise NotFoundError(f"There is no job {job_id[:40]!r}.", "See GET /jobs for the running and recent ones.")
-        return job
+        self.exchange()
+        return self._store.get(job_id)
 
-    def cancel(self, job_id: str, message: str = "") -> Job:
-        """Ask a job to end, and return it.
+    def cancel(self, job_id: str, message: str = "") -> JobView:
+        """Ask a job to end, of whichever process, and return it.
 
         Raises:
             NotFoundError: see `get`.
         """
-        job = self.get(job_id)
-        job.cancel(message)
-        if job.ended_at is not None:
-            self._drop(job)
-        return job
+        self._store.cancel(job_id, message)
+        self._cancel_here([job_id], message)
+        return self.get(job_id)
 
-    def all(self) -> list[Job]:
-        """Return the jobs, newest first."""
-        with self._lock:
-            return list(reversed(self._jobs.values()))
+    def all(self, limit: int | None = None) -> list[JobView]:
+        """Return the jobs of all processes, newest first."""
+        self.exchange()
+        return self._store.all(limit)
 
     def interrupt_all(self) -> None:
-        """Ask every job to end, for a shutdown; those that are kept go on after the restart."""
-        self._interrupted = True
-        for job in self.all():
-            job.cancel("The backend was stopped.")
+        """Ask every job of this process to end, for a shutdown; those with an intent go on elsewhere, or later."""
+        with self._exchanging:
+            self._interrupted = True
+        self._cancel_here(list(self._mine), STOPPED)
+
+    def release(self) -> None:
+        """Let other processes, and the one after a restart, go on with what is unfinished."""
+        self._store.release()
 
     @property
     def running(self) -> int:
-        """How many jobs have not ended."""
-        return sum(job.ended_at is None for job in self.all())
+        """How many jobs have not ended, of all processes."""
+        return self._store.unfinished
+
+    @property
+    def at_work(self) -> int:
+        """How many jobs this process works on."""
+        with self._lock:
+            return sum(not job.is_over for job in self._mine.values())
 
     @property
     def frames_propagated(self) -> int:
-        """How many frames were done since the start of the process, by jobs already forgotten too."""
+        """How many frames this process has done, by jobs already forgotten too."""
         with self._lock:
-            return self._ended_frames + sum(job.frames_done - job.frames_before for job in self._jobs.values())
-
-    def _add(self, job: Job) -> Job:
-        """Store a job, then register it; it takes the place of the task's older ones that nobody waits for."""
-        # One at a time: else of two, the one that is stored last might be the one that is registered first.
-        with self._adding:
-            if self._store is not None and job.intent is not None:
-                self._store.add(UnfinishedJob(job.id, job.intent, job.frames_total), waited_for=job.waited_for)
-            return self._register(job)
+            return self._ended_frames + sum(job.frames_done - job.frames_before for job in self._mine.values())
 
     def _register(self, job: Job) -> Job:
         with self._lock:
-            older = [each.id for each in self._jobs.values() if job.takes_the_place_of(each)]
-            self._jobs[job.id] = job
-        for job_id in older:
-            self.cancel(job_id, "A newer request for this task took over.")
+            self._mine[job.id] = job
         return job
 
-    def _drop(self, job: Job) -> None:
-        if self._store is not None and job.is_kept:
-            self._store.drop(job.id)
-
-    def _forget_old(self) -> None:
+    def _cancel_here(self, job_ids: Collection[str], message: str = NEWER) -> None:
+        """Have this process's workers hear at once of what is in the database already."""
         with self._lock:
-            ended = [job for job in self._jobs.values() if job.ended_at is not None]
-            for job in ended[: max(0, len(ended) - self._keep)]:
+            jobs = [self._mine[each] for each in job_ids if each in self._mine]
+        for job in jobs:
+            job.cancel(message)
+
+    def _write_last_at_some_time(self, job: Job) -> None:
+        """Write what became of a job; at the next exchange, if the database refuses: the work is done all the same."""
+        try:
+            self._write_last(job)
+        except StoreError as error:
+            logger.warning("What became of job %s is written later: %s", job.id, error)
+
+    def _write_last(self, job: Job) -> None:
+        if self._interrupted and job.state == "cancelled":
+            return  # `release` leaves it to others
+        if job.pause_s is None:
+            self._store.end(job.taken, job.progress)
+        else:
+            self._store.put_back(job.taken, job.progress, job.pause_s, tried=job.state == "waiting")
+        with self._lock:
+            if self._mine.get(job.id) is job:
+                del self._mine[job.id]
                 self._ended_frames += job.frames_done - job.frames_before
-                del self._jobs[job.id]
-
-
-def _claimed(kept: UnfinishedJob) -> Job:
-    intent = kept.intent
-    job = Job(intent.task_id, intent.project, kept.frames_total, intent=intent, state="queued", job_id=kept.id)
-    job.found = kept.found
-    return job

@@ -1,246 +1,397 @@
-"""The jobs that are not ended yet, in the database: a restart goes on with them, and each is worked on by one process.
+"""The jobs, in the database: what people see of them anywhere, and which process works on which.
 
-A job belongs to the process that began it, for as long as that process renews its lease. What a process that died, or
-was stopped, left behind is anybody's: whoever claims it first has it. The database's clock decides.
+A job belongs to the process that took it, for as long as that renews its lease. What a process that died, or was
+stopped, left behind is anybody's again: whoever takes it first has it. The database's clock decides. Each taking has a
+number, and every write names it: who lost a job writes nothing more of it. One that ended stays for a while as a row
+without its work, so that it is seen, and never begins again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import secrets
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
-    Column,
     Connection,
-    Double,
-    Float,
-    Integer,
     Row,
-    String,
-    Table,
-    Text,
     and_,
+    case,
     delete,
     exists,
+    false,
+    func,
     insert,
+    or_,
     select,
     update,
 )
 
-from tam_backend.errors import CancelledError
-from tam_backend.store.database import Database, metadata, now
+from tam_backend.errors import CancelledError, NotFoundError
+from tam_backend.jobs.records import Intent, JobView, Outlook, Progress, Stage, TakenJob, Told
+from tam_backend.store.database import Database, now, one_at_a_time
 from tam_backend.store.holder import Holder, Holders
+from tam_backend.store.job_table import HEAVY, jobs
+from tam_backend.store.sessions import LEASE_S
 
-LEASE_S = 30.0
-"""How long a process that says nothing keeps its jobs from others; one that is seen to be dead keeps nothing."""
+LOST = "A newer request for this task took over, or another process did."
+NEWER = "A newer request for this task took over."
+STOPPED = "The backend was stopped."
+_GONE = "The process that worked on it is gone."
 
-_LOST = "A newer request for this task took over, or another process did."
-
-_jobs = Table(
-    "jobs",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("intent", Text, nullable=False),
-    Column("prediction", Text),
-    Column("frames_total", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("project", String(64), nullable=False),
-    Column("task", String(64), nullable=False),
-    Column("whose", String(200), nullable=False),
-    Column("waited_for", Boolean, nullable=False),
-    Column("owner", String(200), nullable=False),
-    Column("owned_until", Double, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class Intent:
-    """What a job is to do: bring a task to what its newest draft or annotation says, and store the masks there.
-
-    Args:
-        project, task_id: Label Studio's.
-        task: as Label Studio sent it: data, drafts, annotations.
-        context: of the click that asked for it; None for an annotation's event.
-        label_config: the project's.
-        unsaved: see `prompts.read_task`.
-        annotator: who asked for it (`annotators.author_of`); "" where it is not known, or all did.
-    """
-
-    project: str
-    task_id: int
-    task: Mapping[str, Any]
-    context: Mapping[str, Any] | None
-    label_config: str
-    unsaved: Sequence[Mapping[str, Any]] = ()
-    annotator: str = ""
-
-    @property
-    def whose(self) -> str:
-        """Whose unsaved work it carries out; "" = what is submitted, everybody's.
-
-        A newer intent takes the place of an older one of the same person only.
-        """
-        if self.context is None:
-            return ""
-        if self.annotator:
-            return f"draft {self.annotator}"
-        # Nobody knows whose: then it takes nobody's place.
-        digest = hashlib.blake2b(json.dumps(self.context, sort_keys=True, default=str).encode(), digest_size=8)
-        return f"click {digest.hexdigest()}"
-
-
-@dataclass(frozen=True)
-class UnfinishedJob:
-    """A job as it is kept.
-
-    Args:
-        id: its name.
-        intent: what it is to do.
-        frames_total: of the task.
-        found: whether its prediction is kept, and only storing that in Label Studio is left to do.
-    """
-
-    id: str
-    intent: Intent
-    frames_total: int
-    found: bool = False
+_lives = jobs.c.ended_at.is_(None)
+_nobodys = {"owner": "", "owned_until": 0.0}
 
 
 class JobStore:
-    """Unfinished jobs by id, as one process sees them: what it changes are its own. Thread-safe.
+    """All jobs, as one process sees them: what it changes are its own. Thread-safe.
 
     Args:
         database: where they are.
         holders: tells which processes live.
-        lease_s: see `LEASE_S`.
+        lease_s: how long a process that says nothing keeps its jobs from others; one that is seen to be dead keeps
+            nothing.
+        keep: how many that ended are still seen.
     """
 
-    def __init__(self, database: Database, holders: Holders | None = None, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, database: Database, holders: Holders | None = None, lease_s: float = LEASE_S, keep: int = 100
+    ) -> None:
         self._database = database
         self._holders = holders or Holders()
-        self.lease_s = lease_s
+        self._keep = keep
         self._me = str(self._holders.new())
+        self.lease_s = lease_s
 
-    def add(self, job: UnfinishedJob, *, waited_for: bool) -> None:
-        """Keep a new job, in place of the older ones of its task and person that nobody waits for, whosever they are.
+    def begin(
+        self, task_id: int | str | None, project: str, intent: Intent | None, frames_total: int, frames_done: int
+    ) -> tuple[TakenJob, list[str]]:
+        """Keep a job that somebody waits for and that this process works on; see `enqueue`."""
+        taken = TakenJob(secrets.token_hex(6), 1, task_id, project, intent, "track", 0, frames_total)
+        row = {
+            "waited_for": True,
+            "state": "running",
+            "frames_done": frames_done,
+            "started_at": now(),
+            "owner": self._me,
+            "owned_until": now() + self.lease_s,
+            "taking": 1,
+        }
+        return taken, self._database.change(lambda connection: _add(connection, taken, row))
+
+    def enqueue(self, intent: Intent, frames_total: int, stage: Stage) -> tuple[str, list[str]]:
+        """Keep a job that nobody waits for, for any process to take.
+
+        It takes the place of the older ones of its task and person that nobody waits for, whosever they are.
+
+        Returns:
+            Its id, and the ids of those that ended for it.
 
         Raises:
             StoreError: the database refuses; nothing has changed.
         """
-        intent = job.intent
-        older = and_(
-            _jobs.c.project == intent.project,
-            _jobs.c.task == str(intent.task_id),
-            _jobs.c.whose == intent.whose,
-            _jobs.c.waited_for.is_(False),
-        )
-        with self._database.transaction() as connection:
-            connection.execute(delete(_jobs).where(older))
-            connection.execute(
-                insert(_jobs).values(
-                    id=job.id,
-                    intent=json.dumps(asdict(intent)),
-                    prediction=None,
-                    frames_total=job.frames_total,
-                    created_at=now(),
-                    project=intent.project,
-                    task=str(intent.task_id),
-                    whose=intent.whose,
-                    waited_for=waited_for,
-                    owner=self._me,
-                    owned_until=now() + self.lease_s,
-                )
-            )
+        job = TakenJob(secrets.token_hex(6), 0, intent.task_id, intent.project, intent, stage, 0, frames_total)
+        row = {"waited_for": False, "state": "queued", "frames_done": 0, "taking": 0, **_nobodys}
+        return job.id, self._database.change(lambda connection: _add(connection, job, row))
 
-    def keep_prediction(self, job_id: str, prediction: Mapping[str, Any]) -> None:
+    def look(self) -> Outlook:
+        """Tell what there is to do; what belonged to a process that is gone is anybody's from then on."""
+        waiting = case((jobs.c.run_after > now(), jobs.c.run_after - now()))
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    jobs.c.owner,
+                    func.min(jobs.c.run_after - now()).label("first_s"),
+                    func.min(waiting).label("next_s"),
+                    func.min(jobs.c.owned_until - now()).label("left_s"),
+                )
+                .where(_lives)
+                .group_by(jobs.c.owner)
+            ).all()
+        others = [row for row in rows if row.owner not in ("", self._me)]
+        gone = [row.owner for row in others if row.left_s < 0 or not self._holders.lives(Holder.parse(row.owner))]
+        if gone:
+            self._free(gone)
+        free = next((row for row in rows if not row.owner), None)
+        due = bool(gone) or (free is not None and free.first_s <= 0)
+        return Outlook(due, None if free is None else free.next_s)
+
+    def claim(self, room: Mapping[Stage, Collection[str]]) -> TakenJob | None:
+        """Take the job whose turn it is of those that nobody works on; None where there is none.
+
+        Projects take turns: the one of which nothing was begun for the longest time comes first, then who came first.
+
+        Args:
+            room: what there is time for -> projects that have enough of that here.
+        """
+        wanted = or_(
+            false(), *(and_(jobs.c.stage == stage, jobs.c.project.not_in(list(full))) for stage, full in room.items())
+        )
+        others = jobs.alias()
+        turns = (
+            select(others.c.project, func.max(others.c.started_at).label("at")).group_by(others.c.project).subquery()
+        )
+        queue = (
+            select(jobs)
+            .join(turns, turns.c.project == jobs.c.project)
+            .where(_lives, jobs.c.owner == "", jobs.c.run_after <= now(), wanted)
+            .order_by(func.coalesce(turns.c.at, 0.0), jobs.c.number)
+            .limit(1)
+            .with_for_update(skip_locked=True, of=jobs)
+        )
+
+        def write(connection: Connection) -> TakenJob | None:
+            row = connection.execute(queue).one_or_none()
+            if row is None:
+                return None
+            mine = {"owner": self._me, "owned_until": now() + self.lease_s, "taking": row.taking + 1}
+            connection.execute(
+                update(jobs).where(jobs.c.number == row.number).values(started_at=now(), state="queued", **mine)
+            )
+            return _taken(row)
+
+        return self._database.change(write)
+
+    def exchange(self, news: Sequence[tuple[TakenJob, Progress]], *, renew: bool) -> dict[str, Told]:
+        """Write how far jobs of this process are, and return what there is to know of all of them.
+
+        Args:
+            news: of those that moved on.
+            renew: go on owning them.
+        """
+
+        def write(connection: Connection) -> dict[str, Told]:
+            for job, progress in news:
+                # Whoever asked for its end has said why.
+                message = case((jobs.c.cancel_requested, jobs.c.message), else_=progress.message)
+                values = {**vars(progress), "message": message}
+                connection.execute(update(jobs).where(self._is_mine(job)).values(**values))
+            if renew:
+                mine = and_(jobs.c.owner == self._me, _lives)
+                connection.execute(update(jobs).where(mine).values(owned_until=now() + self.lease_s))
+            return self._told(connection)
+
+        if news or renew:
+            return self._database.change(write)
+        with self._database.reading() as connection:
+            return self._told(connection)
+
+    def keep_prediction(self, job: TakenJob, prediction: Mapping[str, Any]) -> None:
         """Keep what a job found.
 
         Raises:
             CancelledError: a newer job took its place, or another process has it by now.
         """
-        text = json.dumps(prediction)
+        found = {"prediction": json.dumps(prediction), "stage": "tell"}
         with self._database.transaction() as connection:
-            kept = connection.execute(update(_jobs).where(self._mine(job_id)).values(prediction=text))
-            if kept.rowcount != 1:
-                raise CancelledError(_LOST)
+            if connection.execute(update(jobs).where(self._is_mine(job)).values(**found)).rowcount != 1:
+                raise CancelledError(LOST)
 
-    def prediction(self, job_id: str) -> Mapping[str, Any]:
+    def prediction(self, job: TakenJob) -> Mapping[str, Any]:
         """Return what `keep_prediction` kept.
 
         Raises:
             CancelledError: see there.
         """
         with self._database.reading() as connection:
-            text = connection.execute(select(_jobs.c.prediction).where(self._mine(job_id))).scalar_one_or_none()
+            text = connection.execute(select(jobs.c.prediction).where(self._is_mine(job))).scalar_one_or_none()
         if text is None:
-            raise CancelledError(_LOST)
+            raise CancelledError(LOST)
         prediction: dict[str, Any] = json.loads(text)
         return prediction
 
-    def drop(self, job_id: str) -> None:
-        """Forget a job that ended; nothing happens to one that another process has by now."""
-        with self._database.transaction() as connection:
-            connection.execute(delete(_jobs).where(self._mine(job_id)))
+    def end(self, job: TakenJob, last: Progress) -> bool:
+        """End a job; False: it was not this process's any more, and nothing has changed."""
 
-    def renew(self) -> frozenset[str]:
-        """Go on owning what this process owns, and return the ids of that."""
-        with self._database.transaction() as connection:
-            connection.execute(update(_jobs).where(_jobs.c.owner == self._me).values(owned_until=now() + self.lease_s))
-            return frozenset(connection.execute(select(_jobs.c.id).where(_jobs.c.owner == self._me)).scalars())
+        def write(connection: Connection) -> bool:
+            ended = connection.execute(update(jobs).where(self._is_mine(job)).values(**_ended(**vars(last))))
+            self._forget_old(connection)
+            return bool(ended.rowcount)
 
-    def claim(self) -> list[UnfinishedJob]:
-        """Take what nobody works on, oldest first; of jobs that a newer one has overtaken nothing is left."""
+        return self._database.change(write)
+
+    def put_back(self, job: TakenJob, last: Progress, pause_s: float, *, tried: bool) -> bool:
+        """Let anybody go on with a job after a pause; False: as for `end`.
+
+        Args:
+            job: of this process; somebody may have asked for its end, which it then comes to.
+            last: how far it is.
+            pause_s: seconds.
+            tried: whether that counts as one more attempt in vain.
+        """
+
+        def write(connection: Connection) -> bool:
+            later = {"run_after": now() + pause_s, "attempts": jobs.c.attempts + int(tried), "waited_for": False}
+            mine = self._is_mine(job)
+            put = update(jobs).where(mine, ~jobs.c.cancel_requested).values(**vars(last), **later, **_nobodys)
+            if connection.execute(put).rowcount:
+                return True
+            ended = update(jobs).where(mine).values(**_ended(state="cancelled"))
+            return bool(connection.execute(ended).rowcount)
+
+        return self._database.change(write)
+
+    def cancel(self, job_id: str, message: str) -> None:
+        """Ask a job of any process to end; one that nobody works on, or is only waiting, ends at once.
+
+        Raises:
+            NotFoundError: see `get`.
+        """
+        named, idle = jobs.c.id == job_id, jobs.c.state.in_(("queued", "waiting"))
+        said = {"message": message or jobs.c.message, "cancel_requested": True}
+
+        def write(connection: Connection) -> None:
+            if connection.execute(select(jobs.c.number).where(named).with_for_update()).one_or_none() is None:
+                raise _unknown(job_id)
+            connection.execute(update(jobs).where(named, _lives).values(**said))
+            connection.execute(update(jobs).where(named, _lives, idle).values(**_ended(state="cancelled")))
+
+        self._database.change(write)
+
+    def get(self, job_id: str) -> JobView:
+        """Look a job up.
+
+        Raises:
+            NotFoundError: there is none of this id, or it ended long ago.
+        """
         with self._database.reading() as connection:
-            seen = connection.execute(
-                select(_jobs.c.id, _jobs.c.owner, _jobs.c.owned_until, (_jobs.c.owned_until < now()).label("is_over"))
-                .where(_jobs.c.owner != self._me)
-                .order_by(_jobs.c.created_at)
-            ).all()
-        free = [row for row in seen if not row.owner or row.is_over or not self._holders.lives(Holder.parse(row.owner))]
-        claimed = []
-        for row in free:
-            with self._database.transaction() as connection:
-                job = self._taken(connection, row)
-                if job is not None:
-                    claimed.append(job)
-        return claimed
+            row = connection.execute(_views().where(jobs.c.id == job_id)).one_or_none()
+        if row is None:
+            raise _unknown(job_id)
+        return _view(row)
+
+    def all(self, limit: int | None = None) -> list[JobView]:
+        """Return the jobs of all processes, newest first."""
+        with self._database.reading() as connection:
+            return [_view(row) for row in connection.execute(_views().order_by(jobs.c.number.desc()).limit(limit))]
+
+    @property
+    def unfinished(self) -> int:
+        """How many jobs have not ended, of all processes."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(jobs).where(_lives)).scalar_one())
 
     def release(self) -> None:
         """Let others have what this process has not ended."""
-        with self._database.transaction() as connection:
-            connection.execute(update(_jobs).where(_jobs.c.owner == self._me).values(owner="", owned_until=0.0))
+        self._free([self._me], STOPPED)
 
-    def _taken(self, connection: Connection, seen: Row[Any]) -> UnfinishedJob | None:
-        """Take a job, if it is still as it was seen: of several processes that try one succeeds."""
-        as_seen = and_(_jobs.c.id == seen.id, _jobs.c.owner == seen.owner, _jobs.c.owned_until == seen.owned_until)
-        taken = connection.execute(
-            update(_jobs).where(as_seen).values(owner=self._me, owned_until=now() + self.lease_s, waited_for=False)
-        )
-        if taken.rowcount != 1:
-            return None
-        found = _jobs.c.prediction.is_not(None).label("found")
-        wanted = (_jobs.c.id, _jobs.c.intent, _jobs.c.frames_total, _jobs.c.created_at)
-        names = (_jobs.c.project, _jobs.c.task, _jobs.c.whose)
-        row = connection.execute(select(*wanted, *names, found).where(_jobs.c.id == seen.id)).one()
-        newer = _jobs.alias()
-        is_overtaken = connection.execute(
-            select(
-                exists().where(
-                    newer.c.project == row.project,
-                    newer.c.task == row.task,
-                    newer.c.whose == row.whose,
-                    newer.c.created_at > row.created_at,
-                )
+    def _free(self, owners: Sequence[str], message: str = _GONE) -> None:
+        """Make anybody's what some processes had, but what nobody can go on with, or should: that ends."""
+        newer = jobs.alias()
+        same = (newer.c.project == jobs.c.project, newer.c.task == jobs.c.task, newer.c.whose == jobs.c.whose)
+        overtaken = exists().where(*same, newer.c.number > jobs.c.number)
+        theirs = and_(_lives, jobs.c.owner.in_(owners))
+        if self._me not in owners:  # one that has come back since renews its lease
+            theirs = and_(theirs, or_(jobs.c.owned_until < now(), jobs.c.owner.in_(self._dead(owners))))
+        cancelled = update(jobs).where(theirs)
+
+        def write(connection: Connection) -> None:
+            for reason, why in (
+                (or_(jobs.c.intent.is_(None), jobs.c.cancel_requested), message),
+                (overtaken, NEWER),
+            ):
+                connection.execute(cancelled.where(reason).values(**_ended(state="cancelled", message=why)))
+            connection.execute(
+                update(jobs).where(theirs).values(state="queued", message="", waited_for=False, **_nobodys)
             )
-        ).scalar_one()
-        if is_overtaken:
-            connection.execute(delete(_jobs).where(_jobs.c.id == seen.id))
-            return None
-        return UnfinishedJob(row.id, Intent(**json.loads(row.intent)), row.frames_total, bool(row.found))
+            self._forget_old(connection)
 
-    def _mine(self, job_id: str) -> Any:
-        return and_(_jobs.c.id == job_id, _jobs.c.owner == self._me)
+        self._database.change(write)
+
+    def _dead(self, owners: Sequence[str]) -> list[str]:
+        return [each for each in owners if not self._holders.lives(Holder.parse(each))]
+
+    def _told(self, connection: Connection) -> dict[str, Told]:
+        rows = connection.execute(
+            select(jobs.c.id, jobs.c.taking, jobs.c.cancel_requested, jobs.c.message).where(
+                jobs.c.owner == self._me, _lives
+            )
+        )
+        return {row.id: Told(row.taking, row.cancel_requested, row.message) for row in rows}
+
+    def _forget_old(self, connection: Connection) -> None:
+        old = (
+            select(jobs.c.number)
+            .where(~_lives)
+            .order_by(jobs.c.ended_at.desc(), jobs.c.number.desc())
+            .offset(self._keep)
+            .with_for_update(skip_locked=True)
+        )
+        connection.execute(delete(jobs).where(jobs.c.number.in_(old)))
+
+    def _is_mine(self, job: TakenJob) -> Any:
+        return and_(jobs.c.id == job.id, jobs.c.owner == self._me, jobs.c.taking == job.taking, _lives)
+
+
+def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[str]:
+    """Insert a job, and end those whose place it takes; return their ids."""
+    task, whose, overtaken = "" if job.task_id is None else str(job.task_id), "", []
+    if job.intent is not None:
+        whose = job.intent.whose
+        one_at_a_time(connection, "job", job.project, task, whose)
+        same = (jobs.c.project == job.project, jobs.c.task == task, jobs.c.whose == whose)
+        older = and_(_lives, jobs.c.intent.is_not(None), ~jobs.c.waited_for, *same)
+        overtaken = list(connection.execute(select(jobs.c.id).where(older)).scalars())
+        if overtaken:
+            connection.execute(update(jobs).where(older).values(**_ended(state="cancelled", message=NEWER)))
+    connection.execute(
+        insert(jobs).values(
+            id=job.id,
+            project=job.project,
+            task=task,
+            task_id=json.dumps(job.task_id),
+            whose=whose,
+            stage=job.stage,
+            message="",
+            intent=None if job.intent is None else job.intent.to_json(),
+            frames_total=job.frames_total,
+            attempts=0,
+            run_after=now(),
+            cancel_requested=False,
+            created_at=now(),
+            **row,
+        )
+    )
+    return overtaken
+
+
+def _ended(**values: Any) -> dict[str, Any]:
+    """Return what the row of a job that ended says: what it was to do, with the whole task, is too large to be kept."""
+    return {"ended_at": now(), **dict.fromkeys(HEAVY), **_nobodys, **values}
+
+
+def _taken(row: Row[Any]) -> TakenJob:
+    intent = Intent.from_json(row.intent)
+    return TakenJob(
+        row.id, row.taking + 1, json.loads(row.task_id), row.project, intent, row.stage, row.attempts, row.frames_total
+    )
+
+
+def _views() -> Any:
+    began = func.coalesce(jobs.c.started_at, jobs.c.created_at)
+    seconds = (func.coalesce(jobs.c.ended_at, now()) - began).label("seconds")
+    return select(*(column for column in jobs.c if column.name not in HEAVY), seconds)
+
+
+def _view(row: Row[Any]) -> JobView:
+    return JobView(
+        id=row.id,
+        task_id=json.loads(row.task_id),
+        project=row.project,
+        state=row.state,
+        message=row.message,
+        frame=row.frame,
+        frames_done=row.frames_done,
+        frames_total=row.frames_total,
+        attempts=row.attempts,
+        cancel_requested=row.cancel_requested,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        seconds=max(0.0, row.seconds),
+    )
+
+
+def _unknown(job_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no job {job_id[:40]!r}.", "See GET /jobs for the running and recent ones.")

@@ -51,14 +51,15 @@ def frames_blueprint(library: VideoLibrary) -> Blueprint:
     def video(video_id: str, name: str) -> Response:  # noqa: ARG001 - the name is for people and for file extensions
         if not library.video_signature_fits(video_id, request.args.get("sig", "")):
             raise _bad_signature()
-        path = library.get(video_id).path
-        if not path.is_file():
-            raise NotFoundError(f"{path.name} is a folder of images, not a video file.", "Load its frames instead.")
+        record = library.get(video_id)
+        if record.is_folder:
+            raise NotFoundError(f"{record.name} is a folder of images, not a video file.", "Load its frames instead.")
         bounded = _bounded_range(request.headers.get("Range", ""))
         if bounded is not None:
             request.environ["HTTP_RANGE"] = bounded
-        # The name is not sent: it need not be Unicode, and the address has it.
-        reply = send_file(path, mime_type(path), conditional=True, etag=video_id, download_name="video")
+        with library.borrow(video_id) as path:  # once it is open it may be deleted
+            # The name is not sent: it need not be Unicode, and the address has it.
+            reply = send_file(path, mime_type(path), conditional=True, etag=video_id, download_name="video")
         reply.headers["Cache-Control"] = _CACHE_CONTROL
         return reply
 

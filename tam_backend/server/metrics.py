@@ -66,7 +66,9 @@ class _StateCollector(Collector):
         yield CounterMetricFamily(
             "tam_frames_propagated", "Frames that propagations have done", value=self._jobs.frames_propagated
         )
-        yield GaugeMetricFamily("tam_jobs_running", "Propagations that run now", value=self._jobs.running)
+        yield GaugeMetricFamily(
+            "tam_jobs_running", "Propagations that this process works on now", value=self._jobs.at_work
+        )
         info = GaugeMetricFamily("tam_model_info", "Always 1; the model is its label", labels=["model_version"])
         info.add_metric([self._model_version()], 1)
         yield info

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
-from tam_backend.jobs.store import Intent
+from tam_backend.jobs.records import Intent
 from tam_backend.labelstudio.annotators import author_of
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import LabelingConfig

@@ -37,10 +37,10 @@ from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask
 from tam_backend.service.readiness import Readiness
-from tam_backend.service.unsaved_answers import AnswerMemory
 from tam_backend.settings import Settings
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.unsaved_answers import AnswerMemory
 from tam_backend.types import RgbFrame
 from tam_backend.workers.workers import Work, WorkerState
 
@@ -70,7 +70,7 @@ class Backend:
         self._parts = parts = Parts.of(settings)
         self.store, self.library = parts.store, parts.library
         self._label_studio = parts.label_studio
-        self.jobs = JobRegistry(store=JobStore(parts.database, parts.holders))
+        self.jobs = JobRegistry(JobStore(parts.database, parts.holders))
         self.problems = ProblemLog()
         self._memories = TaskMemories(parts.database)
         self._version = zoo.profile(settings.profile).version
@@ -99,9 +99,9 @@ class Backend:
             self.problems,
             self._memories,
             self._label_studio,
-            InProcessExecutor(),
-            InProcessExecutor("ask-label-studio", _TALKING_THREADS),
-            InProcessExecutor("tell-label-studio", _TALKING_THREADS),
+            InProcessExecutor("track", lambda: self._workers.at_once, one_a_project=False),
+            InProcessExecutor("ask-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
+            InProcessExecutor("tell-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
             Correction(self._desk, self.store).carry_out,
         )
         days = settings.keep_sessions_days
@@ -110,6 +110,7 @@ class Backend:
                 "old sessions": lambda: self.store.prune(days),
                 "what is known of old tasks": lambda: self._memories.prune(days),
                 "where old tasks' media are": lambda: self._media.prune(days),
+                "answers that were never accepted": self._answers.prune,
             },
             self.problems,
         )

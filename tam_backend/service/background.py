@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError, StoreError
+from tam_backend.jobs.at_work import AtWork
 from tam_backend.jobs.executor import Executor
+from tam_backend.jobs.records import Intent, Stage
 from tam_backend.jobs.registry import Job, JobRegistry
-from tam_backend.jobs.store import Intent
 from tam_backend.labelstudio.config import parse_config
 from tam_backend.problems import ProblemLog
 from tam_backend.service import annotation_events as events
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.service.read_task import held_in
-from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.task_memory import TaskMemories, TaskMemory
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 300.0
 # Before a task that somebody works on is looked at again.
 _BUSY_PAUSE_S = 1.0
+# How long others may have to wait for news of this process's jobs, and this one for theirs.
+_TURN_S = 1.0
+_PATIENCE_S = 5.0
 _UNSAVED = (
     "All masks are there: Propagate again, and they come at once. They are not stored as a prediction, which others "
     "would see: they follow from what one person has not submitted."
@@ -55,11 +59,11 @@ class Found:
 CarryOut = Callable[[Intent, Annotations, Job], Found]
 """Does what an intent wants, for the annotations that its task has now; asks Label Studio for nothing."""
 
-_Stage = Callable[[Job, Intent], None]
+_Work = Callable[[Job, Intent], None]
 
 
 class Loop:
-    """Runs jobs one after the other, and brings what they find to Label Studio. Thread-safe.
+    """Takes jobs one after the other, and brings what they find to Label Studio. Thread-safe.
 
     Those who track never wait for Label Studio, however slow it is: other threads talk to it, before and after.
 
@@ -87,79 +91,78 @@ class Loop:
         self._problems = problems
         self._memories = memories
         self._label_studio = label_studio
-        self._tracking = tracking
-        self._asking = asking
-        self._telling = telling
+        self._executors: Mapping[Stage, Executor] = {"ask": asking, "track": tracking, "tell": telling}
+        self._at_work = AtWork(self._executors)
         self._carry_out = carry_out
         self._closed = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._take_turns, name="take-jobs", daemon=True)
 
     @property
     def can_push(self) -> bool:
         """Whether there is a Label Studio to bring predictions to."""
         return self._label_studio.client is not None
 
-    def add(self, intent: Intent, frames_total: int = 0) -> Job:
-        """Do this when there is time; the newest intent of a task replaces its older ones.
+    def add(self, intent: Intent, frames_total: int = 0) -> None:
+        """Have this done when there is time, here or elsewhere; the newest intent of a task replaces its older ones.
 
         Raises:
             StoreError: the database refuses.
         """
-        job = self._jobs.enqueue(intent, frames_total)
-        self._submit(job)
-        return job
+        self._jobs.enqueue(intent, frames_total, "ask" if events.is_event(intent) else "track")
+        self._wake.set()
 
     def begin(self) -> None:
-        """Go on with what an earlier process left unfinished; from then on, with what others leave so."""
-        self._claim()
-        threading.Thread(target=self._keep_jobs, name="keep-jobs", daemon=True).start()
+        """Take jobs, from now on: also what an earlier process left unfinished, and what others leave so."""
+        self._thread.start()
 
     def close(self) -> None:
         """Stop working, and let others have what is unfinished."""
         self._closed.set()
+        self._wake.set()
         self._jobs.interrupt_all()
-        for executor in (self._asking, self._tracking, self._telling):
+        for executor in self._executors.values():
             executor.close()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_S)
         self._jobs.release()
 
-    def _keep_jobs(self) -> None:
-        """Renew the lease on this process's jobs for as long as it lives."""
-        while not self._closed.wait(self._jobs.lease_s / 3):
-            self._renew_and_claim()
+    def _take_turns(self) -> None:
+        """Exchange news with the database, and take what there is time for, as long as this process lives."""
+        while not self._closed.is_set():
+            self._wake.clear()
+            self._wake.wait(self._take_turn())
 
-    def _renew_and_claim(self) -> None:
+    def _take_turn(self) -> float:
+        """Return in how many seconds it is time for another turn, at the latest."""
         try:
-            self._jobs.renew()
-            self._claim()
+            self._jobs.exchange()
+            outlook = self._jobs.look()
+            while outlook.due and (job := self._jobs.claim(self._at_work.room)) is not None:
+                self._submit(job)
         except StoreError as error:
             self._problems.failed("the list of jobs", error)
-
-    def _claim(self) -> None:
-        for job in self._jobs.claim():
-            logger.info("Job %s of task %s, which another process left, goes on", job.id, job.task_id)
-            self._submit(job)
+            return _TURN_S
+        return _TURN_S if outlook.next_due_s is None else min(_TURN_S, outlook.next_due_s)
 
     def _submit(self, job: Job) -> None:
         if job.found:
-            self._run(self._telling, job, self._push_again)
+            self._run("tell", job, self._push_again)
         elif job.intent is not None and events.is_event(job.intent):
-            self._run(self._asking, job, self._look)
+            self._run("ask", job, self._look)
         else:
-            self._run(self._tracking, job, lambda job, intent: self._track(job, intent, ()))
+            self._run("track", job, lambda job, intent: self._track(job, intent, ()))
 
-    def _submit_later(self, job: Job, pause_s: float) -> None:
-        timer = threading.Timer(pause_s, self._submit, (job,))
-        timer.daemon = True
-        timer.start()
-
-    def _run(self, executor: Executor, job: Job, stage: _Stage) -> None:
-        executor.submit(job.project, lambda: self._guarded(job, stage))
+    def _run(self, stage: Stage, job: Job, work: _Work) -> None:
+        self._at_work.enter(job.id, job.project, stage)
+        self._executors[stage].submit(job.project, lambda: self._guarded(job, work))
 
     def _look(self, job: Job, intent: Intent) -> None:
         """Ask for the task's annotations as they are now."""
         client = self._label_studio.client
         annotations = events.current_annotations(intent, client)
         whole = events.with_data(intent, client)
-        self._run(self._tracking, job, lambda job, _: self._track(job, whole, annotations))
+        self._run("track", job, lambda job, _: self._track(job, whole, annotations))
 
     def _track(self, job: Job, intent: Intent, annotations: Annotations) -> None:
         job.to("running")
@@ -170,7 +173,7 @@ class Loop:
             self._jobs.end(job)
         else:
             go_on = found.go_on
-            self._run(self._telling, job, lambda job, intent: self._tell(job, intent, go_on))
+            self._run("tell", job, lambda job, intent: self._tell(job, intent, go_on))
 
     def _tell(self, job: Job, intent: Intent, go_on: GoOn | None) -> None:
         following = None if go_on is None else go_on()
@@ -184,28 +187,29 @@ class Loop:
         self._push(job, intent, tried_before=True)
         self._jobs.end(job)
 
-    def _guarded(self, job: Job, stage: _Stage) -> None:
+    def _guarded(self, job: Job, work: _Work) -> None:
         """Run one stage of a job; what goes wrong ends it, or has it tried again."""
         intent = job.intent
-        if job.ended_at is not None or intent is None:
-            return
         try:
-            stage(job, intent)
+            if intent is not None and not job.is_over:
+                work(job, intent)
         except LabelStudioRefusedError as error:
             self._fail(job, error)
         except LabelStudioError as error:
             pause_s = min(_FIRST_PAUSE_S * 2**job.attempts, _LONGEST_PAUSE_S)
-            job.attempts += 1
             self._problems.failed(f"task {job.task_id}", error)
-            job.to("waiting", f"{error} Its masks are kept; the next try is in {pause_s:g} s.")
-            self._submit_later(job, pause_s)
+            said = f"{error} Its masks are kept; the next try is in {pause_s:g} s."
+            self._jobs.put_back(job, "waiting", said, pause_s)
         except BusyError:
-            job.to("queued")
-            self._submit_later(job, _BUSY_PAUSE_S)
+            self._jobs.put_back(job, "queued", "", _BUSY_PAUSE_S)
         except CancelledError as error:
             self._jobs.end(job, error)
         except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
             self._fail(job, error)
+        finally:
+            if job.is_over:
+                self._at_work.leave(job.id)
+                self._wake.set()
 
     def _fail(self, job: Job, error: Exception) -> None:
         self._problems.failed(f"task {job.task_id}", error)
@@ -228,21 +232,25 @@ class Loop:
             job.to("pushing", _UNSAVED)
             return
         job.to("pushing")
-        prediction = self._jobs.prediction(job)
-        number = _stored_already(client.predictions(intent.task_id), prediction) if tried_before else None
+        stored = client.predictions(intent.task_id) if tried_before else ()
+        prediction = self._jobs.prediction(job)  # asked for last: another process may have the job by now
+        number = _stored_already(stored, prediction)
         if number is None:
             number = client.create_prediction(intent.task_id, prediction)
         held = held_in(prediction["result"], parse_config(intent.label_config))
-        task = str(intent.task_id)
-        before = self._memories.get(intent.project, task)
-        self._memories.change(
-            intent.project, task, lambda memory: memory.with_pushed(number, prediction_digest(prediction), held)
-        )
+        before = TaskMemory()
+
+        def pushed(memory: TaskMemory) -> TaskMemory:
+            nonlocal before
+            before = memory  # nobody else can replace the same one
+            return memory.with_pushed(number, prediction_digest(prediction), held)
+
+        self._memories.change(intent.project, str(intent.task_id), pushed)
         if before.pushed is not None and before.pushed not in (number, *before.parents):
             try:
                 client.delete_prediction(before.pushed)
             except LabelStudioError as error:
-                logger.info("The older prediction %d of task %s stays: %s", before.pushed, task, error)
+                logger.info("The older prediction %d of task %s stays: %s", before.pushed, intent.task_id, error)
 
 
 def _stored_already(stored: Sequence[Mapping[str, Any]], prediction: Mapping[str, Any]) -> int | None:

@@ -46,13 +46,12 @@ class Parts:
         let_threads_share_memory()  # before there are any
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         holders = Holders(settings.data_dir / "running")
-        library = VideoLibrary(settings.data_dir)
+        library = VideoLibrary.of(settings)
         label_studio = LabelStudioAccess(settings)
         fetcher = MediaFetcher(
             settings,
             authorization=label_studio.authorization,
-            own_frames=library.own_frame,
-            own_video=library.own_video,
+            own=library,
         )
         return cls(database, holders, SessionStore(database, holders=holders), library, label_studio, fetcher)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tam_backend.errors import CancelledError
+from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job
-from tam_backend.jobs.store import Intent
 from tam_backend.service.background import Loop
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import ReadTask

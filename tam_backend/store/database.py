@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Double, Integer, MetaData, Table, create_engine, event, inspect, select
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, Table, create_engine, event, func, inspect, select
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -24,14 +24,25 @@ metadata = MetaData()
 _schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
 
 _SQLITE_WAIT_MS = 20_000
-_READ_ONLY = {"tam_reads": True}
+_READ_ONLY: Mapping[str, Mapping[str, Any]] = {
+    "sqlite": {"tam_reads": True},
+    "postgresql": {"isolation_level": "REPEATABLE READ"},
+}
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+# Of PostgreSQL: of two transactions that waited for each other, or that one state would not explain, one has to yield.
+_YIELDED = ("40P01", "40001")
+_TRIES = 5
+_ADDRESSES = (
+    "Give TAM_DATABASE_URL as in sqlite:////path/tam.sqlite, or postgresql://user:password@host/name with "
+    "`pip install 'tam-backend[postgres]'`."
+)
 
 
 class Database:
     """One database, for any number of threads and processes.
 
     Args:
-        url: SQLAlchemy's, such as "sqlite:////var/lib/tam/tam.sqlite" or "postgresql+psycopg://user@host/tam".
+        url: such as "sqlite:////var/lib/tam/tam.sqlite" or "postgresql://user:password@host/tam".
         migrations: see `migrations.MIGRATIONS`.
 
     Raises:
@@ -42,15 +53,10 @@ class Database:
         self._engine = _engine(url)
         # Without the password that a server's address may hold.
         self._name = self._engine.url.database or self._engine.url.render_as_string(hide_password=True)
-        try:
-            with self.transaction() as connection:
-                self._bring_up_to_date(connection, migrations)
-        except StoreError as error:
-            if not isinstance(error.__cause__, IntegrityError | ProgrammingError):
-                raise
-            # Another process made the same tables at the same moment; SQLite alone lets it not come to that.
-            with self.transaction() as connection:
-                self._bring_up_to_date(connection, migrations)
+        self._reads = _READ_ONLY[self._engine.dialect.name]
+        with self.transaction() as connection:
+            one_at_a_time(connection, "schema")
+            self._bring_up_to_date(connection, migrations)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -63,19 +69,21 @@ class Database:
             yield connection
 
     def change(self, write: Callable[[Connection], T]) -> T:
-        """Write in a transaction; once more where somebody else made the same row at the same moment.
+        """Write in a transaction; again where somebody else made the same row, or stood in the way, at that moment.
 
-        To change what is there, `write` reads it with `with_for_update`: then nobody else writes in between.
+        To change what is there, `write` reads it with `with_for_update`: then nobody else writes in between. To add to
+        what others add to, it begins with `one_at_a_time`.
 
         Raises:
             StoreError: the database refuses.
         """
-        try:
-            with self.transaction() as connection:
-                return write(connection)
-        except StoreError as error:
-            if not isinstance(error.__cause__, IntegrityError):
-                raise
+        for _ in range(_TRIES - 1):
+            try:
+                with self.transaction() as connection:
+                    return write(connection)
+            except StoreError as error:  # noqa: PERF203 - a second try is rare
+                if not _is_worth_another_try(error.__cause__):
+                    raise
         with self.transaction() as connection:
             return write(connection)
 
@@ -86,7 +94,7 @@ class Database:
         Raises:
             StoreError: the database refuses.
         """
-        with self._explained(), self._engine.connect().execution_options(**_READ_ONLY) as connection:
+        with self._explained(), self._engine.connect().execution_options(**self._reads) as connection:
             yield connection
 
     def close(self) -> None:
@@ -106,7 +114,7 @@ class Database:
             metadata.create_all(connection)
             connection.execute(_schema_version.insert().values(version=newest))
             return
-        version = connection.execute(select(_schema_version.c.version).with_for_update()).scalar_one()
+        version = connection.execute(select(_schema_version.c.version)).scalar_one()
         if version > newest:
             raise StoreError(
                 f"The database {self._name} is of version {version}; this package knows versions up to {newest}.",
@@ -118,6 +126,13 @@ class Database:
         connection.execute(_schema_version.update().values(version=newest))
 
 
+def one_at_a_time(connection: Connection, *names: str) -> None:
+    """Let nobody else pass here, with the same names, until this transaction ends; for what no row stands for yet."""
+    if connection.dialect.name == "postgresql":
+        # On SQLite only one transaction writes at a time anyway. Two names of one hash wait for each other in vain.
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("\x1f".join(names), 0))))
+
+
 class now(FunctionElement[float]):  # noqa: N801 - it stands in statements, as SQLAlchemy's own functions do
     """In a statement: seconds since 1970 by the database's clock, so that no two machines' clocks are compared."""
 
@@ -127,11 +142,8 @@ class now(FunctionElement[float]):  # noqa: N801 - it stands in statements, as S
 
 @compiles(now)
 def _now(_element: now, compiler: Any, **_options: Any) -> str:
-    dialect = compiler.dialect.name
-    if dialect == "sqlite":
+    if compiler.dialect.name == "sqlite":
         return "((julianday('now') - 2440587.5) * 86400.0)"
-    if dialect in ("mysql", "mariadb"):
-        return "unix_timestamp(now(6))"
     # Not the transaction's beginning, which `now()` is there: a lease taken after a wait would be shorter.
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
@@ -155,13 +167,14 @@ def sqlite_url(path: Path) -> str:
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        kind = parsed.get_backend_name()
+        driver = parsed.drivername if "+" in parsed.drivername else _DRIVERS.get(kind, parsed.drivername)
+        engine = create_engine(parsed.set(drivername=driver), pool_pre_ping=kind != "sqlite")
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise StoreError(
-            f"The database address cannot be used: {type(error).__name__}.",
-            "Give TAM_DATABASE_URL as in sqlite:////path/tam.sqlite, and install the driver of another database.",
-        ) from error
-    if parsed.get_backend_name() == "sqlite":
+        raise StoreError(f"The database address cannot be used: {type(error).__name__}.", _ADDRESSES) from error
+    if kind not in _DRIVERS:
+        raise StoreError(f"The database cannot be one of {kind}: its kind of locks is not known here.", _ADDRESSES)
+    if kind == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -183,6 +196,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     reads = connection.get_execution_options().get("tam_reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _is_worth_another_try(cause: BaseException | None) -> bool:
+    if isinstance(cause, IntegrityError):
+        return True  # somebody made the row just before: now it can be read
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", "") in _YIELDED
 
 
 def _explanation(error: SQLAlchemyError, name: str) -> StoreError:

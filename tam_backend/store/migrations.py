@@ -8,7 +8,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, inspect, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+    update,
+)
 
 Migration = Callable[[Connection], None]
 
@@ -65,6 +78,61 @@ def _media_are_told_apart(connection: Connection) -> None:
     before.drop(connection)
 
 
+def _jobs_are_seen_by_all(connection: Connection) -> None:
+    """Jobs tell how far they are, and stay for a while when they have ended; of those that are there nobody has any."""
+    if not inspect(connection).has_table("jobs"):
+        return
+    before = Table("jobs", MetaData(), autoload_with=connection)
+    rows = connection.execute(select(before).order_by(before.c.created_at)).mappings().all()
+    # Of one person's work on a task the newest counts: the request that waited for an older one is gone.
+    newest = {(row["project"], row["task"], row["whose"]): row for row in rows}
+    before.drop(connection)
+    jobs = Table(
+        "jobs",
+        MetaData(),
+        Column("number", Integer, primary_key=True),
+        Column("id", String(32), nullable=False, unique=True),
+        *(Column(name, String(64), nullable=False) for name in ("project", "task")),
+        Column("task_id", Text, nullable=False),
+        Column("whose", String(200), nullable=False),
+        Column("waited_for", Boolean, nullable=False),
+        Column("stage", String(8), nullable=False),
+        Column("state", String(16), nullable=False),
+        Column("message", Text, nullable=False),
+        *(Column(name, Text) for name in ("intent", "prediction")),
+        Column("frame", Integer),
+        *(Column(name, Integer, nullable=False) for name in ("frames_done", "frames_total", "attempts")),
+        Column("run_after", Double, nullable=False),
+        Column("cancel_requested", Boolean, nullable=False),
+        Column("created_at", Double, nullable=False),
+        *(Column(name, Double) for name in ("started_at", "ended_at")),
+        Column("owner", String(200), nullable=False),
+        Column("owned_until", Double, nullable=False),
+        Column("taking", Integer, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    jobs.create(connection)
+    kept = ("id", "project", "task", "whose", "intent", "prediction", "frames_total", "created_at")
+    for row in newest.values():
+        connection.execute(
+            jobs.insert().values(
+                **{name: row[name] for name in kept},
+                task_id=json.dumps(json.loads(row["intent"])["task_id"]),
+                waited_for=False,
+                stage="track" if row["prediction"] is None else "tell",
+                state="queued",
+                message="",
+                frames_done=0,
+                attempts=0,
+                run_after=0.0,
+                cancel_requested=False,
+                owner="",
+                owned_until=0.0,
+                taking=0,
+            )
+        )
+
+
 def _columns_of_media() -> tuple[Column[Any], ...]:
     return Column("number", Integer), Column("value", Text, nullable=False), Column("used_at", Double, nullable=False)
 
@@ -80,5 +148,10 @@ def _add_columns(connection: Connection, table: str, *columns: str) -> bool:
     return bool(missing)
 
 
-MIGRATIONS: Sequence[Migration] = (_jobs_get_owners, _tasks_tell_when_they_were_used, _media_are_told_apart)
+MIGRATIONS: Sequence[Migration] = (
+    _jobs_get_owners,
+    _tasks_tell_when_they_were_used,
+    _media_are_told_apart,
+    _jobs_are_seen_by_all,
+)
 """The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none."""

@@ -50,8 +50,7 @@ _BATCH_FRAMES = 16
 _BATCH_S = 1.0
 # Longer than any frame takes; on one machine a dead process is noticed at once.
 LEASE_S = 30.0
-# Of a run-length code: a mask of pure noise at 4K. MySQL alone asks for a limit.
-_Code = LargeBinary(2**24 - 1)
+_Code = LargeBinary  # run-length
 
 
 def _of_session() -> Column[Any]:

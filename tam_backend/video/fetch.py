@@ -8,44 +8,51 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import cv2
 import numpy as np
 
 from tam_backend.errors import EmptyVideoError, InvalidInputError, MediaError
 from tam_backend.settings import Settings
-from tam_backend.types import RgbFrame, Timeline, VideoSource
+from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
+from tam_backend.video.borrowed import BorrowedVideo
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.images import image_size_hw, images_in, read_image
 from tam_backend.video.limits import check_index
 from tam_backend.video.source import FrameSubset
 
-OwnFrames = Callable[[str], tuple[Path, int] | None]
-OwnVideo = Callable[[str], Path | None]
 _Borrow = Callable[[Place, float | None], BorrowedFile]
-
-# Room for the media of the tasks that a team has open at the same time, in units of the largest allowed file.
-_CACHE_FILES = 4
 
 _KINDS: Mapping[type, str] = {
     type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object",
 }  # fmt: skip
 
 
+class OwnMedia(Protocol):
+    """The videos that we serve ourselves; see `VideoLibrary`."""
+
+    def own_frame(self, url: str) -> tuple[str, int] | None:
+        """Return the video's id and the 0-based index of a frame, from its signed URL; None for other URLs."""
+
+    def own_video(self, url: str) -> str | None:
+        """Return the video's id, from its signed URL; None for other URLs."""
+
+    def open(self, video_id: str) -> VideoSource:
+        """Open a video."""
+
+
 class MediaFetcher:
     """Opens what tasks show: from Label Studio, allowed hosts and folders, cloud storage, or our own frame URLs.
 
     Args:
-        settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, data_dir.
+        settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, cache_mb, data_dir.
         authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
-        own_frames: maps one of our own signed frame URLs to (video path, 0-based frame index), others to None.
-        own_video: maps one of our own video URLs to the video's path, others to None.
-        cache_max_bytes: bound of the downloads kept in data_dir/downloads; None = 4 times media_max_mb.
+        own: what our own URLs mean, so that they need no HTTP request to ourselves; None: they are as any others.
     """
 
     def __init__(
@@ -53,18 +60,13 @@ class MediaFetcher:
         settings: Settings,
         *,
         authorization: Callable[[], Mapping[str, str]] = dict,
-        own_frames: OwnFrames = lambda _: None,
-        own_video: OwnVideo = lambda _: None,
-        cache_max_bytes: int | None = None,
+        own: OwnMedia | None = None,
     ) -> None:
         max_bytes = int(settings.media_max_mb * 1e6)
         self._addresses = AddressBook(settings)
-        self._own_frames = own_frames
-        self._own_video = own_video
+        self._own = own
         self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
-        self._cache = DownloadCache(
-            settings.data_dir / "downloads", _CACHE_FILES * max_bytes if cache_max_bytes is None else cache_max_bytes
-        )
+        self._cache = DownloadCache.of(settings)
 
     def learn_label_studio_url(self, url: str) -> None:
         """Take the address that Label Studio told at /setup; ignored if the settings name one."""
@@ -94,11 +96,9 @@ class MediaFetcher:
         _check_list(value)
         if not value:
             raise EmptyVideoError("The task's list of frames is empty.", "Import the video again.")
-        own = [self._own_frames(url) for url in value]
-        path = own[0][0] if own[0] is not None else None
-        indices = [frame[1] for frame in own if frame is not None and frame[0] == path]
-        if path is not None and len(indices) == len(value):
-            return _subset(path, indices)
+        own = self._own_subset(value)
+        if own is not None:
+            return own
         places = [self._addresses.locate(url, task_id) for url in value]
         return _FrameList(places, self._borrow, timeout_s)
 
@@ -132,22 +132,39 @@ class MediaFetcher:
         return kept
 
     def _open_one(self, value: str, task_id: int | None, timeout_s: float | None) -> VideoSource:
-        frame = self._own_frames(value)
-        if frame is not None:
-            return _subset(frame[0], [frame[1]])
-        path = self._own_video(value)
-        if path is not None:
-            return open_video(path)
+        if self._own is not None:
+            video_id = self._own.own_video(value)
+            if video_id is not None:
+                return self._own.open(video_id)
+            own = self._own_subset([value])
+            if own is not None:
+                return own
         place = self._addresses.locate(value, task_id)
         if not isinstance(place, LocalFile):
-            return _BorrowedVideo(self._borrow(place, timeout_s))
+            return BorrowedVideo(self._borrow(place, timeout_s))
         if place.path.is_dir():
             return open_video(self._addresses.allowed_images(images_in(place.path)))
         return open_video(place.path)
 
+    def _own_subset(self, urls: Sequence[str]) -> VideoSource | None:
+        """Open the frames of one of our own videos; None if not all are frames of the same one."""
+        if self._own is None:
+            return None
+        frames = [self._own.own_frame(url) for url in urls]
+        video_id = frames[0][0] if frames[0] is not None else None
+        indices = [frame[1] for frame in frames if frame is not None and frame[0] == video_id]
+        if video_id is None or len(indices) < len(urls):
+            return None
+        video = self._own.open(video_id)
+        try:
+            return FrameSubset(video, indices)
+        except BaseException:
+            video.close()
+            raise
+
     def _borrow(self, place: Place, timeout_s: float | None) -> BorrowedFile:
         if isinstance(place, LocalFile):
-            return BorrowedFile(place.path, lambda: None)
+            return BorrowedFile(place.path)
         if isinstance(place, InlineImage):
             return self._cache.borrow(f"data:{sha256(place.content).hexdigest()}", place.name, partial(_write, place))
         return self._cache.borrow(place.url, place.name, partial(self._downloader.fetch, place, timeout_s=timeout_s))
@@ -174,47 +191,8 @@ def _check_list(value: object) -> None:
         )
 
 
-def _subset(path: Path, indices: Sequence[int]) -> VideoSource:
-    video = open_video(path)
-    try:
-        return FrameSubset(video, indices)
-    except BaseException:
-        video.close()
-        raise
-
-
 def _write(image: InlineImage, target: Path) -> None:
     target.write_bytes(image.content)
-
-
-class _BorrowedVideo(FrameSource):
-    """A downloaded video, kept from eviction until it is closed."""
-
-    def __init__(self, file: BorrowedFile) -> None:
-        self._file = file
-        try:
-            self._video = open_video(file.path)
-        except BaseException:
-            _forget(file)  # it may have been replaced by the time somebody tries again
-            raise
-        super().__init__(self._video.name, self._video.size_hw, self._video.fps)
-
-    def __repr__(self) -> str:
-        return f"<downloaded {self._video!r}>"
-
-    @property
-    def timeline(self) -> Timeline | None:
-        return self._video.timeline
-
-    def __len__(self) -> int:
-        return len(self._video)
-
-    def __getitem__(self, index: int) -> RgbFrame:
-        return self._video[index]
-
-    def close(self) -> None:
-        self._video.close()
-        self._file.give_back()
 
 
 class _FrameList(FrameSource):
@@ -267,23 +245,14 @@ class _FrameList(FrameSource):
         """Nothing is held between reads."""
 
     def _read(self, index: int, timeout_s: float | None = None) -> RgbFrame:
-        place = self._places[index]
-        file = self._borrow(place, timeout_s)
+        file = self._borrow(self._places[index], timeout_s)
         try:
-            frame = read_image(file.path)
+            return read_image(file.path)
         except MediaError:
-            if not isinstance(place, LocalFile):
-                _forget(file)
+            file.discard()
             raise
         finally:
             file.give_back()
-        return frame
-
-
-def _forget(file: BorrowedFile) -> None:
-    """Drop a download that cannot be decoded."""
-    file.path.unlink(missing_ok=True)
-    file.give_back()
 
 
 def _name(place: Place) -> str:

@@ -1,54 +1,35 @@
-"""The register of imported videos: which file an id means, its frames' signed URLs, and its open decoders.
+"""The library of imported videos: which one an id means, its frames' signed URLs, and its open decoders.
 
-A video is registered under a short id that stands for its absolute path, size and time of change; of a folder, for
-those of its images. Label Studio's tasks carry only URLs with that id and a signature, so nobody can read a file, or a
-frame, that no task was given.
+Label Studio's tasks carry only URLs with a video's id and a signature, so nobody can read a file, or a frame, that no
+task was given. The videos stay where they are on this machine, or lie in a store that all machines reach.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
+from tam_backend.errors import NotFoundError
+from tam_backend.settings import Settings
 from tam_backend.threads.leases import LeaseCache
-from tam_backend.types import RgbFrame, Timeline, VideoSource
+from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
+from tam_backend.video.download_cache import BorrowedFile, DownloadCache
+from tam_backend.video.local_videos import LocalVideos
+from tam_backend.video.media_store import MediaStore
+from tam_backend.video.records import Shelf, VideoFacts, VideoRecord, fingerprint
+from tam_backend.video.stored_videos import StoredVideos
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _FRAME_PATH = re.compile(r"(?:^|/)frames/([0-9a-f]{16})/([0-9]{1,9})\.jpg$")
 _VIDEO_PATH = re.compile(r"(?:^|/)videos/([0-9a-f]{16})/[^/]+$")
-_FOLDER_KNOWN_S = 1.0  # a task of 50 frames is opened by 50 look-ups in a row
-
-
-@dataclass(frozen=True)
-class VideoRecord:
-    """A registered video.
-
-    Args:
-        id: 16 hex digits, stable as long as the path, and the sizes and times of change of the file or of the images
-            in the folder are.
-        path: absolute; a video file, or a folder of images.
-        frames: how many it has.
-        size_hw: (height, width) of its frames in pixels.
-        fps: mean frames per second; None for a folder of images.
-    """
-
-    id: str
-    path: Path
-    frames: int
-    size_hw: tuple[int, int]
-    fps: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,45 +41,49 @@ class _OpenVideo:
 
 
 class VideoLibrary:
-    """Registers videos under `data_dir`, signs their URLs and keeps the last few of them open.
+    """Registers videos, signs their URLs and keeps the last few of them open.
 
     Threads may share one; processes may share its folder (every file in it is written whole and moved into place).
 
     Args:
-        data_dir: made if it is not there; holds `videos/<id>.json` and the signing `secret`.
+        data_dir: made if it is not there; holds the signing `secret`, and `videos/<id>.json` for each video that stays
+            where it is on this machine.
+        store: where videos are put that other machines shall reach; None: they stay where they are.
         open_limit: how many decoders stay open for the next frame.
     """
 
-    def __init__(self, data_dir: Path, open_limit: int = 4) -> None:
-        self._videos_dir = data_dir / "videos"
+    def __init__(self, data_dir: Path, store: Shelf | None = None, open_limit: int = 4) -> None:
+        # This machine first, where a look costs nothing: videos that were imported before there was a store.
+        self._shelves: list[Shelf] = [LocalVideos(data_dir / "videos"), *([store] if store else [])]
         self._secret_path = data_dir / "secret"
         self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
-        self._folder_id: tuple[Path, str] | None = None  # of the folder that was looked through last
-        self._folder_id_until = 0.0  # by time.monotonic()
 
-    def register(self, path: Path) -> VideoRecord:
-        """Make a video known. Registering the same unchanged file again gives the same record.
+    @classmethod
+    def of(cls, settings: Settings) -> VideoLibrary:
+        """Return the library in data_dir and media_store.
 
         Raises:
-            MediaError: it does not exist, cannot be decoded, or has no frame (see `open_video`).
+            MediaStoreError: what speaks with that store is not installed.
+        """
+        if not settings.media_store:
+            return cls(settings.data_dir)
+        return cls(settings.data_dir, StoredVideos(MediaStore(settings.media_store), DownloadCache.of(settings)))
+
+    def register(self, path: Path) -> VideoRecord:
+        """Make a video known, and put it into the store if there is one; the file stays as it is.
+
+        Registering the same unchanged file again gives the same record.
+
+        Raises:
+            MediaError: it does not exist, cannot be decoded, or has no frame (see `open_video`), or the store does not
+                take it.
         """
         path = path.expanduser().resolve()
-        video_id = fingerprint(path)
-        source = open_video(path)
-        try:
-            record = VideoRecord(video_id, path, len(source), source.size_hw, source.fps)
-        finally:
-            source.close()
-        content = {
-            "path": str(path),
-            "frames": record.frames,
-            "size_hw": list(record.size_hw),
-            "fps": record.fps,
-        }
-        self._videos_dir.mkdir(parents=True, exist_ok=True)
-        _write_atomically(self._videos_dir / f"{video_id}.json", json.dumps(content).encode())
-        return record
+        seen = fingerprint(path)
+        with open_video(path) as source:
+            facts = VideoFacts(len(source), source.size_hw, source.fps)
+        return self._shelves[-1].add(path, seen, facts)
 
     def get(self, video_id: str) -> VideoRecord:
         """Look a video up.
@@ -107,50 +92,41 @@ class VideoLibrary:
             NotFoundError: no video was registered under this id.
             MediaNotFoundError: its file is not there any more.
             UnreadableMediaError: its file is another one now.
+            MediaStoreError: the store cannot be reached, or refuses us.
         """
-        unknown = NotFoundError(
-            f"No video is registered as {video_id[:32]!r} here.", "Import it again with `tam-backend import`."
-        )
-        if not _ID.fullmatch(video_id):
-            raise unknown
-        try:
-            content: dict[str, Any] = json.loads((self._videos_dir / f"{video_id}.json").read_bytes())
-        except FileNotFoundError:
-            raise unknown from None
-        path = Path(content["path"])
-        if not self._is_unchanged(path, video_id):
-            raise UnreadableMediaError(
-                f"The video {path.name} has changed since it was imported.",
-                "Import it again, so that its tasks show the new frames.",
-            )
-        height, width = content["size_hw"]
-        return VideoRecord(video_id, path, content["frames"], (height, width), content["fps"])
+        return self._find(video_id)[1]
 
-    def timeline(self, video_id: str) -> Timeline | None:
-        """Read when each frame is shown; None where nothing tells.
+    def borrow(self, video_id: str) -> BorrowedFile:
+        """Return a video's file or folder on this machine, which stays until it is given back.
 
         Raises:
-            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
+            MediaError, NotFoundError: as `get` does, or it cannot be brought here.
         """
-        source = open_video(self.get(video_id).path)
-        try:
-            return source.timeline
-        finally:
-            source.close()
+        shelf, record = self._find(video_id)
+        return shelf.borrow(record)
+
+    def open(self, video_id: str) -> VideoSource:
+        """Open a video; its file stays until that is closed.
+
+        Raises:
+            MediaError, NotFoundError: as `borrow` does, or it cannot be decoded.
+        """
+        shelf, record = self._find(video_id)
+        return shelf.open(record)
 
     def frame(self, video_id: str, index: int) -> RgbFrame:
         """Decode one frame, holding only this video's lock.
 
         Raises:
-            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does, or the frame cannot be decoded.
+            MediaError, NotFoundError: as `open` does, or the frame cannot be decoded.
         """
-        record = self.get(video_id)
+        shelf, record = self._find(video_id)
         if not 0 <= index < record.frames:
             raise NotFoundError(
-                f"{record.path.name} has no frame {index}; it has {record.frames}, counted from 0.",
+                f"{record.name} has no frame {index}; it has {record.frames}, counted from 0.",
                 "Import the video again if it was replaced.",
             )
-        with self._open.lend(video_id, lambda: _OpenVideo(open_video(record.path))) as video, video.lock:
+        with self._open.lend(video_id, lambda: _OpenVideo(shelf.open(record))) as video, video.lock:
             return video.source[index]
 
     def close(self) -> None:
@@ -165,9 +141,9 @@ class VideoLibrary:
         """Return the signed URL of the whole file under the server's address `base`.
 
         Raises:
-            NotFoundError, MediaNotFoundError, UnreadableMediaError: as `get` does.
+            MediaError, NotFoundError: as `get` does.
         """
-        name = quote(os.fsencode(self.get(video_id).path.name), safe="")  # a name need not be UTF-8
+        name = quote(os.fsencode(self.get(video_id).name), safe="")  # a name need not be UTF-8
         return f"{base.rstrip('/')}/videos/{video_id}/{name}?sig={self._signature(video_id, 'video')}"
 
     def frame_signature_fits(self, video_id: str, index: int, signature: str) -> bool:
@@ -178,40 +154,36 @@ class VideoLibrary:
         """Tell whether `signature` is the one that `video_url` gave this video."""
         return _same(self._signature(video_id, "video"), signature)
 
-    def own_frame(self, url: str) -> tuple[Path, int] | None:
+    def own_frame(self, url: str) -> tuple[str, int] | None:
         """Read a frame URL of ours back, so that our own tasks need no HTTP request to ourselves.
 
         The signature is the proof that the URL is ours; its host is not looked at, because a backend is known under
         several (localhost, a name in a container network, a proxy), and tasks outlive a change of address.
 
         Returns:
-            The file (or folder) and the 0-based index; None if the URL is not one of ours.
-
-        Raises:
-            NotFoundError, MediaNotFoundError, UnreadableMediaError: it is ours, but as `get` says.
+            The video's id and the 0-based index; None if the URL is not one of ours.
         """
         path, signature = _path_and_signature(url)
         match = _FRAME_PATH.search(path)
         if match is None or not self.frame_signature_fits(match[1], int(match[2]), signature):
             return None
-        return self.get(match[1]).path, int(match[2])
+        return match[1], int(match[2])
 
-    def own_video(self, url: str) -> Path | None:
-        """Read a video URL of ours back; see `own_frame`."""
+    def own_video(self, url: str) -> str | None:
+        """Read a video URL of ours back, to the video's id; see `own_frame`."""
         path, signature = _path_and_signature(url)
         match = _VIDEO_PATH.search(path)
-        if match is None or not self.video_signature_fits(match[1], signature):
-            return None
-        return self.get(match[1]).path
+        return match[1] if match is not None and self.video_signature_fits(match[1], signature) else None
 
-    def _is_unchanged(self, path: Path, video_id: str) -> bool:
-        """Compare what is there with an id; a folder, asked for frame by frame, is looked through once a second."""
-        if self._folder_id == (path, video_id) and time.monotonic() < self._folder_id_until:
-            return True
-        unchanged = fingerprint(path) == video_id
-        if unchanged and path.is_dir():
-            self._folder_id, self._folder_id_until = (path, video_id), time.monotonic() + _FOLDER_KNOWN_S
-        return unchanged
+    def _find(self, video_id: str) -> tuple[Shelf, VideoRecord]:
+        if _ID.fullmatch(video_id):
+            for shelf in self._shelves:
+                record = shelf.find(video_id)
+                if record is not None:
+                    return shelf, record
+        raise NotFoundError(
+            f"No video is registered as {video_id[:32]!r} here.", "Import it again with `tam-backend import`."
+        )
 
     def _signature(self, video_id: str, what: str) -> str:
         # 128 bits of the 256: as unguessable in practice, and 50 frame URLs stay short in the task.
@@ -226,33 +198,6 @@ class VideoLibrary:
         if self._secret is None:
             self._secret = _read_or_create_secret(self._secret_path)
         return self._secret
-
-
-def fingerprint(path: Path) -> str:
-    """Hash a file's absolute path, size and time of change; of a folder, those of its images."""
-    try:
-        files = [path]
-        if path.is_dir():
-            from tam_backend.video.images import images_in  # noqa: PLC0415 - cv2 takes long to import
-
-            files = images_in(path)
-        facts = [str(path)]
-        for each in files:
-            status = each.stat()
-            facts += [each.name] if each != path else []
-            facts += [str(status.st_size), str(status.st_mtime_ns)]
-    except OSError:
-        raise MediaNotFoundError(
-            f"The video {path} is not there any more, or cannot be reached.",
-            "Put it back where it was, or import it again from where it is now.",
-        ) from None
-    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _read_or_create_secret(path: Path) -> bytes:

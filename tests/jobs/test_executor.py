@@ -6,11 +6,13 @@ import threading
 import weakref
 from collections.abc import Callable
 
+import pytest
+
 from tam_backend.jobs.executor import InProcessExecutor
 
 
 def test_projects_take_turns_and_each_keeps_its_order() -> None:
-    executor, begun, ran, done = InProcessExecutor(), threading.Event(), [], threading.Event()
+    executor, begun, ran, done = InProcessExecutor(one_a_project=True), threading.Event(), [], threading.Event()
 
     def work(name: str) -> Callable[[], None]:
         return lambda: ran.append(name)
@@ -30,7 +32,7 @@ def test_projects_take_turns_and_each_keeps_its_order() -> None:
 
 
 def test_a_job_that_breaks_takes_no_other_with_it() -> None:
-    executor, done = InProcessExecutor(), threading.Event()
+    executor, done = InProcessExecutor(one_a_project=True), threading.Event()
 
     def breaks() -> None:
         raise RuntimeError("a job of the test")
@@ -42,7 +44,7 @@ def test_a_job_that_breaks_takes_no_other_with_it() -> None:
 
 
 def test_nothing_runs_after_it_was_closed() -> None:
-    executor, ran = InProcessExecutor(), []
+    executor, ran = InProcessExecutor(one_a_project=True), []
     executor.submit("p", threading.Event().set)
     executor.close()
     executor.submit("p", lambda: ran.append(1))
@@ -55,7 +57,7 @@ class Heavy:
 
 
 def test_a_thread_that_waits_holds_nothing_of_what_it_did_last() -> None:
-    executor, heavy = InProcessExecutor(), Heavy()
+    executor, heavy = InProcessExecutor(one_a_project=True), Heavy()
     dropped, done = threading.Event(), threading.Event()
     weakref.finalize(heavy, dropped.set)
 
@@ -66,4 +68,25 @@ def test_a_thread_that_waits_holds_nothing_of_what_it_did_last() -> None:
     del heavy
     assert done.wait(10)
     assert dropped.wait(10)
+    executor.close()
+
+
+@pytest.mark.parametrize("one_a_project", [True, False])
+def test_a_project_alone_has_all_threads_or_one(one_a_project: bool) -> None:
+    executor = InProcessExecutor(threads=lambda: 3, one_a_project=one_a_project)
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        begun.release()
+        goes_on.wait(20)
+
+    for _ in range(4):
+        executor.submit("a", work)
+    at_once = 0
+    while begun.acquire(timeout=0.2):
+        at_once += 1
+    assert at_once == (1 if one_a_project else 3)
+    executor.submit("b", work)
+    assert begun.acquire(timeout=0.2) == one_a_project, "another project waits for no slow one"
+    goes_on.set()
     executor.close()

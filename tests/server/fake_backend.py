@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tam_backend.jobs.registry import JobRegistry
+from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
 from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
@@ -24,10 +25,11 @@ class FakeBackend:
     """Answers one empty prediction per task, unless `on_predict` says otherwise."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.jobs = JobRegistry()
+        database = Database(sqlite_url(data_dir / "tam.sqlite"))
+        self.jobs = JobRegistry(JobStore(database))
         self.problems = ProblemLog()
         self.library = VideoLibrary(data_dir)
-        self.store = SessionStore(Database(sqlite_url(data_dir / "tam.sqlite")))
+        self.store = SessionStore(database)
         self.on_frame: Callable[[SessionKey, int], RgbFrame | None] = lambda session, frame: None
         self.model_version = "fake-1"
         self.ready = True

@@ -13,7 +13,7 @@ from fake_backend import make_settings
 from flask.testing import FlaskClient
 from test_backend import BRUSH, PROPAGATE, backend, data, draft, point, predict
 
-from tam_backend.jobs.store import Intent
+from tam_backend.jobs.records import Intent
 from tam_backend.labelstudio.config import parse_config
 from tam_backend.server.app import create_app
 from tam_backend.service import annotation_events as events

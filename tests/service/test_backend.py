@@ -339,7 +339,7 @@ def test_a_job_that_is_cancelled_answers_with_what_it_has(backend: Backend, data
     def cancels_the_job() -> bool:
         job = backend.jobs.all()[0]
         if job.frames_done == 4:
-            job.cancel()
+            backend.jobs.cancel(job.id)
         return False
 
     results = propagate(backend, data, clicked, cancelled=cancels_the_job)

@@ -22,7 +22,7 @@ from test_parts_of_a_task import TWO_CAMERAS, drawn, named
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import PayloadError, UnauthorizedError
-from tam_backend.jobs.registry import Job
+from tam_backend.jobs.records import JobView
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.service.backend import Backend
 from tam_backend.session.pursuit import Pursuit
@@ -99,7 +99,7 @@ def send(backend: Backend, label_studio: LabelStudioDouble, payload: dict[str, A
     backend.webhook(payload, backend.webhook_secret)
 
 
-def idle(backend: Backend, within_s: float = 20) -> list[Job]:
+def idle(backend: Backend, within_s: float = 20) -> list[JobView]:
     deadline = time.monotonic() + within_s
     while backend.jobs.running:
         assert time.monotonic() < deadline, [job.as_json() for job in backend.jobs.all()]

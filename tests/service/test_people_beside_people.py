@@ -31,9 +31,9 @@ from tam_backend.labelstudio.edits import mask_digest
 from tam_backend.labelstudio.identity import SWAP
 from tam_backend.service.backend import Backend
 from tam_backend.service.background import Loop
-from tam_backend.service.unsaved_answers import AnswerMemory
 from tam_backend.session.pursuit import Pursuit
 from tam_backend.store.database import Database
+from tam_backend.store.unsaved_answers import AnswerMemory
 
 __all__ = ["backend", "data", "label_studio", "make_backend"]  # fixtures
 Data = Mapping[str, Any]

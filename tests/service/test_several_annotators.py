@@ -16,9 +16,9 @@ from test_backend import PROPAGATE, VIDEO, backend, by_frame, data, draft, mask_
 
 from tam_backend.errors import InvalidInputError
 from tam_backend.service.backend import Backend
-from tam_backend.service.unsaved_answers import AnswerMemory, _answers
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.task_memory import TaskMemory
+from tam_backend.store.unsaved_answers import AnswerMemory, _answers
 
 Data = Mapping[str, Any]
 LATER = "2999-01-02T00:00:00Z"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tam_backend.jobs.executor import InProcessExecutor
+from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job, JobRegistry
-from tam_backend.jobs.store import Intent, JobStore
+from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
 from tam_backend.service.background import Annotations, Found, Loop
 from tam_backend.store.database import Database, sqlite_url
@@ -46,14 +47,19 @@ class SlowLabelStudio:
 
 def test_all_is_tracked_while_label_studio_does_not_answer(tmp_path: Path) -> None:
     database, slow = Database(sqlite_url(tmp_path / "tam.sqlite")), SlowLabelStudio()
-    jobs, tracked = JobRegistry(store=JobStore(database)), []
+    jobs, tracked = JobRegistry(JobStore(database)), []
 
     def carry_out(intent: Intent, _annotations: Annotations, _job: Job) -> Found:
         tracked.append(intent.task_id)
         return Found({"result": [], "score": 0.5, "model_version": "1"})
 
-    executors = InProcessExecutor(), InProcessExecutor("ask"), InProcessExecutor("tell", 2)
+    executors = (
+        InProcessExecutor(one_a_project=False),
+        InProcessExecutor("ask", one_a_project=True),
+        InProcessExecutor("tell", lambda: 2, one_a_project=True),
+    )
     loop = Loop(jobs, ProblemLog(), TaskMemories(database), slow, *executors, carry_out)  # type: ignore[arg-type]
+    loop.begin()
     for task in range(8):
         loop.add(Intent(str(task), task, {"id": task}, None, CONFIG))
     deadline = time.monotonic() + 20

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, Table, insert, select
+from databases import KINDS, empty_database
+from sqlalchemy import Column, Connection, Integer, Table, insert, select, update
 
 from tam_backend.errors import StoreError
 from tam_backend.store.database import Database, metadata, sqlite_url
@@ -17,14 +20,15 @@ COUNTERS = Table("test_counters", metadata, Column("value", Integer, primary_key
 # Opens a new database at the same moment as others, and adds to one number many times.
 ADDER = """
 import sys
-from pathlib import Path
 from sqlalchemy import text
-from tam_backend.store.database import Database, sqlite_url
-database = Database(sqlite_url(Path(sys.argv[1])))
+from tam_backend.store.database import Database, one_at_a_time
+database = Database(sys.argv[1])
 with database.transaction() as connection:
+    one_at_a_time(connection, "make")
     connection.execute(text("CREATE TABLE IF NOT EXISTS sums (value INTEGER)"))
 for _ in range(100):
     with database.transaction() as connection:
+        one_at_a_time(connection, "add")
         value = connection.execute(text("SELECT coalesce(max(value), 0) FROM sums")).scalar_one()
         connection.execute(text("INSERT INTO sums VALUES (:value)"), {"value": value + 1})
 """
@@ -39,12 +43,64 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
         assert connection.execute(select(COUNTERS)).all() == []
 
 
-def test_processes_that_open_and_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "tam.sqlite"
-    adders = [subprocess.Popen([sys.executable, "-c", ADDER, str(path)]) for _ in range(3)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_that_open_and_write_at_once_lose_nothing(kind: str, tmp_path: Path) -> None:
+    url = empty_database(kind, tmp_path)
+    adders = [subprocess.Popen([sys.executable, "-c", ADDER, url]) for _ in range(3)]
     assert [adder.wait(60) for adder in adders] == [0, 0, 0]
-    with Database(sqlite_url(path)).reading() as connection:
+    with Database(url).reading() as connection:
         assert connection.exec_driver_sql("SELECT max(value) FROM sums").scalar_one() == 300
+
+
+def test_an_address_of_postgresql_needs_no_drivers_name(tmp_path: Path) -> None:
+    url = empty_database("postgresql", tmp_path)
+    for short in ("postgresql", "postgres"):
+        with Database(url.replace("postgresql+psycopg", short)).reading() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_reads_sees_one_state_while_others_write(kind: str, tmp_path: Path) -> None:
+    database = Database(empty_database(kind, tmp_path))
+    with database.reading() as before:
+        assert before.execute(select(COUNTERS)).all() == []
+        with database.transaction() as connection:
+            connection.execute(insert(COUNTERS).values(value=1))
+        assert before.execute(select(COUNTERS)).all() == []
+    with database.reading() as after:
+        assert after.execute(select(COUNTERS)).all() == [(1,)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_two_changes_that_wait_for_each_other_both_are_made(kind: str, tmp_path: Path) -> None:
+    database = Database(empty_database(kind, tmp_path))
+    with database.transaction() as connection:
+        connection.execute(insert(COUNTERS), [{"value": 10}, {"value": 20}])
+    both = threading.Barrier(2)
+
+    def add(values: tuple[int, int]) -> None:
+        tries = 0
+
+        def write(connection: Connection) -> None:
+            nonlocal tries
+            tries += 1
+            for value in values:
+                found = select(COUNTERS).where(COUNTERS.c.value.in_([value, value + 1, value + 2])).with_for_update()
+                now = connection.execute(found).scalar_one()
+                connection.execute(update(COUNTERS).where(COUNTERS.c.value == now).values(value=now + 1))
+                if tries == 1 and kind == "postgresql":  # on SQLite only one is here at a time
+                    with suppress(threading.BrokenBarrierError):
+                        both.wait(5)
+
+        database.change(write)
+
+    threads = [threading.Thread(target=add, args=(values,)) for values in ((10, 20), (20, 10))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with database.reading() as connection:
+        assert sorted(connection.execute(select(COUNTERS)).scalars()) == [12, 22]
 
 
 def test_an_older_schema_is_migrated_once_and_a_newer_one_is_refused(tmp_path: Path) -> None:
@@ -78,7 +134,9 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes,
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("url", ["nonsense", "unknown://host/x", "sqlite:////no/such/folder/tam.sqlite"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "unknown://host/x", "mysql+pymysql://h/x", "sqlite:////no/such/folder/tam.sqlite"]
+)
 def test_an_address_that_leads_nowhere_is_refused_with_the_setting(url: str) -> None:
     with pytest.raises(StoreError) as failure:
         Database(url)

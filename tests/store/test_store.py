@@ -8,17 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from databases import KINDS, empty_database
 from stored_sessions import KEY, VIDEO, click, opened
 
 from tam_backend.errors import BusyError
-from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.database import Database
 from tam_backend.store.sessions import ObjectState, SessionKey, SessionStore, StoredSession
 from tam_backend.types import Prompt
 
 
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_database(request.param, tmp_path)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SessionStore]:
-    database = Database(sqlite_url(tmp_path / "tam.sqlite"))
+def store(url: str) -> Iterator[SessionStore]:
+    database = Database(url)
     yield SessionStore(database)
     database.close()
 
@@ -163,10 +169,10 @@ def test_a_session_is_read_without_holding_it(store: SessionStore) -> None:
     assert store.masks(KEY, 99) == {}
 
 
-def test_two_holders_of_one_session_are_told_apart(store: SessionStore, tmp_path: Path) -> None:
+def test_two_holders_of_one_session_are_told_apart(store: SessionStore, url: str) -> None:
     with opened(store) as session:
         with pytest.raises(BusyError, match="Another process works on task 12"):
-            opened(SessionStore(Database(sqlite_url(tmp_path / "tam.sqlite"))))
+            opened(SessionStore(Database(url)))
         with opened(store, key=SessionKey("7", "13", "media")) as other:
             other.prompt(click(1, 0))
         session.prompt(click(1, 0))

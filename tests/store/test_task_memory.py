@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from databases import KINDS, empty_database
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.database import Database
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
 
 KEYS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=5)
+
+
+@pytest.fixture(params=KINDS)
+def memories(request: pytest.FixtureRequest, tmp_path: Path) -> TaskMemories:
+    return TaskMemories(Database(empty_database(request.param, tmp_path)))
 
 
 @given(KEYS, KEYS)
@@ -46,8 +53,7 @@ def test_an_annotation_made_from_a_prediction_is_compared_with_that() -> None:
     assert pushed.with_annotation(5, {"a": frozenset({2})}, None, {}).erased == {}
 
 
-def test_everything_comes_back_from_the_database(tmp_path: Path) -> None:
-    memories = TaskMemories(Database(sqlite_url(tmp_path / "tam.sqlite")))
+def test_everything_comes_back_from_the_database(memories: TaskMemories) -> None:
     assert memories.get("7", "1") == TaskMemory()
     whole = (
         TaskMemory()
@@ -82,8 +88,7 @@ def test_a_deleted_annotation_is_forgotten_and_with_the_last_one_what_was_erased
     assert memory.with_deleted([6, 5, 99]).erased == {}
 
 
-def test_tasks_are_found_by_their_annotations(tmp_path: Path) -> None:
-    memories = TaskMemories(Database(sqlite_url(tmp_path / "tam.sqlite")))
+def test_tasks_are_found_by_their_annotations(memories: TaskMemories) -> None:
     for project, task, number in (("7", "1", 5), ("7", "2", 55), ("7", "3", 500), ("8", "4", 5)):
         memories.change(
             project,

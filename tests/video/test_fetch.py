@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -33,10 +34,10 @@ from tam_backend.errors import (
 )
 from tam_backend.settings import Settings
 from tam_backend.types import VideoSource
-from tam_backend.video import FrameSubset
+from tam_backend.video import FrameSubset, open_video
 from tam_backend.video.addresses import AddressBook, LocalFile, RemoteFile, shown
 from tam_backend.video.base import FrameSource
-from tam_backend.video.fetch import MediaFetcher
+from tam_backend.video.fetch import MediaFetcher, OwnMedia
 
 TOKEN = "Token 0123456789abcdef"
 
@@ -123,16 +124,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fetcher_for(tmp_path: Path, label_studio: MediaServer) -> Callable[..., MediaFetcher]:
-    def make(
-        *, own_frames: object = None, own_video: object = None, cache_max_bytes: int | None = None, **settings: object
-    ) -> MediaFetcher:
+    def make(*, own: OwnMedia | None = None, **settings: object) -> MediaFetcher:
         settings = {"label_studio_url": label_studio.url, "data_dir": tmp_path / "data", **settings}
-        hooks = {name: hook for name, hook in (("own_frames", own_frames), ("own_video", own_video)) if hook}
         return MediaFetcher(
             Settings(**settings),  # type: ignore[arg-type]
             authorization=lambda: {"Authorization": TOKEN},
-            cache_max_bytes=cache_max_bytes,
-            **hooks,  # type: ignore[arg-type]
+            own=own,
         )
 
     return make
@@ -608,14 +605,14 @@ def test_the_cache_drops_what_was_used_longest_ago(
     size = clip.stat().st_size
     for name in "abcd":
         label_studio.serve(f"/data/upload/8/{name}.mp4", clip.read_bytes())
-    fetcher = fetcher_for(cache_max_bytes=2 * size + 10)
+    fetcher = fetcher_for(cache_mb=(2 * size + 10) / 1e6)
     for name in ("a", "b", "a", "c"):
         fetcher.open_media(f"/data/upload/8/{name}.mp4").close()
     assert sorted(path.name for path in downloads(tmp_path)) == ["a.mp4", "c.mp4"]
     past = time.time() - 3600
     for path in downloads(tmp_path):
-        os.utime(path, (past, past + (path.name == "a.mp4")))
-    fetcher_for(cache_max_bytes=2 * size + 10).open_media("/data/upload/8/d.mp4").close()
+        os.utime(path.parent, (past, past + (path.name == "a.mp4")))
+    fetcher_for(cache_mb=(2 * size + 10) / 1e6).open_media("/data/upload/8/d.mp4").close()
     assert sorted(path.name for path in downloads(tmp_path)) == ["a.mp4", "d.mp4"], "counted across a restart"
 
 
@@ -624,26 +621,13 @@ def test_an_open_video_is_not_evicted(
 ) -> None:
     for name in "ab":
         label_studio.serve(f"/data/upload/8/{name}.mp4", clip.read_bytes())
-    fetcher = fetcher_for(cache_max_bytes=10)
+    fetcher = fetcher_for(cache_mb=10 / 1e6)
     with fetcher.open_media("/data/upload/8/a.mp4") as video:
         fetcher.open_media("/data/upload/8/b.mp4").close()
         np.testing.assert_array_equal(video[9], plain_decode(clip)[9])
     video.close()
     fetcher.open_media("/data/upload/8/b.mp4").close()
     assert [path.name for path in downloads(tmp_path)] == ["b.mp4"]
-
-
-def test_parts_that_a_crash_left_are_swept_out(
-    fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, clip: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "data" / "downloads"
-    folder.mkdir(parents=True)
-    for name, age_s in (("old.part", 2 * 24 * 3600), ("fresh.part", 5)):
-        (folder / name).write_bytes(b"x")
-        os.utime(folder / name, (time.time() - age_s,) * 2)
-    label_studio.serve("/data/upload/8/x.mp4", clip.read_bytes())
-    fetcher_for().open_media("/data/upload/8/x.mp4").close()
-    assert sorted(path.name for path in downloads(tmp_path)) == ["fresh.part", "x.mp4"]
 
 
 # Files of this machine
@@ -774,15 +758,30 @@ def test_an_empty_list_is_an_empty_video(fetcher_for: Callable[..., MediaFetcher
 # Our own URLs
 
 
+@dataclass
+class OwnClip:
+    """A library with one video, "clip"."""
+
+    path: Path
+    registered: bool = True
+
+    def own_frame(self, url: str) -> tuple[str, int] | None:
+        return ("clip", int(url.rpartition("/")[2])) if url.startswith("http://me/frames/") else None
+
+    def own_video(self, url: str) -> str | None:
+        return "clip" if url == "http://me/video" else None
+
+    def open(self, video_id: str) -> VideoSource:
+        if not self.registered:
+            raise NotFoundError("No such video.")
+        return open_video(self.path)
+
+
 def test_our_own_frames_come_straight_from_the_video(
     fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, clip: Path
 ) -> None:
     frames = plain_decode(clip)
-
-    def own_frames(url: str) -> tuple[Path, int] | None:
-        return (clip, int(url.rpartition("/")[2])) if url.startswith("http://me/frames/") else None
-
-    fetcher = fetcher_for(own_frames=own_frames, own_video=lambda url: clip if url == "http://me/video" else None)
+    fetcher = fetcher_for(own=OwnClip(clip))
     with fetcher.open_media(["http://me/frames/2", "http://me/frames/7"]) as video:
         assert isinstance(video, FrameSubset) and video.indices == (2, 7)
         np.testing.assert_array_equal(video[1], frames[7])
@@ -798,12 +797,12 @@ def test_our_own_frames_come_straight_from_the_video(
     assert label_studio.requests == []
 
 
-def test_a_video_that_is_not_registered_any_more_says_so(fetcher_for: Callable[..., MediaFetcher]) -> None:
-    def own_frames(url: str) -> tuple[Path, int] | None:
-        raise NotFoundError("No such video.")
-
+@pytest.mark.parametrize("value", [["http://me/frames/1"], "http://me/frames/1", "http://me/video"])
+def test_a_video_that_is_not_registered_any_more_says_so(
+    fetcher_for: Callable[..., MediaFetcher], clip: Path, value: str | list[str]
+) -> None:
     with pytest.raises(NotFoundError):
-        fetcher_for(own_frames=own_frames).open_media(["http://me/frames/1"])
+        fetcher_for(own=OwnClip(clip, registered=False)).open_media(value)
 
 
 def test_addresses_are_shown_without_secrets() -> None:

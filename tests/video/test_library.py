@@ -1,5 +1,7 @@
 """The library: stable ids, honest look-ups, decoders that close, and URLs nobody can forge."""
 
+from __future__ import annotations
+
 import os
 import stat
 import threading
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
 from tam_backend.video import library as library_module
+from tam_backend.video import local_videos
 from tam_backend.video.library import VideoLibrary
 
 
@@ -146,6 +149,12 @@ class CountingSource:
     def close(self) -> None:
         self.closed += 1
 
+    def __enter__(self) -> CountingSource:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[CountingSource]]:
@@ -155,7 +164,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[CountingSource]]:
     def open_counting(path: Path) -> CountingSource:
         return sources.setdefault(Path(path).name, []).append(CountingSource()) or sources[Path(path).name][-1]
 
-    monkeypatch.setattr(library_module, "open_video", open_counting)
+    for module in (library_module, local_videos):
+        monkeypatch.setattr(module, "open_video", open_counting)
     return sources
 
 
@@ -231,21 +241,23 @@ def test_secret_is_readable_by_its_owner_only_and_shared_by_processes(tmp_path: 
 
 def test_own_urls_are_read_back(library: VideoLibrary, clip: Path) -> None:
     record = library.register(clip)
-    assert library.own_frame(library.frame_url("http://localhost:9090", record.id, 3)) == (clip, 3)
-    assert library.own_video(library.video_url("http://localhost:9090/", record.id)) == clip
+    assert library.own_frame(library.frame_url("http://localhost:9090", record.id, 3)) == (record.id, 3)
+    assert library.own_video(library.video_url("http://localhost:9090/", record.id)) == record.id
 
 
 @pytest.mark.parametrize("base", ["http://backend:9090", "https://proxy.example/tam/backend", ""])
 def test_own_urls_are_known_under_any_address_of_this_server(library: VideoLibrary, clip: Path, base: str) -> None:
     record = library.register(clip)
-    assert library.own_frame(library.frame_url(base, record.id, 0)) == (clip, 0)
+    assert library.own_frame(library.frame_url(base, record.id, 0)) == (record.id, 0)
 
 
 def test_own_frame_of_a_vanished_video_is_an_error_not_a_stranger(library: VideoLibrary, clip: Path) -> None:
-    url = library.frame_url("", library.register(clip).id, 0)
+    record = library.register(clip)
+    url = library.frame_url("", record.id, 0)
     clip.rename(clip.with_name("elsewhere"))
+    assert library.own_frame(url) == (record.id, 0)
     with pytest.raises(MediaNotFoundError):
-        library.own_frame(url)
+        library.open(record.id)
 
 
 def test_signature_of_one_frame_opens_no_other_and_not_the_video(library: VideoLibrary, clip: Path) -> None:
@@ -261,8 +273,8 @@ def test_another_installation_signs_otherwise(library: VideoLibrary, clip: Path,
 
 
 def test_name_with_slashes_and_spaces_survives_the_url(library: VideoLibrary, tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "my clip #1?%2F")
-    assert library.own_video(library.video_url("http://h", library.register(clip).id)) == clip
+    record = library.register(make_clip(tmp_path / "my clip #1?%2F"))
+    assert library.own_video(library.video_url("http://h", record.id)) == record.id
 
 
 @given(

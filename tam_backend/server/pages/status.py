@@ -11,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tam_backend import __version__
 from tam_backend.export import object_colour
-from tam_backend.jobs.registry import Job
 from tam_backend.server.metrics import Metrics
 from tam_backend.server.pages.task import ACTIVE_STATES, session_page_address, task_page_address
 from tam_backend.server.replies import html_reply
@@ -36,7 +35,7 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
         nonce, facts = secrets.token_urlsafe(16), backend.describe()
         summaries = backend.store.summaries(_SESSIONS_ON_PAGE)
         with_page = {(summary.key.project, summary.key.task) for summary in summaries}
-        jobs = [_with_page(job.as_json(), with_page) for job in backend.jobs.all()[:_JOBS_ON_PAGE]]
+        jobs = [_with_page(job.as_json(), with_page) for job in backend.jobs.all(_JOBS_ON_PAGE)]
         busy = any(job["state"] in ACTIVE_STATES for job in jobs) or not (facts["ready"] or facts["failure"])
         return html_reply(
             render_template(
@@ -62,13 +61,11 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
 
     @routes.get("/jobs/<job_id>")
     def job(job_id: str) -> dict[str, Any]:
-        found: Job = backend.jobs.get(job_id)
-        return found.as_json()
+        return backend.jobs.get(job_id).as_json()
 
     @routes.delete("/jobs/<job_id>")
     def cancel_job(job_id: str) -> tuple[dict[str, Any], int]:
-        found: Job = backend.jobs.cancel(job_id)
-        view = found.as_json()
+        view = backend.jobs.cancel(job_id).as_json()
         # 202: it ends after the frame it is at.
         return view, 200 if view["ended_at"] else 202
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from tam_backend.labelstudio.prompts import Saved, how_saved
-from tam_backend.store.database import Database, metadata, now
+from tam_backend.store.database import Database, metadata, now, one_at_a_time
 
 # A draft saved so long after an answer has it, if it was accepted.
 _DRAFT_LAG_S = 8.0
@@ -87,7 +87,7 @@ class AnswerMemory:
         saved, mine, region = how_saved(task), _of(project, number, annotator), str(results[0]["id"])
 
         def write(connection: Connection) -> None:
-            connection.execute(delete(_answers).where(_answers.c.answered_at < now() - _FORGOTTEN_AFTER_S))
+            one_at_a_time(connection, "unsaved answers", project, number, annotator)
             connection.execute(delete(_answers).where(and_(mine, _answers.c.region == region)))
             last = connection.execute(select(func.max(_answers.c.place)).where(mine)).scalar_one_or_none() or 0
             connection.execute(delete(_answers).where(and_(mine, _answers.c.place <= last + 1 - _ANSWERS_KEPT)))
@@ -130,6 +130,12 @@ class AnswerMemory:
             if row.place >= accepted and _may_be_unsaved(row, saved)
             for result in json.loads(row.results)
         ]
+
+    def prune(self) -> int:
+        """Drop the answers that are too old to be meant; return how many."""
+        with self._database.transaction() as connection:
+            old = _answers.c.answered_at < now() - _FORGOTTEN_AFTER_S
+            return int(connection.execute(delete(_answers).where(old)).rowcount)
 
 
 def _may_be_unsaved(row: Any, saved: Saved) -> bool:
