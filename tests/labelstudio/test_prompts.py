@@ -10,10 +10,12 @@ from ls_json import CONFIG, HW, VIDEO, blob, box, brush, click, common, point, t
 from test_regions import damaged_results, json_values
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, TamError
-from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.prompts import how_saved, read_task
 from tam_backend.labelstudio.prompts_in_pixels import to_prompts
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.results import box_track_region, mask_results
 from tam_backend.labelstudio.video_clock import VideoClock
 

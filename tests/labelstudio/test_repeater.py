@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import blob, brush, click, point, task
 
-from tam_backend.labelstudio.config import MediaKind, parse_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.names import PageName
 from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import read_task
