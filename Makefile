@@ -38,8 +38,9 @@ lint: $(BACKEND)
 	.venv/bin/mypy
 	.venv/bin/mypy --strict -p demo -p training -p benchmarks -p scripts
 
+# Compiled modules are kept whatever the environment says: tests start dozens of processes.
 unit: $(BACKEND)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --durations=10 \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not e2e" -n $(WORKERS) --dist worksteal --durations=10 \
 		--cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 e2e: $(BACKEND) $(LABEL_STUDIO_READY) $(LABEL_STUDIO_ML_READY)

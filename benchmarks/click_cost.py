@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tam_backend.labelstudio.config import recommended_config
 from tam_backend.labelstudio.encoding import encode_brush
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.service.backend import Backend
 from tam_backend.settings import Settings
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tam_backend import Prompt, TrackAnything, open_video
-from tam_backend.tracking_job import out_folder, track
+from tam_backend.tracking_run import out_folder, track
 
 _CLIP = Path(__file__).resolve().parents[2] / "shared" / "clips" / "chair" / "JPEGImages"
 

@@ -161,8 +161,8 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         length = len(video)
         with _console.status("Loading the networks ..."):
             from tam_backend.engine import TrackAnything
-            from tam_backend.tracking_job import out_folder, write_overlay
-            from tam_backend.tracking_job import track as run
+            from tam_backend.tracking_run import out_folder, write_overlay
+            from tam_backend.tracking_run import track as run
 
             folder = out_folder(out, overwrite=overwrite)
             tam = TrackAnything.load(
@@ -273,7 +273,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 ) -> None:
     """Make tasks of videos: pages of frames that this backend serves. Also gives a project our labeling config."""
     from tam_backend.importer import FrameSelection, import_videos
-    from tam_backend.labelstudio.config import recommended_config
+    from tam_backend.labelstudio.recommended_config import recommended_config
     from tam_backend.video.library import VideoLibrary
 
     if not videos and not config:
@@ -409,7 +409,7 @@ def report(
     """Tell what labeling a project cost people, and what the model spared them."""
     from tam_backend.effort.files import COLUMNS, DETAILS, WIDE, rows, sentences, write_report
     from tam_backend.effort.summary import summarise
-    from tam_backend.labelstudio.config import parse_config
+    from tam_backend.labelstudio.config_xml import parse_config
     from tam_backend.labelstudio.history import read_history
 
     client = _label_studio(_settings_with({"label_studio_url": url, "label_studio_api_key": api_key}))

@@ -32,7 +32,8 @@ from tam_backend.export.trust import Trust
 from tam_backend.labelstudio.annotated import AnnotatedVideo, Part, ProjectReader
 from tam_backend.labelstudio.chained import Chain
 from tam_backend.labelstudio.client import LabelStudioClient
-from tam_backend.labelstudio.config import MediaKind, read_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import read_config
 from tam_backend.labelstudio.labelled import class_names, labelled
 from tam_backend.labelstudio.submitted import Choice
 from tam_backend.labelstudio.video_clock import VideoClock

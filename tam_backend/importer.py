@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
 from tam_backend.types import Timeline, VideoSource
 from tam_backend.video.library import VideoLibrary
-from tam_backend.video.records import VideoRecord, fingerprint
+from tam_backend.video.video_records import VideoRecord, fingerprint
 
 # What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
 DEFAULT_MAX_FRAMES = 50

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, NewType, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ RgbFrame = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 Source = Literal["prompt", "propagated", "refined"]
+
+DrawnOrder = NewType("DrawnOrder", int)
+"""The place of an object among those of its task, in the order of drawing, from 1: in one reading of the task only. The
+next reading may give the number to another object."""
+
+LastingId = NewType("LastingId", int)
+"""The number under which a task's object is kept, from 1; never given to another one. A session of the task knows it by
+this. (The public API knows plain `int` ids: whoever uses it chooses them.)"""
 
 
 class Point(NamedTuple):

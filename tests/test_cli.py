@@ -21,7 +21,8 @@ from synthetic import MovingDiscs, iou
 from tam_backend import open_video
 from tam_backend.cli import main
 from tam_backend.export import load_mask, mask_ids, save_index_mask
-from tam_backend.labelstudio.config import MediaKind, parse_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.settings import get_settings
 
 VIDEO = MovingDiscs(frames=6, starts_xy=((30, 40), (90, 60)), steps_xy=((4, 1), (-3, 0)))

@@ -24,12 +24,14 @@ from tam_backend.errors import (
 )
 from tam_backend.export import OverlayWriter
 from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
-from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.settings import Settings
 from tam_backend.types import Timeline
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
-from tam_backend.video.records import VideoRecord
+from tam_backend.video.video_records import VideoRecord
 
 BASE = "http://localhost:9090"
 

@@ -201,7 +201,11 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
     port = free_port()
     python, *words = [word.replace("9090", str(port)) for word in yaml.safe_load(command)]
     assert python == "python"
-    environment = {**os.environ, "TAM_DATA_DIR": str(tmp_path / "data"), "TAM_PORT": str(port)}
+    # With a PYTHONPATH to this checkout, that would run instead of the wheel.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "TAM_DATA_DIR": str(tmp_path / "data"),
+        "TAM_PORT": str(port),
+    }
     server = subprocess.Popen([venv / "bin/python", *words], cwd=build, env=environment)
     try:
         check = values_of("HEALTHCHECK")[0].split("CMD ", 1)[1].replace("9090", str(port))
@@ -217,7 +221,12 @@ def test_every_run_line_of_the_image_works_in_a_virtual_environment(tmp_path: Pa
             "import importlib.metadata, tam_backend as t; print(t.__file__, importlib.metadata.version('tam-backend'))"
         )
         installed = subprocess.run(
-            [venv / "bin/python", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+            [venv / "bin/python", "-c", program],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         where, version = installed.stdout.split()
         assert str(purelib) in where, "the wheel's own copy is what runs"

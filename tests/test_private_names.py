@@ -5,19 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from sources import ROOT, python_files
 
-ROOT = Path(__file__).resolve().parent.parent
 KNOWS_PRIVATE_NAMES = {
     "tam_backend/models/cpu_operators.py",
     "tests/models/test_cpu_operators.py",
     "tests/test_private_names.py",  # for examples
 }
-FILES = [
-    path for path in sorted(ROOT.rglob("*.py")) if not any(part[0] == "." for part in path.relative_to(ROOT).parts)
-]
 
 
 def private_names(source: str) -> list[str]:
@@ -60,7 +56,8 @@ def _is_private(name: str) -> bool:
 
 
 def test_no_other_file_knows_a_private_name_of_pytorch() -> None:
-    names = {str(path.relative_to(ROOT)): private_names(path.read_text()) for path in FILES}
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in python_files()}
+    names = {file: private_names(text) for file, text in texts.items() if "torch" in text}
     found = {file: private for file, private in names.items() if private}
     assert found.keys() == KNOWS_PRIVATE_NAMES, found
 

@@ -119,6 +119,8 @@ def rate_factor(iteration: int, progress: float, warmup: int, decay: float) -> f
 
 
 Figures = Mapping[str, Tensor]
+Loss = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Figures]]
+Validate = Callable[[nn.Module], Mapping[str, float]]
 
 
 class Trainer:
@@ -137,9 +139,9 @@ class Trainer:
         self,
         network: nn.Module,
         config: TrainingConfig,
-        loss: Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Figures]],
+        loss: Loss,
         samples: Make,
-        validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+        validate: Validate | None = None,
     ) -> None:
         self.device = resolve_device(config.device)
         torch.set_num_threads(config.threads)
@@ -272,6 +274,32 @@ class Trainer:
             writer = csv.writer(file)
             for name, value in line.items():
                 writer.writerow([kind, self.iteration, f"{self.seconds:.0f}", name, value])
+
+
+def run(
+    kind: type[Config],
+    purpose: str | None,
+    new_network: Callable[[], nn.Module],
+    lesson: Callable[[Config], Loss],
+    samples: Callable[[Config], Make],
+    validation: Callable[[str], Validate],
+) -> None:
+    """Do what both commands do: read the config, train, resume where an earlier run stopped.
+
+    Args:
+        kind: of config.
+        purpose: for --help.
+        new_network: makes the network, with the random numbers of the config's seed.
+        lesson: makes the loss.
+        samples: makes the streams of samples.
+        validation: makes what measures a network, of the config's folders of clips.
+    """
+    config = config_of_command_line(kind, purpose)
+    torch.manual_seed(config.seed)
+    network = new_network()
+    load_start(network, config.start)
+    validate = validation(config.validation) if config.validation else None
+    Trainer(network, config, lesson(config), samples(config), validate).run()
 
 
 def load_start(network: nn.Module, path: str) -> None:

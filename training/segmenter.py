@@ -14,19 +14,12 @@ from torch import Tensor, nn
 
 from benchmarks.clicking import next_click
 from tam_backend.models.devices import fast_precision
-from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.segmenters.click_network import ClickNetwork
 from training.clicks import draw_click
-from training.loop import (
-    Figures,
-    Trainer,
-    TrainingConfig,
-    batch_iou,
-    config_of_command_line,
-    load_start,
-    mask_loss,
-)
+from training.loop import Figures, TrainingConfig, Validate, batch_iou, mask_loss, run
 from training.pictures import Pictures, load_pictures
 from training.stills import StillMaker
+from training.streams import Make
 
 
 @dataclass(frozen=True)
@@ -122,20 +115,15 @@ def segmenter_samples(pictures: Pictures, config: SegmenterConfig, seed: int) ->
     )
 
 
-def main() -> None:
-    """Read the config, train, resume where an earlier run stopped."""
-    config = config_of_command_line(SegmenterConfig, __doc__)
-    torch.manual_seed(config.seed)
-    network = ClickNetwork()
-    load_start(network, config.start)
-    samples = partial(segmenter_samples, load_pictures(config), config)
-    validate = None
-    if config.validation:
-        from training.validation import segmenter_validation  # noqa: PLC0415 - brings the whole public API along
+def _samples(config: SegmenterConfig) -> Make:
+    return partial(segmenter_samples, load_pictures(config), config)
 
-        validate = segmenter_validation(config.validation)
-    Trainer(network, config, ClickLesson(config), samples, validate).run()
+
+def _validation(folders: str) -> Validate:
+    from training.validation import segmenter_validation  # noqa: PLC0415 - brings the whole public API along
+
+    return segmenter_validation(folders)
 
 
 if __name__ == "__main__":
-    main()
+    run(SegmenterConfig, __doc__, ClickNetwork, ClickLesson, _samples, _validation)

@@ -10,22 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tam_backend.models.compact_tracker.compact_network import MEMORY_STRIDE, CompactNetwork, TrackedFrame
 from tam_backend.models.devices import fast_precision
-from tam_backend.models.xmem.affinity import memory_rows, query_rows
-from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
+from tam_backend.models.memory_reading.affinity import memory_rows, query_rows
 from training.clips import EXITS, Clip, ClipMaker
 from training.filmed import FilmedClips
-from training.loop import (
-    Figures,
-    Trainer,
-    TrainingConfig,
-    batch_iou,
-    config_of_command_line,
-    load_start,
-    mask_loss,
-)
+from training.loop import Figures, TrainingConfig, Validate, batch_iou, mask_loss, run
 from training.pictures import Pictures, load_pictures
-from training.streams import mixed
+from training.streams import Make, mixed
 
 _OBJECTS = 2
 _TOP_K = 30
@@ -181,20 +173,15 @@ def tracker_samples(pictures: Pictures, config: TrackerConfig, seed: int) -> Ite
     return mixed(composed, FilmedClips(pictures.films, config.side, config.length, seed + 1), config.filmed, seed + 2)
 
 
-def main() -> None:
-    """Read the config, train, resume where an earlier run stopped."""
-    config = config_of_command_line(TrackerConfig, __doc__)
-    torch.manual_seed(config.seed)
-    network = CompactNetwork()
-    load_start(network, config.start)
-    samples = partial(tracker_samples, load_pictures(config), config)
-    validate = None
-    if config.validation:
-        from training.validation import tracker_validation  # noqa: PLC0415 - brings the whole public API along
+def _samples(config: TrackerConfig) -> Make:
+    return partial(tracker_samples, load_pictures(config), config)
 
-        validate = tracker_validation(config.validation)
-    Trainer(network, config, TrackLesson(config), samples, validate).run()
+
+def _validation(folders: str) -> Validate:
+    from training.validation import tracker_validation  # noqa: PLC0415 - brings the whole public API along
+
+    return tracker_validation(folders)
 
 
 if __name__ == "__main__":
-    main()
+    run(TrackerConfig, __doc__, CompactNetwork, TrackLesson, _samples, _validation)

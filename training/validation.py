@@ -32,11 +32,11 @@ from benchmarks.tables import (
     tracking_rows,
 )
 from tam_backend import TrackAnything
+from tam_backend.models.compact_tracker.compact_network import CompactNetwork
+from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
 from tam_backend.models.protocols import Models
-from tam_backend.models.segmenters.compact import CompactSegmenter
-from tam_backend.models.segmenters.compact_network import ClickNetwork
-from tam_backend.models.xmem.compact import CompactNetwork
-from tam_backend.models.xmem.compact_tracker import CompactTracker
+from tam_backend.models.segmenters.click_network import ClickNetwork
+from tam_backend.models.segmenters.compact_segmenter import CompactSegmenter
 from tam_backend.models.zoo import EMBEDDED_DIR
 from training.export import weights_of
 

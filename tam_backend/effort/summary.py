@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tam_backend.effort.records import AnnotationRecord, TaskRecord
+from tam_backend.effort.mask_records import AnnotationRecord, TaskRecord
 from tam_backend.errors import InvalidInputError
 
 DEFAULT_SECONDS_PER_MASK = 79.0

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from tam_backend.effort.records import AnnotationRecord, Fate, SubmittedMask, TaskRecord
+from tam_backend.effort.mask_records import AnnotationRecord, Fate, SubmittedMask, TaskRecord
 from tam_backend.errors import PayloadError
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind
 from tam_backend.labelstudio.regions import Region, read_regions

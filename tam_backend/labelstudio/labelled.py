@@ -202,11 +202,11 @@ def _attributes(region: LightRegion) -> dict[str, Any]:
     return found
 
 
-def _shown_label(found: TaskObject) -> str:
+def _shown_label(found: TaskObject[int]) -> str:
     return found.regions[0].control.shows(found.label) or NO_LABEL
 
 
-def _all_labels(found: TaskObject) -> tuple[str, ...]:
+def _all_labels(found: TaskObject[int]) -> tuple[str, ...]:
     """Return all labels of an object in the order in which they were first given, as the page shows them."""
     given: dict[str, None] = {}
     for region in found.regions:

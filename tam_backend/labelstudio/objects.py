@@ -25,6 +25,7 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from tam_backend.labelstudio.identity import NOTHING_SAID, Identity
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.regions import Region
 from tam_backend.labelstudio.shapes import FractionPoint
-from tam_backend.types import BoolMask, Box
+from tam_backend.types import BoolMask, Box, DrawnOrder
 
 _SAME_BOX_IOU = 0.5
 _TRACKED = ("propagated", "refined")
@@ -47,23 +48,31 @@ _SAME_PLACE = 1.0
 """How far from its nearest mask in time a tracked object may be drawn again, in parts of that mask's larger side."""
 
 
+ObjectId_co = TypeVar("ObjectId_co", bound=int, covariant=True)
+OtherId = TypeVar("OtherId", bound=int)
+
+
 @dataclass(frozen=True, eq=False)
-class TaskObject:
+class TaskObject(Generic[ObjectId_co]):
     """One object of a task.
 
     Args:
         key: names it in Label Studio's ids; the same in every call.
-        object_id: 1, 2, .. in the order of drawing, within one reading of the task.
+        object_id: its `DrawnOrder` where the task was only read; its `LastingId` where what we remember was looked up.
         label: of its first region.
         regions: its regions in the order of drawing.
         identity: what people said of the task's objects.
     """
 
     key: str
-    object_id: int
+    object_id: ObjectId_co
     label: str | None
     regions: tuple[Region, ...]
     identity: Identity = NOTHING_SAID
+
+    def known_as(self, object_id: OtherId) -> TaskObject[OtherId]:
+        """Return it under another id."""
+        return TaskObject(self.key, object_id, self.label, self.regions, self.identity)
 
     def key_on(self, frame: int) -> str:
         """Return the key in the id of its mask on a frame (from 0): its own, unless people said otherwise."""
@@ -119,7 +128,7 @@ class _Group:
         return self.by_frame[min(near, key=lambda other: abs(other - frame))][0]
 
 
-def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) -> tuple[TaskObject, ...]:
+def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) -> tuple[TaskObject[DrawnOrder], ...]:
     """Return the objects that these regions of one media make, in the order of drawing.
 
     Args:
@@ -151,12 +160,12 @@ def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) 
     return tuple(
         TaskObject(
             group.key or object_key(group.members[0][1].region_id),
-            object_id,
+            DrawnOrder(number),
             group.label,
             tuple(region for _, region in group.members),
             identity,
         )
-        for object_id, group in enumerate(groups, start=1)
+        for number, group in enumerate(groups, start=1)
     )
 
 

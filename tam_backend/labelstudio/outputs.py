@@ -24,7 +24,7 @@ class MaskOutput:
     labels: tuple[str, ...]
 
 
-def mask_output(config: LabelingConfig, media: Media, each: TaskObject, frame: int) -> MaskOutput:
+def mask_output(config: LabelingConfig, media: Media, each: TaskObject[int], frame: int) -> MaskOutput:
     """Return where an object's mask on a frame (from 0) is written to.
 
     The mask that is there already is the model, or the nearest one that a human settled: its tag and all its labels.
@@ -68,7 +68,7 @@ def _written(tag: Control, given: Sequence[str], shown: dict[str, str | None]) -
     return tuple(dict.fromkeys(label for label in found if label is not None))
 
 
-def _model(each: TaskObject, frame: int) -> Region | None:
+def _model(each: TaskObject[int], frame: int) -> Region | None:
     here = [region for region in each.on_frame(frame) if region.is_mask and region.labels]
     if here:
         return here[-1]

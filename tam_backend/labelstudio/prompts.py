@@ -2,38 +2,34 @@
 
 The editor tells what was clicked in `context`: all prompts of one type and one label that have not been accepted yet,
 on all pages, the newest last. Everything else stands in the newest draft or annotation, which may be up to 5 s old.
+Bad regions of that are left out and named; only a bad click is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any, Generic, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, RegionError
+from tam_backend.errors import InvalidPromptError, LabelConfigError, PayloadError, RegionError
 from tam_backend.labelstudio.annotators import annotator_of, author_of
 from tam_backend.labelstudio.attributes import related
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.edits import told_apart
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
-from tam_backend.labelstudio.identity import read_identity
-from tam_backend.labelstudio.objects import TaskObject
+from tam_backend.labelstudio.identity import Identity, read_identity
+from tam_backend.labelstudio.objects import ObjectId_co, TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
-from tam_backend.labelstudio.usable import group_usable, read_click, refuse_ordinary, told_apart_if_usable
-from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import BoolMask, Box, EncodedMask, Prompt
+from tam_backend.types import DrawnOrder, LastingId
 
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
-_OFF_FRAME_TOLERANCE = 0.01  # of the frame: what the editor's rounding may put outside
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Asked(Generic[ObjectId_co]):
     """What a smart click wants: one object.
 
     Args:
@@ -41,17 +37,17 @@ class Asked:
         frame: the page of the newest prompt, from 0; None for a video box (the whole track is wanted).
     """
 
-    object: TaskObject
+    object: TaskObject[ObjectId_co]
     frame: int | None
 
 
 @dataclass(frozen=True, eq=False)
-class TaskPrompts:
+class TaskPrompts(Generic[ObjectId_co]):
     """What is known of one media of a task.
 
     Args:
         media: what the prompts lie on.
-        objects: in the order of drawing; their ids are 1, 2, ..
+        objects: in the order of drawing.
         asked: the object that was just clicked; None in a batch call, for a propagate click, and after the last prompt
             was deleted.
         propagate: the click wants masks of all objects on all frames.
@@ -62,15 +58,34 @@ class TaskPrompts:
     """
 
     media: Media
-    objects: tuple[TaskObject, ...]
-    asked: Asked | None
+    objects: tuple[TaskObject[ObjectId_co], ...]
+    asked: Asked[ObjectId_co] | None
     propagate: bool
     whose: str | None = None
     held: frozenset[str] = frozenset()
     related: frozenset[str] = frozenset()
     left_out: tuple[RegionError, ...] = ()
 
-    def ours_on(self, each: TaskObject, frame: int) -> Region | None:
+    def lasting(self, ids: Mapping[str, LastingId]) -> TaskPrompts[LastingId]:
+        """Translate the order of drawing into lasting ids: the one place where an object gets its.
+
+        Args:
+            ids: object key -> id; of all objects.
+        """
+        objects = tuple(each.known_as(ids[each.key]) for each in self.objects)
+        asked = self.asked
+        return TaskPrompts(
+            self.media,
+            objects,
+            None if asked is None else Asked(asked.object.known_as(ids[asked.object.key]), asked.frame),
+            self.propagate,
+            self.whose,
+            self.held,
+            self.related,
+            self.left_out,
+        )
+
+    def ours_on(self, each: TaskObject[int], frame: int) -> Region | None:
         """Return our mask of an object on a frame that stands in the editor: what an answer there would replace."""
         key = each.key_on(frame)
         ours = [r for r in each.on_frame(frame) if r.is_mask and r.own_key == key and r.region_id in self.held]
@@ -101,7 +116,7 @@ def read_task(
     unsaved: Sequence[Mapping[str, Any]] = (),
     sent: Mapping[tuple[str, int], Collection[str]] | None = None,
     medium: Media | None = None,
-) -> TaskPrompts:
+) -> TaskPrompts[DrawnOrder]:
     """Read one task of a /predict call.
 
     Args:
@@ -122,12 +137,12 @@ def read_task(
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     faults: list[RegionError] = []
-    clicked = read_click(_context_results(context), config, faults)
+    clicked = _read_click(_context_results(context), config, faults)
     entry = _newest(task, prefer_drafts=context is not None)
     saved = read_regions(_results(entry), config, faults)
     media = medium or _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
-    refuse_ordinary(clicked)
+    _refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
     saved = tuple(
@@ -145,7 +160,7 @@ def read_task(
     if newest is None or propagate:
         # A click needs none of this: where it lies, a mask is its hint whoever made it.
         saved = tuple(
-            told for region in saved if (told := told_apart_if_usable(region, sent or {}, faults)) is not None
+            told for region in saved if (told := _told_apart_if_usable(region, sent or {}, faults)) is not None
         )
     known_labels = object_labels(config, media)
     identity = read_identity(_results(entry), saved, faults)
@@ -154,7 +169,7 @@ def read_task(
         for region in (*_without_stale(saved, clicked), *clicked)
         if not wants_propagation(region)
     ]
-    objects = group_usable(regions, None if newest is None or propagate else regions[-1], faults, identity)
+    objects = _group_usable(regions, None if newest is None or propagate else regions[-1], faults, identity)
     asked = None
     if newest is not None and not propagate:
         owner = next(obj for obj in objects if regions[-1] in obj.regions)
@@ -302,145 +317,82 @@ def _contradict(one: Region, other: Region) -> bool:
     return not (x0 <= point.x <= x1 and y0 <= point.y <= y1)
 
 
-def to_prompts(
-    task_object: TaskObject,
-    size_hw: tuple[int, int],
-    *,
-    frames: Container[int] | None = None,
-    clock: VideoClock | None = None,
-) -> list[Prompt]:
-    """Return an object's prompts, one per frame, by frame, in pixels of a frame of that size.
-
-    On frames and images: all points, the newest box, and the masks to track from (a human's, or our accepted answer to
-    a human's prompt); several masks on one frame are united. Where there are points or a box, any mask of the object on
-    that frame goes with them as a hint. An object of which nothing but propagated masks is left speaks through the best
-    of them. On a video: the boxes that a human drew.
-
-    Args:
-        task_object: of `read_task`.
-        size_hw: (height, width) of the frames as decoded.
-        frames: only these (from 0); None = all.
-        clock: needed for video boxes: their frames -> the file's.
+def _read_click(
+    results: Sequence[Mapping[str, Any]], config: LabelingConfig, faults: list[RegionError]
+) -> tuple[Region, ...]:
+    """Return the regions of a smart click.
 
     Raises:
-        PromptOffFrameError: a point lies more than 1 % of the frame outside of it, or a box wholly.
-        InvalidPromptError: a box without area.
-        PayloadError: a mask that cannot be decoded.
+        RegionError: the newest one cannot be understood; what is wrong with older ones is put into `faults`.
+        InvalidPromptError: nothing of it is a prompt that we know.
     """
-    if any(region.kind is ControlKind.VIDEO_BOX for region in task_object.regions):
-        if clock is None:
-            raise InvalidPromptError("Boxes on a video cannot be read without the video's frame rate and length.")
-        prompts = _video_prompts(task_object, size_hw, clock)
-    else:
-        prompts = _frame_prompts(task_object, size_hw, frames)
-    return [prompt for prompt in prompts if frames is None or prompt.frame in frames]
+    clicked = read_regions(results, config, faults)
+    if faults and faults[-1].region_id == results[-1].get("id"):
+        raise faults[-1]
+    if results and not clicked:
+        name, kind = (str(results[-1].get(key))[:80] for key in ("from_name", "type"))
+        raise InvalidPromptError(
+            f'The tag "{name}" drew "{kind}", which is no prompt that can be answered here.',
+            "Prompt with KeyPoint, Rectangle, Ellipse or Polygon labels on an <Image>, VideoRectangle on a <Video>.",
+        )
+    return clicked
 
 
-def with_what_it_adds_to(found: BoolMask, prompt: Prompt) -> BoolMask:
-    """Return the mask that a prompt was answered with, with all of the object's mask that the prompt only adds to.
+def _told_apart_if_usable(
+    region: Region, sent: Mapping[tuple[str, int], Collection[str]], faults: list[RegionError]
+) -> Region | None:
+    """Do what `edits.told_apart` does; None for a mask that cannot be decoded, with the reason put into `faults`."""
+    try:
+        return told_apart(region, sent)
+    except RegionError as error:
+        faults.append(error)
+        return None
 
-    That is so where all its points are positive and lie outside of that mask: that they speak of its object was
-    guessed, and a guess takes nothing away.
+
+def _group_usable(
+    regions: Sequence[Region], asked: Region | None, faults: list[RegionError], identity: Identity
+) -> tuple[TaskObject[DrawnOrder], ...]:
+    """Return the objects of all regions that can be used: one mask that cannot be decoded must not refuse the others.
+
+    Args:
+        regions: of one media.
+        asked: the click; None = the masks of all objects will be needed.
+        faults: takes what is wrong with the others.
+        identity: what people said of the objects.
+
+    Raises:
+        RegionError: the click itself cannot be used.
     """
-    there = prompt.mask
-    if there is None or prompt.box is not None:
-        return found
-    height, width = there.shape
-    if any(not positive or there[min(int(y), height - 1), min(int(x), width - 1)] for x, y, positive in prompt.points):
-        return found
-    both: BoolMask = found | there
-    return both
+    try:
+        objects = group_objects(regions, identity)
+        for each in objects:
+            if asked is None or asked in each.regions:
+                _decode(each, None if asked is None else asked.frame)
+    except RegionError as error:
+        if asked is not None and asked.region_id == error.region_id:
+            raise
+        faults.append(error)
+        usable = [region for region in regions if region.region_id != error.region_id]
+        return _group_usable(usable, asked, faults, identity)
+    return objects
 
 
-def _frame_prompts(task_object: TaskObject, size_hw: tuple[int, int], frames: Container[int] | None) -> list[Prompt]:
-    prompts = []
-    for frame in sorted({region.frame for region in task_object.regions}):
-        if frames is not None and frame not in frames:
-            continue
-        here = task_object.on_frame(frame)
-        points = [_point_xy(region, size_hw) for region in here if region.point is not None]
-        boxes = [_box_xyxy(region, size_hw) for region in here if region.box is not None]
-        masks = [region for region in here if region.is_keyframe or (region.is_mask and (points or boxes))]
-        if points or boxes or masks:
-            prompts.append(
-                Prompt(
-                    task_object.object_id,
-                    frame,
-                    points,
-                    boxes[-1] if boxes else None,
-                    _union(masks, size_hw),
-                    task_object.label,
-                )
+def _decode(each: TaskObject[int], frame: int | None) -> None:
+    """Look at the masks that `to_prompts` will use, so that it finds no bad one.
+
+    Raises:
+        RegionError: one cannot be decoded.
+    """
+    masks = [region for region in each.regions if region.is_mask and frame in (None, region.frame)]
+    for region in [region for region in masks if region.is_keyframe or frame is not None] or masks:
+        _ = region.encoded_mask
+
+
+def _refuse_ordinary(clicked: Sequence[Region]) -> None:
+    """Raise LabelConfigError for a click with a tag that the config takes out of prompting."""
+    for region in clicked[-1:]:
+        if region.control.smart is False and not region.is_mask:
+            raise LabelConfigError(
+                f'The tag "{region.control.name}" is an ordinary one (smart="false"): it makes no mask.',
+                'Set smart="true" on it in the labeling interface to prompt with it.',
             )
-    if prompts or frames is not None:
-        return prompts
-    best = max((r for r in task_object.regions if r.is_mask), key=lambda r: r.score or 0.0)
-    mask = _union([best], size_hw)
-    return [Prompt(task_object.object_id, best.frame, mask=mask, label=task_object.label)]
-
-
-def _video_prompts(task_object: TaskObject, size_hw: tuple[int, int], clock: VideoClock) -> list[Prompt]:
-    keyframes = [(region, keyframe) for region in task_object.regions for keyframe in region.keyframes]
-    by_human = [item for item in keyframes if item[1].by_human] or keyframes[:1]
-    boxes = {
-        clock.index_of_video_frame(keyframe.frame): _clip(keyframe.box.enclosing(size_hw), size_hw, region)
-        for region, keyframe in by_human
-    }
-    return [
-        Prompt(task_object.object_id, index, box=box, label=task_object.label) for index, box in sorted(boxes.items())
-    ]
-
-
-def _point_xy(region: Region, size_hw: tuple[int, int]) -> tuple[float, float, bool]:
-    point = region.point
-    if point is None:
-        raise InvalidPromptError(f'Region "{region.region_id}" has no point.')
-    if not all(-_OFF_FRAME_TOLERANCE <= value <= 1 + _OFF_FRAME_TOLERANCE for value in (point.x, point.y)):
-        raise PromptOffFrameError(
-            f'The point "{region.region_id}" lies outside frame {region.frame} '
-            f"({100 * point.x:.1f} % of the width, {100 * point.y:.1f} % of the height).",
-            "Delete it and click on the image.",
-        )
-    height, width = size_hw
-    x, y = (min(max(v * size, 0.0), size - 1.0) for v, size in ((point.x, width), (point.y, height)))
-    return x, y, point.positive
-
-
-def _box_xyxy(region: Region, size_hw: tuple[int, int]) -> Box:
-    if region.box is None:
-        raise InvalidPromptError(f'Region "{region.region_id}" has no box.')
-    return _clip(region.box.enclosing(size_hw), size_hw, region)
-
-
-def _clip(box: Box, size_hw: tuple[int, int], region: Region) -> Box:
-    """Return the part of a box that lies on the frame: an object that leaves the frame has a box that does."""
-    height, width = (float(size) for size in size_hw)
-    x0, x1 = (min(max(value, 0.0), width) for value in (box[0], box[2]))
-    y0, y1 = (min(max(value, 0.0), height) for value in (box[1], box[3]))
-    if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
-        raise PromptOffFrameError(
-            f'The box "{region.region_id}" lies outside the frame.', "Delete it and draw it on the image."
-        )
-    if x1 <= x0 or y1 <= y0:
-        raise InvalidPromptError(f'The box "{region.region_id}" has no area.', "Delete it and draw a larger one.")
-    return x0, y0, x1, y1
-
-
-def _union(regions: Sequence[Region], size_hw: tuple[int, int]) -> BoolMask | EncodedMask | None:
-    encoded = [region.encoded_mask for region in regions if region.encoded_mask is not None]
-    if len(encoded) == 1 and encoded[0].size_hw == tuple(size_hw):
-        return encoded[0]  # as nearly always: nothing has to be decoded
-    masks = [resized(mask.array, size_hw) for mask in encoded]
-    return np.logical_or.reduce(masks) if masks else None
-
-
-def resized(mask: BoolMask, size_hw: tuple[int, int]) -> BoolMask:
-    """Return a mask at another (height, width), by the nearest pixel: as it was drawn on a scaled copy of the frame."""
-    if mask.shape == tuple(size_hw):
-        return mask
-    rows, columns = (_nearest(new, old) for new, old in zip(size_hw, mask.shape, strict=True))
-    return mask[np.ix_(rows, columns)]
-
-
-def _nearest(new: int, old: int) -> NDArray[np.int64]:
-    return ((np.arange(new) + 0.5) * old / new).astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
 from tam_backend.labelstudio.checked import REMEDY, frame_number, is_number, label_texts, malformed, number, short
-from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig
+from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import parse_result_id
@@ -31,15 +31,6 @@ Origin = Literal["manual", "prediction", "prediction-changed"]
 CHECKSUM_KEY = "tam"
 """In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
 
-_KINDS = {
-    "keypoint": ControlKind.POINT,
-    "rectangle": ControlKind.BOX,
-    "ellipse": ControlKind.BOX,
-    "polygon": ControlKind.BOX,
-    "brush": ControlKind.BRUSH,
-    "bitmask": ControlKind.BITMASK,
-    "videorectangle": ControlKind.VIDEO_BOX,
-}
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
 _FEWEST_CORNERS = 3
 
@@ -333,7 +324,7 @@ def _read(
 
 
 def _kind_of(result_type: str) -> ControlKind | None:
-    return _KINDS.get(result_type.removesuffix("labels"))
+    return KINDS.get(result_type.removesuffix("labels"))
 
 
 def _frame(region_id: str, result: Mapping[str, Any], control: Control) -> int:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tam_backend.labelstudio.config import (
-    Control,
-    ControlKind,
-    LabelingConfig,
-    Media,
-    MediaKind,
-    is_smart,
-    parse_config,
-)
+from tam_backend.labelstudio.config import Control, ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config_xml import Tag, is_smart, parse_config, read_tags
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
-from tam_backend.labelstudio.tags import Tag, read_tags
 
 SUPPORTED = {
     "Image": "frames (`valueList`) or one picture (`value`); both from the task's data, several on one page",

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
+from tam_backend.models.compact_tracker.compact_network import CompactNetwork
+from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
 from tam_backend.models.protocols import Models
-from tam_backend.models.segmenters.compact import CompactSegmenter
-from tam_backend.models.segmenters.compact_network import ClickNetwork
+from tam_backend.models.segmenters.click_network import ClickNetwork
+from tam_backend.models.segmenters.compact_segmenter import CompactSegmenter
 from tam_backend.models.weights import load_verified
-from tam_backend.models.xmem.compact import CompactNetwork
-from tam_backend.models.xmem.compact_tracker import CompactTracker
 
 # Better than 352 by 3 points of J&F at twice the time (model card).
 _TRACKER_SIDE = 480

@@ -19,7 +19,8 @@ from tam_backend.jobs.executor import InProcessExecutor
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.labelstudio.annotators import annotator_of
-from tam_backend.labelstudio.config import Media, MediaKind, parse_config
+from tam_backend.labelstudio.config import Media, MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
 from tam_backend.models import zoo
 from tam_backend.service import annotation_events as events

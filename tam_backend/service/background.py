@@ -15,7 +15,7 @@ from tam_backend.jobs.at_work import AtWork
 from tam_backend.jobs.executor import Executor
 from tam_backend.jobs.records import Intent, Stage
 from tam_backend.jobs.registry import Job, JobRegistry
-from tam_backend.labelstudio.config import parse_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.problems import ProblemLog
 from tam_backend.service import annotation_events as events
 from tam_backend.service.label_studio_access import LabelStudioAccess

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from tam_backend.labelstudio.attributes import brought_along
-from tam_backend.labelstudio.prompts import TaskPrompts, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
 from tam_backend.labelstudio.regions import mask_bounds
 from tam_backend.labelstudio.results import box_track_region
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.propagate import advance
-from tam_backend.types import Box, Prompt
+from tam_backend.types import Box, LastingId, Prompt
 from tam_backend.workers.workers import OpenView
 
 
 def answer_boxes(
-    desk: Desk, task: Mapping[str, Any], prompts: TaskPrompts, opened: OpenView, request: Request
+    desk: Desk, task: Mapping[str, Any], prompts: TaskPrompts[LastingId], opened: OpenView, request: Request
 ) -> dict[str, Any]:
     """Answer boxes on a <Video> with tracks of boxes, taken from masks."""
     media, video = prompts.media, opened.video

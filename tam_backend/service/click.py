@@ -7,14 +7,16 @@ from typing import Any
 from tam_backend.errors import InvalidInputError, PayloadError
 from tam_backend.labelstudio.attributes import brought_along
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, resized, to_prompts, with_what_it_adds_to
+from tam_backend.labelstudio.prompts import TaskPrompts
+from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts, with_what_it_adds_to
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.service.desk import Desk, Request
 from tam_backend.service.read_task import in_relation
+from tam_backend.types import LastingId
 from tam_backend.workers.workers import OpenView
 
 
-def answer_click(desk: Desk, prompts: TaskPrompts, opened: OpenView, request: Request) -> dict[str, Any]:
+def answer_click(desk: Desk, prompts: TaskPrompts[LastingId], opened: OpenView, request: Request) -> dict[str, Any]:
     """Answer a smart click with the mask of the clicked object on the clicked page, and no other."""
     asked = prompts.asked
     if asked is None or asked.frame is None:

@@ -11,7 +11,8 @@ from typing import Any
 from tam_backend.errors import BusyError, CancelledError, LabelStudioRefusedError, TamError
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job
-from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind, parse_config
+from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
 from tam_backend.service import annotation_events as events
 from tam_backend.service.background import Annotations, Found, GoOn, prediction_digest

@@ -16,12 +16,13 @@ from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task, resized, to_prompts
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task
+from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
-from tam_backend.types import EncodedMask, FrameResult, Prompt, Source
+from tam_backend.types import EncodedMask, FrameResult, LastingId, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
@@ -34,17 +35,17 @@ class ReadTask:
     """What a task wants.
 
     Args:
-        prompts: of the task; its objects have the session's ids.
+        prompts: of the task, its objects with their lasting ids.
         memory: what was known when it was read.
         whose: the annotator who sees it so (`annotators.author_of`); None: several, or it is not known who.
     """
 
-    prompts: TaskPrompts
+    prompts: TaskPrompts[LastingId]
     memory: TaskMemory
     whose: str | None = None
 
     @property
-    def followed(self) -> tuple[TaskObject, ...]:
+    def followed(self) -> tuple[TaskObject[LastingId], ...]:
         """All objects to be tracked, those that only the task before in the chain knows included."""
         own = self.prompts.objects
         keys = {each.key for each in own}
@@ -158,14 +159,8 @@ def read(
     keys = [each.key for each in prompts.objects]
     if not set(keys) <= known.object_ids.keys():
         known = memories.change(project, number, lambda memory: memory.with_objects(keys))
-
-    def lasting(each: TaskObject) -> TaskObject:
-        return replace(each, object_id=known.object_ids[each.key])
-
-    asked = prompts.asked and replace(prompts.asked, object=lasting(prompts.asked.object))
-    read_prompts = replace(prompts, objects=tuple(map(lasting, prompts.objects)), asked=asked)
     # Whoever clicks sees their own work; a batch call is answered from the newest annotation, as its author sees it.
-    found = ReadTask(read_prompts, known, prompts.whose if context is None else annotator)
+    found = ReadTask(prompts.lasting(known.object_ids), known, prompts.whose if context is None else annotator)
     return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
 
 
@@ -238,7 +233,7 @@ def as_answer(
     judged: list[tuple[int, float]] = []
     settled: list[tuple[int, float]] = []
     digests: dict[tuple[str, int], tuple[str, ...]] = {}
-    by_id = {each.object_id: each for each in task.followed}
+    by_id: dict[int, TaskObject[LastingId]] = {each.object_id: each for each in task.followed}
     left_out: dict[int, LabelConfigError] = {}
     kept: list[int] = []  # in relations
     unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
@@ -294,7 +289,7 @@ def _is_same(there: Region, digest: str) -> bool:
     return mask is not None and mask_digest(mask) == digest
 
 
-def _shown_source(task: ReadTask, each: TaskObject, frame: int, source: Source) -> Source:
+def _shown_source(task: ReadTask, each: TaskObject[LastingId], frame: int, source: Source) -> Source:
     """What a chain's task before ended with was no human's word: it gives way to this task's."""
     seeded = frame == _SEEDED_FRAME and each.key in task.memory.seeds
     return "propagated" if seeded and not _has_prompt(each.on_frame(frame)) else source

@@ -11,6 +11,7 @@ from tam_backend.labelstudio.config import LabelingConfig, MediaKind
 from tam_backend.labelstudio.prompts import TaskPrompts
 from tam_backend.service.read_task import ReadTask
 from tam_backend.store.sessions import SessionKey
+from tam_backend.types import LastingId
 from tam_backend.workers.workers import View
 
 
@@ -37,7 +38,7 @@ def view_of(task: Mapping[str, Any], known: ReadTask, config: LabelingConfig, pr
     )
 
 
-def _address(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:
+def _address(task: Mapping[str, Any], prompts: TaskPrompts[LastingId]) -> str | list[str]:
     value = prompts.media.value(task["data"])
     if isinstance(value, str) and value:
         return value
@@ -49,7 +50,9 @@ def _address(task: Mapping[str, Any], prompts: TaskPrompts) -> str | list[str]:
     )
 
 
-def _shown(task: Mapping[str, Any], prompts: TaskPrompts, config: LabelingConfig, address: str | list[str]) -> str:
+def _shown(
+    task: Mapping[str, Any], prompts: TaskPrompts[LastingId], config: LabelingConfig, address: str | list[str]
+) -> str:
     """Name what a session tracks: two media that show the same are two sessions, each with objects of its own."""
     media = config.media[: config.media.index(prompts.media)]
     again = any(before.value(task["data"]) == address for before in media)

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Double, String, Table, Text, and_, in
 from tam_backend.labelstudio.edits import erased
 from tam_backend.store.database import Database, metadata, now
 from tam_backend.store.sessions import forget_unused
+from tam_backend.types import LastingId
 
 # A mask is sent again after every correction near it; an annotator may have begun with any of the last few. Each is
 # known by its pixels and by how it was written.
@@ -53,7 +54,7 @@ class TaskMemory:
         seeds: key -> (label, the mask's COCO code) of objects that come from the task before in the chain.
     """
 
-    object_ids: Mapping[str, int] = field(default_factory=dict)
+    object_ids: Mapping[str, LastingId] = field(default_factory=dict)
     sent: Mapping[str, Mapping[int, tuple[str, ...]]] = field(default_factory=dict)
     predictions: Mapping[int, FramesOfObjects] = field(default_factory=dict)
     annotations: Mapping[int, FramesOfObjects] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class TaskMemory:
         """Give every new key an id."""
         ids = dict(self.object_ids)
         for key in keys:
-            ids.setdefault(key, max(ids.values(), default=0) + 1)
+            ids.setdefault(key, LastingId(max(ids.values(), default=0) + 1))
         return replace(self, object_ids=ids)
 
     def with_sent(self, masks: Mapping[tuple[str, int], Sequence[str]]) -> TaskMemory:
@@ -176,7 +177,7 @@ class TaskMemory:
         """Return what `to_json` wrote."""
         read: dict[str, Any] = json.loads(text)
         return cls(
-            object_ids=read["object_ids"],
+            object_ids={key: LastingId(number) for key, number in read["object_ids"].items()},
             sent={
                 key: {int(frame): tuple(digests) for frame, digests in frames.items()}
                 for key, frames in read["sent"].items()

@@ -19,7 +19,7 @@ from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.addresses import AddressBook, InlineImage, LocalFile, Place, RemoteFile
 from tam_backend.video.base import FrameSource
-from tam_backend.video.borrowed import BorrowedVideo
+from tam_backend.video.borrowed_video import BorrowedVideo
 from tam_backend.video.download import Downloader
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.images import image_size_hw, images_in, read_image

@@ -26,8 +26,8 @@ from tam_backend.video import open_video
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.local_videos import LocalVideos
 from tam_backend.video.media_store import MediaStore
-from tam_backend.video.records import Shelf, VideoFacts, VideoRecord, fingerprint
 from tam_backend.video.stored_videos import StoredVideos
+from tam_backend.video.video_records import Shelf, VideoFacts, VideoRecord, fingerprint
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _FRAME_PATH = re.compile(r"(?:^|/)frames/([0-9a-f]{16})/([0-9]{1,9})\.jpg$")

@@ -12,7 +12,7 @@ from tam_backend.errors import UnreadableMediaError
 from tam_backend.types import VideoSource
 from tam_backend.video import open_video
 from tam_backend.video.download_cache import BorrowedFile
-from tam_backend.video.records import VideoFacts, VideoRecord, fingerprint
+from tam_backend.video.video_records import VideoFacts, VideoRecord, fingerprint
 
 _FOLDER_KNOWN_S = 1.0  # a page of 50 frames is shown by 50 look-ups in a row
 

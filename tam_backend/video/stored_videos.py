@@ -16,10 +16,10 @@ from typing import Any
 
 from tam_backend.errors import UnreadableMediaError
 from tam_backend.types import VideoSource
-from tam_backend.video.borrowed import BorrowedVideo
+from tam_backend.video.borrowed_video import BorrowedVideo
 from tam_backend.video.download_cache import BorrowedFile, DownloadCache
 from tam_backend.video.media_store import MediaStore, digest_of
-from tam_backend.video.records import VideoFacts, VideoRecord, fingerprint
+from tam_backend.video.video_records import VideoFacts, VideoRecord, fingerprint
 
 # Records never change; a project's worth of them is kept, since every frame is looked up by one.
 _KNOWN_RECORDS = 4096

@@ -13,7 +13,7 @@ from labelling import DISCS, FRAME_CONFIGS, Project
 from synthetic import iou
 
 from demo.label_studio import LabelStudio
-from tam_backend.labelstudio.config import parse_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.results import mask_results
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tam_backend.effort.chart import COLOURS, as_svg, effort_chart
 from tam_backend.effort.files import as_html, rows, sentences, write_report
-from tam_backend.effort.records import AnnotationRecord, SubmittedMask, TaskRecord
+from tam_backend.effort.mask_records import AnnotationRecord, SubmittedMask, TaskRecord
 from tam_backend.effort.summary import EffortReport, summarise
 from tam_backend.errors import InvalidInputError
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from annotated_studio import TOKEN, serving
 
-from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.config_xml import parse_config
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.results import mask_results
 
 XML = recommended_config(["Dog"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tam_backend.effort.records import AnnotationRecord, Fate, SubmittedMask, TaskRecord
+from tam_backend.effort.mask_records import AnnotationRecord, Fate, SubmittedMask, TaskRecord
 from tam_backend.effort.summary import DEFAULT_SECONDS_PER_MASK, summarise
 from tam_backend.errors import InvalidInputError
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
+from tam_backend.labelstudio.recommended_config import recommended_config
 
 HW = (100, 200)
 CONFIG = parse_config(recommended_config(["Dog", "Cat"], video=True))

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import HW, blob, box, brush, click, point, task
 
-from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.identity import SAME_OBJECT, SWAP, Identity, Swap
-from tam_backend.labelstudio.prompts import read_task, to_prompts
+from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.supported import remarks
 
 PAGE = recommended_config(["Dog", "Cat"], new_objects=True)

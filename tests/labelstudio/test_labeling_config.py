@@ -5,13 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tam_backend.errors import LabelConfigError
-from tam_backend.labelstudio.config import (
-    ControlKind,
-    MediaKind,
-    parse_config,
-    recommended_config,
-)
+from tam_backend.labelstudio.config import ControlKind, MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.gestures import Gesture, read_gesture
+from tam_backend.labelstudio.recommended_config import recommended_config
 
 FRAMES_PAGE = """
 <View>

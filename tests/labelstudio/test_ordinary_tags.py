@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from ls_json import bitmask, blob, box, brush, click, common, point, task
 
 from tam_backend.errors import LabelConfigError
-from tam_backend.labelstudio.config import parse_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import read_task, to_prompts
+from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
 
 SHAPES = {
     "KeyPoint": {"x": 20, "y": 30, "width": 0.3},

@@ -10,9 +10,12 @@ from ls_json import CONFIG, HW, VIDEO, blob, box, brush, click, common, point, t
 from test_regions import damaged_results, json_values
 
 from tam_backend.errors import InvalidPromptError, PayloadError, PromptOffFrameError, TamError
-from tam_backend.labelstudio.config import MediaKind, parse_config, recommended_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.ids import object_key
-from tam_backend.labelstudio.prompts import how_saved, read_task, to_prompts
+from tam_backend.labelstudio.prompts import how_saved, read_task
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.results import box_track_region, mask_results
 from tam_backend.labelstudio.video_clock import VideoClock
 
@@ -50,6 +53,19 @@ def test_a_second_object_of_the_same_label_gets_another_key():
     found = read(task(draft=[first]), click(point("q", 80, 30)))
     assert found.asked.object.key == object_key("q") != object_key("p")
     assert found.asked.object.object_id == 2
+
+
+def test_lasting_ids_do_not_follow_the_order_of_drawing():
+    first = brush(f"tam-{object_key('p')}-0f", LEFT, origin="prediction", meta={"tam_source": "prompt"})
+    drawn = read(task(draft=[first]), click(point("q", 80, 30)))
+    kept = drawn.lasting({object_key("p"): 7, object_key("q"): 3})
+    assert [each.object_id for each in drawn.objects] == [1, 2]
+    assert [each.object_id for each in kept.objects] == [7, 3]
+    assert kept.asked.object.object_id == 3
+    assert {prompt.object_id for prompt in to_prompts(kept.asked.object, HW)} == {3}
+    assert (kept.media, kept.propagate, kept.whose, kept.held, kept.related) == (
+        drawn.media, drawn.propagate, drawn.whose, drawn.held, drawn.related,
+    )  # fmt: skip
 
 
 def test_a_click_in_an_accepted_mask_corrects_it_with_the_mask_as_hint():

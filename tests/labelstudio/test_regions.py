@@ -10,7 +10,8 @@ from ls_json import BITMASK_CONFIG, CONFIG, HW, bitmask, blob, box, brush, commo
 
 from tam_backend.errors import PayloadError
 from tam_backend.labelstudio import regions
-from tam_backend.labelstudio.config import ControlKind, parse_config
+from tam_backend.labelstudio.config import ControlKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.regions import FractionBox, mask_bounds, read_regions
 
 

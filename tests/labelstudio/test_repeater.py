@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import blob, brush, click, point, task
 
-from tam_backend.labelstudio.config import MediaKind, parse_config
+from tam_backend.labelstudio.config import MediaKind
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.names import PageName
 from tam_backend.labelstudio.outputs import mask_output
-from tam_backend.labelstudio.prompts import read_task, to_prompts
+from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.prompts_in_pixels import to_prompts
 from tam_backend.labelstudio.regions import read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.supported import remarks

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ls_json import click, common, task
 
 from tam_backend.errors import InvalidPromptError
-from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.config_xml import parse_config, read_tags
 from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.supported import SUPPORTED, remarks
-from tam_backend.labelstudio.tags import read_tags
 
 FRAMES = '<Image name="frames" valueList="$frames"/>'
 MASK = '<BrushLabels name="mask" toName="frames" smart="false"><Label value="Dog"/></BrushLabels>'

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import HW, blob, box, brush, click, point, task
 
-from tam_backend.labelstudio.config import parse_config, recommended_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.ids import object_key
-from tam_backend.labelstudio.prompts import read_task, with_what_it_adds_to
+from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.prompts_in_pixels import with_what_it_adds_to
+from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.types import Prompt
 
 EXTRA = '<Label value="New Dog"/><Label value="Same Dog"/><Label value="New object"/><Label value="Propagate"/>'

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from test_backend import BRUSH, PROPAGATE, backend, data, draft, point, predict
 
 from tam_backend.jobs.records import Intent
-from tam_backend.labelstudio.config import parse_config
+from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.server.app import create_app
 from tam_backend.service import annotation_events as events
 from tam_backend.service.backend import Backend

@@ -15,7 +15,7 @@ from test_backend import backend  # noqa: F401  # isort: skip
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.service.backend import Backend
 
-FRAMES, HEIGHT, WIDTH = 150, 360, 640
+FRAMES, HEIGHT, WIDTH = 100, 360, 640
 
 
 def test_a_request_with_hundreds_of_drawn_masks_holds_few_of_them_decoded(
@@ -38,7 +38,7 @@ def test_a_request_with_hundreds_of_drawn_masks_holds_few_of_them_decoded(
     tracemalloc.start()
     try:
         assert predict(backend, data, PROPAGATE, drafts=draft(*drawn), config=BRUSH) == []
-        assert tracemalloc.get_traced_memory()[1] < FRAMES * HEIGHT * WIDTH / 3
+        assert tracemalloc.get_traced_memory()[1] < FRAMES * HEIGHT * WIDTH / 2
     finally:
         tracemalloc.stop()
     [summary] = backend.store.summaries_of("7", "1")

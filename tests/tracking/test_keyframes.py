@@ -14,7 +14,7 @@ from stored_sessions import KEY, VIDEO, click, opened
 from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
-from tam_backend.session.reconcile import reconcile
+from tam_backend.session.pursuit import reconcile
 from tam_backend.session.session import Session
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionStore

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.clips import find_clips
-from tam_backend.models.xmem.compact import CompactNetwork
+from tam_backend.models.compact_tracker.compact_network import CompactNetwork
 from training.validation import TRACKER_FILE, load_network, main, tracker_validation
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tam_backend.errors import InvalidPromptError
 from tam_backend.models.devices import fast_precision
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
-from tam_backend.models.segmenters.frames import frame_size_hw
+from tam_backend.models.segmenters.checked_frame import frame_size_hw
 from tam_backend.models.segmenters.sam_attention import quicken
 from tam_backend.types import Box, Point, RgbFrame
 

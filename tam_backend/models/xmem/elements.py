@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tam_backend.models.xmem.affinity import memory_rows, query_rows, similarity
+from tam_backend.models.memory_reading.affinity import memory_rows, query_rows, similarity
 
 # The life count's first value: an element that was never read has usage 0, not 0 / 0.
 _NEWBORN_LIFE = 1e-7

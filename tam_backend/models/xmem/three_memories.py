@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tam_backend.models.devices import give_back_freed_memory
-from tam_backend.models.xmem.affinity import (
+from tam_backend.models.memory_reading.affinity import (
     TopK,
     joined_chunks,
     memory_rows,
@@ -19,9 +19,9 @@ from tam_backend.models.xmem.affinity import (
     similarity,
     top_k_softmax,
 )
-from tam_backend.models.xmem.config import XMemConfig
+from tam_backend.models.memory_reading.reading import Reading
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, joined_values, most_used
-from tam_backend.models.xmem.memory import Reading
+from tam_backend.models.xmem.xmem_config import XMemConfig
 
 # Queries that are compared with the memory at a time: bounds the similarity matrix (256: reference measurements).
 _QUERY_CHUNK = 256

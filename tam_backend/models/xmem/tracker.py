@@ -9,17 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.models.memory_reading.affinity import query_rows
+from tam_backend.models.memory_reading.aggregation import aggregate, soft_aggregate
+from tam_backend.models.memory_reading.inputs import checked, element_rows
+from tam_backend.models.memory_reading.reading import Reading, memory_reading
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import Review, TrackingStep
-from tam_backend.models.xmem.affinity import query_rows
-from tam_backend.models.xmem.aggregation import aggregate, soft_aggregate
-from tam_backend.models.xmem.config import XMemConfig
 from tam_backend.models.xmem.elements import Elements
-from tam_backend.models.xmem.inputs import checked, element_rows
-from tam_backend.models.xmem.memory import Reading
 from tam_backend.models.xmem.network import STRIDE, EncodedFrame, XMemNetwork
-from tam_backend.models.xmem.reading import memory_reading
 from tam_backend.models.xmem.three_memories import XMemMemory, below
+from tam_backend.models.xmem.xmem_config import XMemConfig
 
 _EXPORT_REMEDY = "Import what `export_memory` gave, over the same weights."
 

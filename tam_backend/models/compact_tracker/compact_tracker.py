@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.models.compact_tracker.compact_network import MEMORY_STRIDE, CompactNetwork, TrackedFrame
+from tam_backend.models.compact_tracker.lines import by_rows, short_lines, sorted_lines
+from tam_backend.models.compact_tracker.memory_bank import MemoryBank, MemoryFrame, MemoryRules
 from tam_backend.models.devices import fast_precision, has_fast_bfloat16
+from tam_backend.models.memory_reading.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
+from tam_backend.models.memory_reading.aggregation import overrule, soft_aggregate
+from tam_backend.models.memory_reading.inputs import checked
+from tam_backend.models.memory_reading.reading import Reading, memory_reading
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import Review, TrackingStep
-from tam_backend.models.xmem.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
-from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
-from tam_backend.models.xmem.compact import MEMORY_STRIDE, CompactNetwork, TrackedFrame
-from tam_backend.models.xmem.inputs import checked
-from tam_backend.models.xmem.lines import by_rows, short_lines, sorted_lines
-from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
-from tam_backend.models.xmem.reading import memory_reading
 
 # A frame joins the working memory when this many have passed since the last one that did.
 MEMORY_EVERY = 5

@@ -11,7 +11,7 @@ from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidPromptError
-from tam_backend.session.reconcile import reconcile
+from tam_backend.session.pursuit import reconcile
 from tam_backend.session.session import Session
 from tam_backend.types import Prompt
 

@@ -17,10 +17,10 @@ from tam_backend.models.devices import fast_precision
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
+from tam_backend.models.segmenters.checked_frame import frame_size_hw
+from tam_backend.models.segmenters.click_network import ClickNetwork, EncodedFrames
 from tam_backend.models.segmenters.clicks import click_discs, connected_to_clicks, honour_clicks
 from tam_backend.models.segmenters.closer_look import window_around
-from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
-from tam_backend.models.segmenters.frames import frame_size_hw
 from tam_backend.types import BoolMask, Point, RgbFrame
 
 # Measured on 24 masks of 3 real clips (model card): 384 beats 320 and 256 after 1, 3 and 5 clicks.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from tam_backend.models.xmem.aggregation import overrule, soft_aggregate
+from tam_backend.models.memory_reading.aggregation import overrule, soft_aggregate
 
 
 def test_one_object_at_p_has_the_squared_odds_of_the_paper() -> None:

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tam_backend.models.xmem.affinity import memory_rows, query_rows
-from tam_backend.models.xmem.memory import MemoryBank, MemoryFrame, MemoryRules, Reading
+from tam_backend.models.compact_tracker.memory_bank import MemoryBank, MemoryFrame, MemoryRules
+from tam_backend.models.memory_reading.affinity import memory_rows, query_rows
+from tam_backend.models.memory_reading.reading import Reading
 
 GRID_HW = (2, 3)
 CELLS = 6

@@ -15,7 +15,7 @@ import numpy as np
 from tam_backend.engine import TrackAnything
 from tam_backend.export import OverlayWriter, load_mask, save_index_mask
 from tam_backend.out_folder import OutFolder
-from tam_backend.session.reconcile import reconcile
+from tam_backend.session.pursuit import reconcile
 from tam_backend.session.session import Session
 from tam_backend.tracking.prefetch import Behind
 from tam_backend.types import FrameResult, Prompt, Source, Timing, VideoSource, timeline_of

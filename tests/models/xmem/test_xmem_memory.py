@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tam_backend.models.memory_reading.affinity import query_rows
+from tam_backend.models.memory_reading.reading import Reading
 from tam_backend.models.xmem import three_memories
-from tam_backend.models.xmem.affinity import query_rows
-from tam_backend.models.xmem.config import XMemConfig
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, most_used
-from tam_backend.models.xmem.memory import Reading
 from tam_backend.models.xmem.three_memories import XMemMemory
+from tam_backend.models.xmem.xmem_config import XMemConfig
 
 CK, CV = 4, 3
 SMALL = XMemConfig(

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from tam_backend.models.xmem.inputs import element_rows
-from tam_backend.models.xmem.memory import Reading
+from tam_backend.models.memory_reading.inputs import element_rows
+from tam_backend.models.memory_reading.reading import Reading
 
 
 def sorted_lines(height: int, width: int) -> tuple[int, int]:

@@ -12,9 +12,9 @@ from tam_backend.errors import InvalidInputError, InvalidPromptError
 from tam_backend.models.padding import Padding
 from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
+from tam_backend.models.segmenters.click_network import ClickNetwork, EncodedFrames
 from tam_backend.models.segmenters.clicks import DISC_RADIUS_PX, click_discs, connected_to_clicks, honour_clicks
-from tam_backend.models.segmenters.compact import CompactSegmenter
-from tam_backend.models.segmenters.compact_network import ClickNetwork, EncodedFrames
+from tam_backend.models.segmenters.compact_segmenter import CompactSegmenter
 from tam_backend.types import BoolMask, Point, RgbFrame
 
 Iou = Callable[[BoolMask, BoolMask], float]
@@ -211,7 +211,7 @@ def test_small_thing_is_cut_out_better_for_being_looked_at_again(
     embedding, prompts = compact.segmenter.encode(image), SegmenterPrompts(points=(Point(400.5, 200.5),))
     image[:] = 0  # the embedding keeps what it saw
     closer = compact.segmenter.segment(embedding, prompts)
-    monkeypatch.setattr("tam_backend.models.segmenters.compact.window_around", lambda mask, points: None)
+    monkeypatch.setattr("tam_backend.models.segmenters.compact_segmenter.window_around", lambda mask, points: None)
     first = compact.segmenter.segment(embedding, prompts)
     assert iou(closer.mask, truth) > iou(first.mask, truth) + 0.03
     assert closer.logits.shape == first.logits.shape

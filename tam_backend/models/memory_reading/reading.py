@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from tam_backend.models.memory_reading.affinity import TopK
 from tam_backend.models.protocols import MemoryReading
-from tam_backend.models.xmem.memory import Reading
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read for some objects, in the order they were asked for.
+
+    Args:
+        values: (objects, Q, Cv) float32.
+        top: one for each object; objects that read the same frames share it.
+    """
+
+    values: Tensor
+    top: tuple[TopK, ...]
 
 
 def memory_reading(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
 from tam_backend.models.protocols import Models, Revision, TrackingStep
-from tam_backend.models.xmem.compact_tracker import CompactTracker
 from tam_backend.types import BoolMask, RgbFrame
 
 Scene = Callable[[int], tuple[RgbFrame, BoolMask]]

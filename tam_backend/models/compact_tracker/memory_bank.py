@@ -1,4 +1,4 @@
-"""What a tracker remembers: frames kept for good, a few recent ones and the last; bounded for any video length."""
+"""What the compact tracker remembers, bounded for any video: frames kept for good, a few recent ones, the last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tam_backend.models.xmem.affinity import TopK, joined_chunks, read_out, similarity, top_k_softmax
-from tam_backend.models.xmem.windows import Windows
+from tam_backend.models.compact_tracker.windows import Windows
+from tam_backend.models.memory_reading.affinity import TopK, joined_chunks, read_out, similarity, top_k_softmax
+from tam_backend.models.memory_reading.reading import Reading
 
 # Queries that are compared with the memory at a time, if not a few less, so that they are whole lines of the grid:
 # bounds the similarity matrix, keeps it near the CPU's cache, and leaves out what lies beyond all of their windows.
@@ -63,19 +64,6 @@ class MemoryFrame:
     def without(self, object_id: int) -> MemoryFrame:
         """Return the frame without an object's values."""
         return MemoryFrame(self.rows, {i: v for i, v in self.values.items() if i != object_id}, self.time)
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What was read for some objects, in the order they were asked for.
-
-    Args:
-        values: (objects, Q, Cv) float32.
-        top: one for each object; objects that read the same frames share it.
-    """
-
-    values: Tensor
-    top: tuple[TopK, ...]
 
 
 class MemoryBank:

@@ -7,7 +7,7 @@ from hardware import needs_bfloat16
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tam_backend.models.xmem.affinity import (
+from tam_backend.models.memory_reading.affinity import (
     largest,
     memory_rows,
     narrow_memory,

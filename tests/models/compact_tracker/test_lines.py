@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tam_backend.models.xmem.affinity import TopK
-from tam_backend.models.xmem.lines import by_rows, short_lines, sorted_lines
-from tam_backend.models.xmem.memory import Reading
+from tam_backend.models.compact_tracker.lines import by_rows, short_lines, sorted_lines
+from tam_backend.models.memory_reading.affinity import TopK
+from tam_backend.models.memory_reading.reading import Reading
 
 
 def test_lines_are_the_shorter_side() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tam_backend.models.xmem.windows import Windows
+from tam_backend.models.compact_tracker.windows import Windows
 
 
 def _hidden(scores: torch.Tensor) -> list[str]:

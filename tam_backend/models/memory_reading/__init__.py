@@ -1,0 +1,1 @@
+"""What both trackers share: how a memory is read, how objects compete for pixels, and what trackers accept."""
