@@ -2,8 +2,8 @@
 
 Each round starts a Ray cluster on this machine with so many workers of one thread each, and has the same jobs tracked
 as the backend's own background work does: as many side by side as there are workers, each on the worker that has the
-least to do. Rounds alternate between the numbers of workers; jobs per minute are medians over the rounds. The first job of
-each worker, which loads the networks, is not counted. With `--in-process` the embedded default is measured beside them.
+least to do. Rounds alternate between the numbers of workers; jobs per minute are medians over the rounds. The first job
+of each worker, which loads the networks, is not counted. With `--in-process` the embedded default is measured too.
 """
 
 from __future__ import annotations
