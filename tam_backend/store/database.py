@@ -23,7 +23,8 @@ metadata = MetaData()
 
 _schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
 
-_SQLITE_WAIT_MS = 20_000
+# For whoever holds what is wanted. Longer than any of our writes: who takes longer stands still, or is cut off.
+_WAIT_MS = 20_000
 _READ_ONLY: Mapping[str, Mapping[str, Any]] = {
     "sqlite": {"tam_reads": True},
     "postgresql": {"isolation_level": "REPEATABLE READ"},
@@ -177,6 +178,8 @@ def _engine(url: str) -> Engine:
     if kind == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -185,12 +188,19 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # documentation, "Serializable isolation / savepoints / transactional DDL" of pysqlite); ours begin when they say.
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout = {_SQLITE_WAIT_MS}",
+        f"busy_timeout = {_WAIT_MS}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # A process that stands still in the middle of a transaction would keep its rows from all others for good.
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(f"SET {name} = {_WAIT_MS}")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -71,6 +71,25 @@ def test_who_reads_sees_one_state_while_others_write(kind: str, tmp_path: Path) 
         assert after.execute(select(COUNTERS)).all() == [(1,)]
 
 
+def test_who_stands_still_in_the_middle_of_writing_keeps_a_server_for_a_while_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tam_backend.store.database._WAIT_MS", 500)
+    url = empty_database("postgresql", tmp_path)
+    still, others = Database(url), Database(url)
+    with still.transaction() as connection:
+        connection.execute(insert(COUNTERS).values(value=1))
+    add = update(COUNTERS).values(value=COUNTERS.c.value + 1)
+    with pytest.raises(StoreError), still.transaction() as connection:
+        connection.execute(add)
+        with suppress(StoreError), others.transaction() as waiting:
+            waiting.execute(add)  # it is told, or has its turn as the other one is cut off
+        with others.transaction() as waiting:
+            waiting.execute(add)
+    with others.reading() as connection:
+        assert connection.execute(select(COUNTERS)).scalar_one() in (2, 3), "what was cut off is not there"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_two_changes_that_wait_for_each_other_both_are_made(kind: str, tmp_path: Path) -> None:
     database = Database(empty_database(kind, tmp_path))
