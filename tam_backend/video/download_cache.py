@@ -150,7 +150,11 @@ class DownloadCache:
         if lock is None:
             return None
         if (entry / name).exists():
-            _touch(entry)
+            try:
+                _touch(entry)
+            except FileNotFoundError:  # somebody who found it damaged has just discarded it
+                os.close(lock)
+                return None
             return lock
         os.close(lock)
         _take_away(entry)  # of an earlier version, which could leave it empty

@@ -6,14 +6,23 @@ import pytest
 
 from tam_backend.jobs import at_work
 from tam_backend.jobs.at_work import AtWork
+from tam_backend.jobs.executor import InProcessExecutor
+from tam_backend.jobs.records import Stage
+
+
+def at_work_with(limits: dict[Stage, int]) -> AtWork:
+    def at_once(count: int) -> InProcessExecutor:
+        return InProcessExecutor(threads=lambda: count, one_a_project=True)
+
+    return AtWork({stage: at_once(count) for stage, count in limits.items()})
 
 
 def test_who_has_nothing_to_do_takes_anything() -> None:
-    assert AtWork({"ask": 4, "track": 1, "tell": 4}).room == {"ask": set(), "track": (), "tell": set()}
+    assert at_work_with({"ask": 4, "track": 1, "tell": 4}).room == {"ask": set(), "track": (), "tell": set()}
 
 
 def test_what_is_asked_for_now_is_tracked_next_so_no_more_is_taken() -> None:
-    works = AtWork({"ask": 4, "track": 1, "tell": 4})
+    works = at_work_with({"ask": 4, "track": 1, "tell": 4})
     works.enter("a", "7", "ask")
     assert works.room == {"tell": set()}
     works.enter("a", "7", "track")
@@ -26,7 +35,7 @@ def test_what_is_asked_for_now_is_tracked_next_so_no_more_is_taken() -> None:
 
 def test_who_waits_long_for_an_answer_keeps_others_tracking_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_work, "_QUICK_S", 0.0)
-    works = AtWork({"ask": 2, "track": 1, "tell": 1})
+    works = at_work_with({"ask": 2, "track": 1, "tell": 1})
     works.enter("a", "7", "ask")
     assert works.room == {"ask": {"7"}, "track": (), "tell": set()}
     works.enter("b", "8", "ask")
