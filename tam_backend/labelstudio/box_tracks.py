@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from tam_backend.labelstudio.regions import VideoKeyframe
+from tam_backend.labelstudio.checked import VideoKeyframe
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import Box

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -12,44 +11,28 @@ import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
-from tam_backend.labelstudio.checked import REMEDY, frame_number, is_number, label_texts, malformed, number, short
+from tam_backend.labelstudio.checked import (
+    REMEDY,
+    VideoKeyframe,
+    frame_number,
+    is_number,
+    label_texts,
+    malformed,
+    number,
+    read_keyframes,
+    read_outline,
+    read_point,
+)
 from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import parse_result_id
-from tam_backend.labelstudio.shapes import (
-    FractionBox,
-    FractionEllipse,
-    FractionPoint,
-    FractionPolygon,
-    Outline,
-)
+from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
 
-CHECKSUM_KEY = "tam"
-"""In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
-
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
-_FEWEST_CORNERS = 3
-
-
-@dataclass(frozen=True)
-class VideoKeyframe:
-    """A box on one frame of a <Video>.
-
-    Args:
-        frame: from 1, at the tag's frame rate (not the file's).
-        enabled: the box is also shown after this frame, until the next keyframe.
-        box: in fractions of the frame.
-        by_human: drawn, moved, or switched off or on by a human; False: as we sent it.
-    """
-
-    frame: int
-    enabled: bool
-    box: FractionBox
-    by_human: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,9 +298,9 @@ def _read(
         source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
         score=number(region_id, "score", score) if is_number(score) else None,
         size_hw=_size(region_id, result, needed=control.kind is ControlKind.BRUSH),
-        point=_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
-        box=_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
-        keyframes=_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
+        point=read_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
+        box=read_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
+        keyframes=read_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
         notes=human_notes(result),
     )
@@ -343,63 +326,6 @@ def _size(region_id: str, result: Mapping[str, Any], *, needed: bool) -> tuple[i
         if not needed:
             return None
         raise malformed(region_id, "has no original_width and original_height that a frame can have") from error
-
-
-def _point(region_id: str, result: Mapping[str, Any], value: Mapping[str, Any]) -> FractionPoint:
-    positive = result.get("is_positive", value.get("is_positive"))
-    if positive not in (True, False, None):
-        raise malformed(region_id, f"has is_positive {short(positive)}, which is neither true nor false")
-    x, y = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y"))
-    return FractionPoint(x, y, positive is None or bool(positive))
-
-
-def _box(region_id: str, value: Mapping[str, Any]) -> FractionBox:
-    x, y, width, height = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "width", "height"))
-    return FractionBox(x, y, width, height, _rotation(region_id, value))
-
-
-def _outline(region_id: str, value: Mapping[str, Any], shape: str) -> Outline:
-    if shape == "ellipse":
-        x, y, rx, ry = (number(region_id, name, value.get(name)) / 100 for name in ("x", "y", "radiusX", "radiusY"))
-        return FractionEllipse(x, y, rx, ry, _rotation(region_id, value))
-    return _polygon(region_id, value) if shape == "polygon" else _box(region_id, value)
-
-
-def _polygon(region_id: str, value: Mapping[str, Any]) -> FractionPolygon:
-    points = value.get("points")
-    if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
-        raise malformed(region_id, "is a polygon without three corners")
-    if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
-        raise malformed(region_id, "has a corner that is not a pair of numbers")
-    corners = ((number(region_id, "x", x) / 100, number(region_id, "y", y) / 100) for x, y in points)
-    return FractionPolygon(tuple(corners))
-
-
-def _rotation(region_id: str, value: Mapping[str, Any]) -> float:
-    rotation = value.get("rotation")
-    return 0.0 if rotation is None else number(region_id, "rotation", rotation)
-
-
-def _keyframes(region_id: str, value: Mapping[str, Any]) -> tuple[VideoKeyframe, ...]:
-    sequence = value.get("sequence")
-    if not isinstance(sequence, (list, tuple)):
-        raise malformed(region_id, "has no sequence of boxes")
-    keyframes = []
-    for item in sequence:
-        if not isinstance(item, Mapping):
-            raise malformed(region_id, "has a keyframe that is not an object")
-        frame = frame_number(region_id, "frame", item.get("frame"))
-        box = _box(region_id, item)
-        enabled = item.get("enabled") is not False
-        by_human = item.get(CHECKSUM_KEY) != keyframe_checksum(frame, enabled, box)
-        keyframes.append(VideoKeyframe(frame, enabled, box, by_human))
-    return tuple(sorted(keyframes, key=lambda keyframe: keyframe.frame))
-
-
-def keyframe_checksum(frame: int, enabled: bool, box: FractionBox) -> int:
-    """Return what `CHECKSUM_KEY` holds for a keyframe that we send; rounded, so that JSON's digits do not matter."""
-    numbers = (box.x, box.y, box.width, box.height, box.rotation_deg / 100)
-    return zlib.crc32(f"{frame}:{enabled:d}:{','.join(f'{100 * number:.3f}' for number in numbers)}".encode())
 
 
 def _encoded(region_id: str, value: Mapping[str, Any], kind: ControlKind) -> Mapping[str, Any]:

@@ -6,15 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tam_backend.labelstudio.attributes import NEEDS_REVIEW, SOURCE_KEY
+from tam_backend.labelstudio.checked import CHECKSUM_KEY, VideoKeyframe, keyframe_checksum
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.labelstudio.ids import result_id
 from tam_backend.labelstudio.names import PageName
-from tam_backend.labelstudio.regions import (
-    CHECKSUM_KEY,
-    VideoKeyframe,
-    keyframe_checksum,
-)
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock

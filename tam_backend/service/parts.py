@@ -11,8 +11,8 @@ from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
-from tam_backend.store.problems import ProblemStore
 from tam_backend.store.learnt_access import LearntAccess
+from tam_backend.store.problem_store import ProblemStore
 from tam_backend.store.sealed import Seal
 from tam_backend.store.sessions import SessionStore
 from tam_backend.video.fetch import MediaFetcher

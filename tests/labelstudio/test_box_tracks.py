@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tam_backend.labelstudio.box_tracks import BoxTrack
-from tam_backend.labelstudio.regions import VideoKeyframe
+from tam_backend.labelstudio.checked import VideoKeyframe
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
 

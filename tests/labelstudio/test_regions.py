@@ -12,7 +12,8 @@ from tam_backend.errors import PayloadError
 from tam_backend.labelstudio import regions
 from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.config_xml import parse_config
-from tam_backend.labelstudio.regions import FractionBox, mask_bounds, read_regions
+from tam_backend.labelstudio.regions import mask_bounds, read_regions
+from tam_backend.labelstudio.shapes import FractionBox
 
 
 def read(result, config=CONFIG):

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import BITMASK_CONFIG, CONFIG, HW, VIDEO, blob
 
+from tam_backend.labelstudio.checked import VideoKeyframe
 from tam_backend.labelstudio.config_xml import parse_config
-from tam_backend.labelstudio.regions import FractionBox, VideoKeyframe, read_regions
+from tam_backend.labelstudio.regions import read_regions
 from tam_backend.labelstudio.results import box_track_region, mask_results, prediction
+from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
 
 MASK = blob(20, 10, 60, 40)

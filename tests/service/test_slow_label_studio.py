@@ -96,7 +96,11 @@ def test_jobs_that_come_to_one_process_are_begun_by_all_that_have_time(kind: str
 
         database = Database(url)
         registries.append(JobRegistry(JobStore(database)))
-        executors = InProcessExecutor(), InProcessExecutor("ask"), InProcessExecutor("tell", 2)
+        executors = (
+            InProcessExecutor(one_a_project=False),
+            InProcessExecutor("ask", one_a_project=True),
+            InProcessExecutor("tell", lambda: 2, one_a_project=True),
+        )
         memories = TaskMemories(database)
         loops.append(Loop(registries[-1], ProblemLog(), memories, slow, *executors, carry_out))  # type: ignore[arg-type]
         loops[-1].begin()

@@ -12,7 +12,7 @@ from databases import KINDS, empty_database
 from tam_backend.errors import MediaNotFoundError, StoreError
 from tam_backend.problems import Problem, ProblemLog
 from tam_backend.store.database import Database
-from tam_backend.store.problems import ProblemStore
+from tam_backend.store.problem_store import ProblemStore
 
 
 @pytest.fixture(params=KINDS)
