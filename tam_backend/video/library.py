@@ -48,11 +48,11 @@ class VideoLibrary:
     Args:
         data_dir: made if it is not there; holds the signing `secret`, and `videos/<id>.json` for each video that stays
             where it is on this machine.
-        store: where videos are put that other machines shall reach; None: they stay where they are.
         open_limit: how many decoders stay open for the next frame.
+        store: where videos are put that other machines shall reach; None: they stay where they are.
     """
 
-    def __init__(self, data_dir: Path, store: Shelf | None = None, open_limit: int = 4) -> None:
+    def __init__(self, data_dir: Path, open_limit: int = 4, store: Shelf | None = None) -> None:
         # This machine first, where a look costs nothing: videos that were imported before there was a store.
         self._shelves: list[Shelf] = [LocalVideos(data_dir / "videos"), *([store] if store else [])]
         self._secret_path = data_dir / "secret"
@@ -66,9 +66,10 @@ class VideoLibrary:
         Raises:
             MediaStoreError: what speaks with that store is not installed.
         """
-        if not settings.media_store:
-            return cls(settings.data_dir)
-        return cls(settings.data_dir, StoredVideos(MediaStore(settings.media_store), DownloadCache.of(settings)))
+        store = None
+        if settings.media_store:
+            store = StoredVideos(MediaStore(settings.media_store), DownloadCache.of(settings))
+        return cls(settings.data_dir, store=store)
 
     def register(self, path: Path) -> VideoRecord:
         """Make a video known, and put it into the store if there is one; the file stays as it is.
