@@ -243,7 +243,6 @@ def connect(settings: Settings) -> int:
         BusyError: there is no such cluster.
     """
     ray = installed_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours is told to anybody
     common: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": True, "configure_logging": False}
     if settings.ray_address:
         try:
@@ -251,7 +250,7 @@ def connect(settings: Settings) -> int:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BusyError(
                 f"There is no Ray cluster at {settings.ray_address}: {error}.",
-                "Start one: ray start --head, or leave TAM_RAY_ADDRESS empty for one on this machine alone.",
+                "Start one: ray start --head. RAY_AUTH_TOKEN must be the same on all machines (docs/scale.md).",
             ) from error
         return settings.worker_count or 0
     ray.init(
@@ -306,6 +305,11 @@ def stop_worker(ray: ModuleType, handle: Any) -> None:
 
 def installed_ray() -> ModuleType:
     """Return Ray. Raises ProfileError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of ours is told to anybody
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # SIGTERM is gunicorn's: Ray's way is a crash
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # that it leaves SIGTERM alone is as it should be
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # by itself Ray 2.60 decides so only after it has looked
     try:
         import ray  # noqa: PLC0415 - see the docstring
     except ImportError as error:
