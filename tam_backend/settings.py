@@ -22,6 +22,8 @@ def _known_as(name: str) -> AliasChoices:
 # Below, an object has no cell of its own left; above, one frame takes the memory of a whole video.
 MIN_TRACKER_SIDE, MAX_TRACKER_SIDE = 96, 2160
 
+_SECRET_CHARS = 16
+
 
 class Settings(BaseSettings):
     """What an operator can set. `Settings()` reads the environment; keyword arguments override it."""
@@ -41,23 +43,27 @@ class Settings(BaseSettings):
         None, description="whether the segmenter refines doubtful masks; default: as the profile does, compact does not"
     )
     workers: str = Field(
-        "1", description="1: the networks are in this process; more, or ray: in so many, or automatic, workers of Ray"
+        "1", description="1: the networks are in this process; ray, ray:N or N: in workers of Ray, started so many"
     )
     ray_address: str = Field("", description="of the Ray cluster to join; default: one on this machine alone")
     worker_cpus: float = Field(0, ge=0, description="CPUs of each worker of Ray; 0 = TAM_MODEL_THREADS, or 4")
     worker_gpus: float | None = Field(
         None, ge=0, description="GPUs of each worker of Ray, or a part of one; default 1 where there are GPUs"
     )
-    lease_s: float = Field(
-        30, ge=1, description="how long a worker or a replica that falls silent keeps what it works on from others"
-    )
     data_dir: Path = Field(
         Path("~/.local/share/tam_backend"),
         validation_alias=AliasChoices("TAM_DATA_DIR", "MODEL_DIR"),
         description="downloads, the register of imported videos, the signing secret",
     )
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="signs addresses, seals kept tokens; one for all backends on a database; default in data_dir",
+    )
     database_url: str = Field(
         "", description="where all that outlives a restart is kept, SQLite or PostgreSQL; default a file in data_dir"
+    )
+    lease_s: float = Field(
+        30, ge=2, description="how long a process that says nothing keeps its jobs and sessions from others, seconds"
     )
     keep_sessions_days: float = Field(90, gt=0, description="sessions that nobody worked on for so long are dropped")
     weights_dir: Path | None = Field(None, description="weights that were fetched; default data_dir/weights")
@@ -147,9 +153,10 @@ class Settings(BaseSettings):
     @field_validator("workers")
     @classmethod
     def _known_workers(cls, value: str) -> str:
-        if value == "ray" or (value.isdecimal() and 1 <= int(value) <= 1024):
+        number = value.removeprefix("ray:")
+        if value == "ray" or (number.isdecimal() and 1 <= int(number) <= 1024):
             return value
-        raise ValueError(f"{value!r} is neither a number of workers nor 'ray'")
+        raise ValueError(f"{value!r} is neither a number of workers, nor 'ray', nor as in 'ray:2'")
 
     @field_validator("log_level")
     @classmethod
@@ -165,6 +172,13 @@ class Settings(BaseSettings):
     def _home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
 
+    @field_validator("secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _SECRET_CHARS:
+            raise ValueError(f"it is shorter than {_SECRET_CHARS} characters; `openssl rand -hex 32` makes a good one")
+        return value
+
     @property
     def uses_ray(self) -> bool:
         """Whether the networks live in workers of a Ray cluster."""
@@ -173,7 +187,8 @@ class Settings(BaseSettings):
     @property
     def worker_count(self) -> int | None:
         """How many workers of Ray this process starts; None = as fits where it starts the cluster, else none."""
-        return int(self.workers) if self.workers.isdecimal() else None
+        number = self.workers.removeprefix("ray:")
+        return int(number) if number.isdecimal() else None
 
     @property
     def weights_folder(self) -> Path:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tam_backend"
 # From the ground up. Rooms that share a tuple share a floor: they import neither each other nor anything above.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "threads", "problems", "out_folder", "fonts"),
+    ("types", "settings", "threads", "problems", "server_secret", "out_folder", "fonts"),
     ("export", "video", "effort"),
     ("models",),
     ("labelstudio", "quality"),

@@ -45,7 +45,6 @@ MANIFESTS: list[dict[str, Any]] = [
 ]
 # Of other programs: boto's, Ray's and PostgreSQL's.
 FOREIGN_NAMES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "POSTGRES_PASSWORD"}
-FOREIGN_NAMES |= {"TAM_SECRET"}  # a setting as soon as the branch `state` is merged: take this line out then
 PORTS = {"label-studio": 8080, "proxy": 9090, "replica": 9090, "ray": 6379, "postgres": 5432}
 
 

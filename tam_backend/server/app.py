@@ -12,6 +12,7 @@
 | GET / | people | a status page |
 | GET /tasks/<project>/<task>, ../frames/<n>.jpg | people | what is stored of a task: overlays, quality |
 | GET /jobs, GET or DELETE /jobs/<id> | people, scripts | running and recent propagations; DELETE stops one |
+| GET /workers | people, scripts | those that have the networks, and how busy they are |
 | GET /frames/.., GET /videos/.. | browsers | signed media, see frames.py |
 
 Who must show a password is told in auth.py, what errors look like in replies.py.

@@ -22,7 +22,6 @@ from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import Media, MediaKind, parse_config
 from tam_backend.labelstudio.prompts import drawn_media
 from tam_backend.models import zoo
-from tam_backend.problems import ProblemLog
 from tam_backend.service import annotation_events as events
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
 from tam_backend.service.background import Loop
@@ -40,6 +39,7 @@ from tam_backend.service.readiness import Readiness
 from tam_backend.settings import Settings
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.turns import Turns
 from tam_backend.store.unsaved_answers import AnswerMemory
 from tam_backend.types import RgbFrame
 from tam_backend.workers.workers import Work, WorkerState
@@ -70,8 +70,8 @@ class Backend:
         self._parts = parts = Parts.of(settings)
         self.store, self.library = parts.store, parts.library
         self._label_studio = parts.label_studio
-        self.jobs = JobRegistry(JobStore(parts.database, parts.holders))
-        self.problems = ProblemLog()
+        self.jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s))
+        self.problems = parts.problems
         self._memories = TaskMemories(parts.database)
         self._version = zoo.profile(settings.profile).version
         self._workers = workers_of(settings, parts)
@@ -81,9 +81,7 @@ class Backend:
             lambda value, task_id: parts.fetcher.open_media(value, task_id=task_id, timeout_s=_PAGE_MEDIA_S),
         )
         self._answers = AnswerMemory(parts.database)
-        self._projects = Projects(
-            settings, self._label_studio, parts.fetcher, self.problems, self.library.webhook_secret
-        )
+        self._projects = Projects(settings, self._label_studio, self.problems, self.library.webhook_secret)
         self._desk = Desk(
             self.jobs,
             self.problems,
@@ -113,6 +111,7 @@ class Backend:
                 "answers that were never accepted": self._answers.prune,
             },
             self.problems,
+            Turns(parts.database, parts.holders),
         )
         self._workers.start()
         self._loop.begin()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tam_backend.models.devices import let_threads_share_memory
+from tam_backend.problems import ProblemLog
+from tam_backend.server_secret import server_secret
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.settings import Settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
+from tam_backend.store.learnt_access import LearntAccess
+from tam_backend.store.sealed import Seal
 from tam_backend.store.sessions import SessionStore
 from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
@@ -23,7 +27,7 @@ class Parts:
     """The stores and the ways out, over one database.
 
     Args:
-        database, holders, store: see there.
+        database, holders, store, problems: see there.
         library: the videos that were imported.
         label_studio: the way to it.
         fetcher: opens what tasks show.
@@ -32,6 +36,7 @@ class Parts:
     database: Database
     holders: Holders
     store: SessionStore
+    problems: ProblemLog
     library: VideoLibrary
     label_studio: LabelStudioAccess
     fetcher: MediaFetcher
@@ -46,14 +51,18 @@ class Parts:
         let_threads_share_memory()  # before there are any
         database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
         holders = Holders(settings.data_dir / "running")
+        problems = ProblemLog()
         library = VideoLibrary.of(settings)
-        label_studio = LabelStudioAccess(settings)
+        secret = server_secret(settings.data_dir, settings.secret.get_secret_value())
+        label_studio = LabelStudioAccess(settings, LearntAccess(database, Seal(secret)), problems)
         fetcher = MediaFetcher(
             settings,
+            label_studio_url=lambda: label_studio.url,
             authorization=label_studio.authorization,
             own=library,
         )
-        return cls(database, holders, SessionStore(database, holders=holders), library, label_studio, fetcher)
+        store = SessionStore(database, settings.lease_s, holders)
+        return cls(database, holders, store, problems, library, label_studio, fetcher)
 
 
 def workers_of(settings: Settings, parts: Parts) -> Workers:

@@ -13,7 +13,6 @@ from tam_backend.problems import ProblemLog
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.settings import Settings
 from tam_backend.video.addresses import shown
-from tam_backend.video.fetch import MediaFetcher
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ class Projects:
     Args:
         settings: of the backend.
         label_studio: learns where it is.
-        fetcher: learns whose media may be fetched.
         problems: takes what is wrong.
         webhook_secret: the last part of the address that Label Studio's events count at.
     """
@@ -36,13 +34,11 @@ class Projects:
         self,
         settings: Settings,
         label_studio: LabelStudioAccess,
-        fetcher: MediaFetcher,
         problems: ProblemLog,
         webhook_secret: str,
     ) -> None:
         self._settings = settings
         self._label_studio = label_studio
-        self._fetcher = fetcher
         self._problems = problems
         self._webhook_secret = webhook_secret
         self._listened_to: set[str] = set()
@@ -94,7 +90,6 @@ class Projects:
         except LabelStudioError as error:
             self._problems.note(f"project {project}, its token", error.message, error.remedy)
             self._label_studio.learn(url, "")
-        self._fetcher.learn_label_studio_url(url)
 
     def _say_once_that_anybody_could_be_label_studio(self, url: str) -> None:
         if not self._told_of_label_studio:

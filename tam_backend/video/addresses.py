@@ -6,7 +6,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
@@ -71,22 +71,28 @@ class AddressBook:
 
     Args:
         settings: media_hosts, media_dirs, media_max_mb, own_url, label_studio_url.
+        told: where Label Studio said that it is; "" = nowhere.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, told: Callable[[], str] = str) -> None:
         self._settings = settings
-        self._label_studio_url = settings.label_studio_url
+        self._told = told
+        self._heard = ""
 
-    def learn_label_studio_url(self, url: str) -> None:
-        """Take the address that Label Studio told; ignored if the settings name one, or if it is no http(s) address."""
-        url = url.rstrip("/")
-        if self._settings.label_studio_url or url == self._label_studio_url:
-            return
-        if not is_web_address(url):
-            logger.warning("Label Studio told an address that is none, %.200r: set LABEL_STUDIO_URL.", url)
-            return
-        logger.info("Label Studio is at %.200s, it says; its credentials go there.", shown(url))
-        self._label_studio_url = url
+    @property
+    def _label_studio_url(self) -> str:
+        """Where Label Studio is: as the settings say, else as it told; "" where that is no http(s) address."""
+        if self._settings.label_studio_url:
+            return self._settings.label_studio_url
+        url = self._told().rstrip("/")
+        is_one = is_web_address(url)
+        if url not in ("", self._heard):
+            self._heard = url
+            if is_one:
+                logger.info("Label Studio is at %.200s, it says; its credentials go there.", shown(url))
+            else:
+                logger.warning("Label Studio told an address that is none, %.200r: set LABEL_STUDIO_URL.", url)
+        return url if is_one else ""
 
     def locate(self, value: str, task_id: int | None = None) -> Place:
         """Read a task's media value.

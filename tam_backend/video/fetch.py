@@ -51,6 +51,7 @@ class MediaFetcher:
 
     Args:
         settings: label_studio_url, own_url, media_hosts, media_dirs, media_max_mb, media_timeout_s, cache_mb, data_dir.
+        label_studio_url: where Label Studio said that it is, "" = nowhere; asked for where the settings do not tell.
         authorization: headers for Label Studio, asked for whenever it is called; no other host ever sees them.
         own: what our own URLs mean, so that they need no HTTP request to ourselves; None: they are as any others.
     """
@@ -59,18 +60,15 @@ class MediaFetcher:
         self,
         settings: Settings,
         *,
+        label_studio_url: Callable[[], str] = str,
         authorization: Callable[[], Mapping[str, str]] = dict,
         own: OwnMedia | None = None,
     ) -> None:
         max_bytes = int(settings.media_max_mb * 1e6)
-        self._addresses = AddressBook(settings)
+        self._addresses = AddressBook(settings, label_studio_url)
         self._own = own
         self._downloader = Downloader(self._addresses.check_host, authorization, max_bytes, settings.media_timeout_s)
         self._cache = DownloadCache.of(settings)
-
-    def learn_label_studio_url(self, url: str) -> None:
-        """Take the address that Label Studio told at /setup; ignored if the settings name one."""
-        self._addresses.learn_label_studio_url(url)
 
     def open_media(
         self, value: str | Sequence[str], *, task_id: int | None = None, timeout_s: float | None = None

@@ -10,13 +10,15 @@ import hashlib
 import hmac
 import os
 import re
-import secrets
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from pydantic import SecretStr
+
 from tam_backend.errors import NotFoundError
+from tam_backend.server_secret import server_secret
 from tam_backend.settings import Settings
 from tam_backend.threads.leases import LeaseCache
 from tam_backend.types import RgbFrame, VideoSource
@@ -46,16 +48,20 @@ class VideoLibrary:
     Threads may share one; processes may share its folder (every file in it is written whole and moved into place).
 
     Args:
-        data_dir: made if it is not there; holds the signing `secret`, and `videos/<id>.json` for each video that stays
-            where it is on this machine.
-        open_limit: how many decoders stay open for the next frame.
+        data_dir: made if it is not there; holds `videos/<id>.json` for each video that stays where it is on this
+            machine and, unless the settings name one, the signing `secret`.
         store: where videos are put that other machines shall reach; None: they stay where they are.
+        open_limit: how many decoders stay open for the next frame.
+        secret: of the settings; signs addresses.
     """
 
-    def __init__(self, data_dir: Path, open_limit: int = 4, store: Shelf | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, store: Shelf | None = None, open_limit: int = 4, secret: SecretStr | None = None
+    ) -> None:
         # This machine first, where a look costs nothing: videos that were imported before there was a store.
         self._shelves: list[Shelf] = [LocalVideos(data_dir / "videos"), *([store] if store else [])]
-        self._secret_path = data_dir / "secret"
+        self._data_dir = data_dir
+        self._named_secret = "" if secret is None else secret.get_secret_value()
         self._open: LeaseCache[str, _OpenVideo] = LeaseCache(lambda video: video.source.close(), open_limit)
         self._secret: bytes | None = None
 
@@ -66,10 +72,10 @@ class VideoLibrary:
         Raises:
             MediaStoreError: what speaks with that store is not installed.
         """
-        store = None
-        if settings.media_store:
-            store = StoredVideos(MediaStore(settings.media_store), DownloadCache.of(settings))
-        return cls(settings.data_dir, store=store)
+        if not settings.media_store:
+            return cls(settings.data_dir, secret=settings.secret)
+        store = StoredVideos(MediaStore(settings.media_store), DownloadCache.of(settings))
+        return cls(settings.data_dir, store, secret=settings.secret)
 
     def register(self, path: Path) -> VideoRecord:
         """Make a video known, and put it into the store if there is one; the file stays as it is.
@@ -192,30 +198,13 @@ class VideoLibrary:
 
     @property
     def webhook_secret(self) -> str:
-        """The last part of the address that Label Studio's events count at; stays while the folder's secret does."""
+        """The last part of the address that Label Studio's events count at; stays while the secret does."""
         return hmac.new(self._key(), b"secret for webhook", hashlib.sha256).hexdigest()[:32]
 
     def _key(self) -> bytes:
         if self._secret is None:
-            self._secret = _read_or_create_secret(self._secret_path)
+            self._secret = server_secret(self._data_dir, self._named_secret)
         return self._secret
-
-
-def _read_or_create_secret(path: Path) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-            # A link, unlike a move, never replaces: of two processes that start at once, both end with one secret.
-            os.link(temporary, path)
-        except FileExistsError:
-            return _read_or_create_secret(path)
-        finally:
-            temporary.unlink()
-    return path.read_bytes()
 
 
 def _same(expected: str, given: str) -> bool:

@@ -12,7 +12,7 @@ from tam_backend.errors import CancelledError, MediaError, TamError
 from tam_backend.tracking.tracks import Tracks
 from tam_backend.types import EncodedMask, FrameResult, Mask, Prompt
 from tam_backend.workers.remote import Clicked, FrameMasks, Progress
-from tam_backend.workers.workers import Cancelled, VideoFacts, View
+from tam_backend.workers.workers import Cancelled, View, ViewedVideo
 
 # Between two looks at whether somebody still waits.
 _STEP_S = 0.25
@@ -57,7 +57,7 @@ class BorrowedView:
         self._view = view
         self._timeout_s = timeout_s
         self._sizes: dict[int, tuple[int, int] | MediaError] = {}
-        self.video: VideoFacts = _value(line.ask("facts", view, timeout_s, limit_s=timeout_s + _SOON_S))
+        self.video: ViewedVideo = _value(line.ask("facts", view, timeout_s, limit_s=timeout_s + _SOON_S))
 
     def own_size_hw(self, frame: int) -> tuple[int, int]:
         """Return the (height, width) of a frame before it was scaled; see `OpenView.own_size_hw`."""

@@ -51,6 +51,7 @@ class InProcessWorkers:
         return [
             WorkerState(
                 f"{socket.gethostname()}:{os.getpid()}",
+                os.getpid(),
                 self._networks.device,
                 self._networks.ready,
                 str(failure) if failure else "",

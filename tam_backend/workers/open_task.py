@@ -19,7 +19,7 @@ from tam_backend.types import EncodedMask, FrameResult, Mask, Prompt, VideoSourc
 from tam_backend.video.base import own_size_hw
 from tam_backend.workers.load import Load
 from tam_backend.workers.two_frames import across_border
-from tam_backend.workers.workers import Cancelled, VideoFacts, View
+from tam_backend.workers.workers import Cancelled, View, ViewedVideo
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class OpenTask:
         open_other: Callable[[View, float], VideoSource],
         load: Load,
     ) -> None:
-        self.video = VideoFacts.of(video)
+        self.video = ViewedVideo.of(video)
         self._tam = tam
         self._decoder = video
         self._open_stored = open_stored

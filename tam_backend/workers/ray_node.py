@@ -64,7 +64,7 @@ def _say_when_ready(ray: ModuleType, workers: list[object], told_to_stop: thread
             continue
         if not told_to_stop.is_set():
             presence = ray.get(asked)
-            logger.info("Worker %s is there, as process %d", presence.state.name, presence.process_id)
+            logger.info("Worker %s is there, as process %d", presence.state.name, presence.state.process)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class RayWorkers:
         """Return what the workers said of themselves in the last seconds."""
         present = self._present()
         if not present and self._failure:
-            return [WorkerState("ray", self._settings.device, ready=False, failure=self._failure)]
+            return [WorkerState("ray", os.getpid(), self._settings.device, ready=False, failure=self._failure)]
         return [seen.presence.state for _, seen in sorted(present.items())]
 
     @contextmanager

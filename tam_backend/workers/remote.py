@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tam_backend.errors import CancelledError, MediaError, OverloadedError, TamError, WorkerLostError
@@ -21,7 +21,7 @@ from tam_backend.tracking.tracks import KeptMask
 from tam_backend.types import EncodedMask, Mask, Prompt
 from tam_backend.workers.in_process import InProcessWorkers
 from tam_backend.workers.open_task import LentTracking, OpenTask
-from tam_backend.workers.workers import VideoFacts, View, Work, WorkerState
+from tam_backend.workers.workers import View, ViewedVideo, Work, WorkerState
 
 T = TypeVar("T")
 
@@ -38,12 +38,10 @@ class Presence:
     Args:
         state: for people.
         process: the process that it is, as `Holder.process_name` names holders of sessions.
-        process_id: its number, for operators.
     """
 
     state: WorkerState
     process: str
-    process_id: int
 
 
 @dataclass(frozen=True)
@@ -127,13 +125,12 @@ class RemoteWorker:
     def presence(self) -> Presence:
         """Say how this worker is."""
         [state] = self._workers.states()
-        named = WorkerState(**{**vars(state), "name": self._name})
-        return Presence(named, self._holder.process_name, self._holder.process)
+        return Presence(replace(state, name=self._name), self._holder.process_name)
 
-    def facts(self, view: View, timeout_s: float) -> VideoFacts | TamError:
+    def facts(self, view: View, timeout_s: float) -> ViewedVideo | TamError:
         """Open a view, and return what is known of its video."""
 
-        def answer() -> VideoFacts:
+        def answer() -> ViewedVideo:
             with self._lent(view, timeout_s, "click") as opened:
                 return opened.video
 

@@ -40,7 +40,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class VideoFacts:
+class ViewedVideo:
     """What is known of a video without its frames.
 
     Args:
@@ -58,7 +58,7 @@ class VideoFacts:
     timeline: Timeline | None = None
 
     @classmethod
-    def of(cls, video: VideoSource) -> VideoFacts:
+    def of(cls, video: VideoSource) -> ViewedVideo:
         """Read them off a video."""
         return cls(video.name, len(video), video.size_hw, video.fps, timeline_of(video))
 
@@ -108,7 +108,7 @@ class OpenView(Protocol):
     """A view that a worker has open."""
 
     @property
-    def video(self) -> VideoFacts:
+    def video(self) -> ViewedVideo:
         """What is known of its video."""
 
     def own_size_hw(self, frame: int) -> tuple[int, int]:
@@ -184,6 +184,7 @@ class WorkerState:
 
     Args:
         name: tells it from others.
+        process: the number of its process, on its machine.
         device: where its networks live; what was asked for until they are loaded.
         ready: whether the networks can be used at once.
         failure: why they could not be loaded; "" = no failure.
@@ -195,6 +196,7 @@ class WorkerState:
     """
 
     name: str
+    process: int
     device: str
     ready: bool
     failure: str = ""

@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_error(503)
 
-    do_GET = do_POST = do_DELETE = do_HEAD = do_OPTIONS = _pass_on
+    do_GET = do_POST = do_DELETE = do_HEAD = do_OPTIONS = _pass_on  # noqa: N815 - so they are called
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

@@ -1,4 +1,4 @@
-"""Several machines' worth of processes on this one: PostgreSQL, a Ray cluster with two workers, two replicas, a proxy."""
+"""Many machines on one: PostgreSQL, a Ray cluster with two workers, two replicas, and a proxy before them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import requests
 from alternating_proxy import AlternatingProxy, alternating_proxy
 from databases import empty_database
@@ -22,6 +24,7 @@ from databases import empty_database
 from demo.backend import BackendServer, console_script, running_backend
 from demo.label_studio import LabelStudio
 from demo.processes import ServerProcess, free_port
+from tam_backend.store.holder import Holder
 
 STARTS_WITHIN_S = 120
 
@@ -48,19 +51,32 @@ class Cluster:
         env = {**self.replicas[0].env, "TAM_PUBLIC_URL": self.proxy.url}
         return BackendServer(self.proxy.url, env, self.replicas[0].process)
 
-    def worker_processes(self) -> dict[str, int]:
-        """Return worker -> the number of the process that has its networks, as its `tam-backend worker` told last."""
-        found: dict[str, int] = {}
-        for each in self.workers:
-            for name, number in re.findall(r"Worker (\S+) is there, as process (\d+)", each.log.read_text()):
-                found[name] = int(number)
-        return found
+    def worker_process(self, name: str) -> int:
+        """Return the process that a worker is now: after a restart it is another one."""
+        workers = requests.get(f"{self.proxy.replicas[0]}/workers", timeout=10).json()["workers"]
+        return next(int(each["process"]) for each in workers if each["name"] == name)
+
+    def frames_stored(self, task: int) -> int:
+        """Return on how many frames of a task there are masks in the database."""
+        counted = "SELECT count(DISTINCT frame) FROM session_masks JOIN sessions ON session = id WHERE task = %s"
+        return int(self._one(counted, str(task)))
+
+    def owner_of(self, job_id: str) -> int:
+        """Return which of the replicas has a job."""
+        process = Holder.parse(self._one("SELECT owner FROM jobs WHERE id = %s", job_id)).process
+        return next(number for number, each in enumerate(self.replicas) if process in _family(each.process.pid))
+
+    def _one(self, query: str, value: str) -> Any:
+        with closing(psycopg.connect(self.env["TAM_DATABASE_URL"].replace("+psycopg", ""))) as connection:
+            row = connection.execute(query, (value,)).fetchone()
+        assert row is not None
+        return row[0]
 
 
 @contextmanager
 def ray_head(env: Mapping[str, str], *, cpus: int) -> Iterator[str]:
     """Run a Ray cluster of one machine without any worker of ours, and yield its address."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # noqa: S108 - its sockets' paths must be short
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     address = f"127.0.0.1:{free_port()}"
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
@@ -85,6 +101,7 @@ def running_cluster(
     label_studio: LabelStudio, folder: Path, *, workers: int = 2, replicas: int = 2, extra_env: Mapping[str, str]
 ) -> Iterator[Cluster]:
     """Start everything, wait until all workers are there, end it on leaving."""
+    (folder / "media").mkdir()
     common = {
         "TAM_DATABASE_URL": empty_database("postgresql", folder),
         "TAM_SECRET": "one for all of them, and nobody else's",
@@ -138,7 +155,7 @@ def _worker(stack: ExitStack, folder: Path, common: Mapping[str, str], number: i
     return process
 
 
-def children_of(process: int) -> list[int]:
-    """Return the numbers of a process's children."""
-    found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False)  # noqa: S607
-    return [int(each) for each in found.stdout.split()]
+def _family(process: int) -> list[int]:
+    """Return a process and its children."""
+    found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False)
+    return [process, *(int(each) for each in found.stdout.split())]

@@ -60,7 +60,9 @@ class FakeBackend:
 
     def workers(self) -> list[WorkerState]:
         return [
-            WorkerState("worker-1", "cpu", self.ready, self.failure, waiting=2, busy_s=30, frames=60, clicks=5, up_s=60)
+            WorkerState(
+                "worker-1", 12, "cpu", self.ready, self.failure, waiting=2, busy_s=30, frames=60, clicks=5, up_s=60
+            )
         ]
 
     def hindrance(self) -> str:

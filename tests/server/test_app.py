@@ -250,7 +250,7 @@ def guarded(make_app: object) -> FlaskClient:
 
 PROTECTED = [
     ("POST", "/setup"), ("POST", "/predict"), ("GET", "/versions"), ("GET", "/"), ("GET", "/jobs"),
-    ("GET", "/jobs/x"), ("DELETE", "/jobs/x"), ("GET", "/metrics"), ("GET", "/no/such/route"),
+    ("GET", "/jobs/x"), ("DELETE", "/jobs/x"), ("GET", "/metrics"), ("GET", "/workers"), ("GET", "/no/such/route"),
 ]  # fmt: skip
 
 

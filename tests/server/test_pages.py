@@ -121,3 +121,8 @@ def test_status_page_shows_the_workers_of_a_cluster(client: FlaskClient, backend
     assert '<td>worker-1</td> <td><span class="state ready">ready</span></td> <td>cpu</td>' in page
     for number in ("2", "50 %", "60", "2.0", "5"):
         assert f'<td class="number">{number}</td>' in page
+
+
+def test_workers_are_listed_for_scripts(client: FlaskClient) -> None:
+    [worker] = client.get("/workers").json["workers"]
+    assert (worker["name"], worker["process"], worker["ready"], worker["waiting"]) == ("worker-1", 12, True, 2)

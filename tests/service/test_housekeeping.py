@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tam_backend.service.page_frames import TaskMedia
 from tam_backend.store.database import Database
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
+from tam_backend.store.turns import Turns
 
 
 def no_media(*_: object) -> None:
@@ -135,7 +137,7 @@ def test_of_many_who_open_one_task_at_once_none_is_refused(url: str) -> None:
     assert refused == []
 
 
-def test_chores_are_done_again_and_again_and_one_that_fails_keeps_no_other() -> None:
+def test_chores_are_done_again_and_again_and_one_that_fails_keeps_no_other(url: str) -> None:
     done, problems, enough = [], ProblemLog(), threading.Event()
 
     def fails() -> None:
@@ -146,9 +148,30 @@ def test_chores_are_done_again_and_again_and_one_that_fails_keeps_no_other() -> 
         if len(done) == 3:
             enough.set()
 
-    housekeeping = Housekeeping({"broken": fails, "whole": works}, problems, every_s=0.01)
+    housekeeping = Housekeeping({"broken": fails, "whole": works}, problems, Turns(Database(url)), every_s=0.01)
     assert enough.wait(20)
     housekeeping.close()
     count = len(done)
     assert problems.recent()[0].where == "broken"
     assert len(done) == count
+
+
+def test_one_process_at_a_time_does_them(url: str) -> None:
+    begun, may_end, tried = threading.Event(), threading.Event(), []
+
+    def long() -> None:
+        begun.set()
+        assert may_end.wait(20)
+
+    first = Housekeeping({"long": long}, ProblemLog(), Turns(Database(url)))
+    assert begun.wait(20)
+    second = Housekeeping({"quick": lambda: tried.append(1)}, ProblemLog(), Turns(Database(url)), every_s=0.01)
+    time.sleep(0.3)
+    assert tried == []
+    may_end.set()
+    first.close()
+    deadline = time.monotonic() + 20
+    while not tried:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second.close()

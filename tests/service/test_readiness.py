@@ -25,8 +25,8 @@ class Some:
         return self._states
 
 
-READY, LOADING = WorkerState("a", "cpu", ready=True), WorkerState("b", "cpu", ready=False)
-BROKEN = WorkerState("c", "cuda", ready=False, failure="There is no cuda here.")
+READY, LOADING = WorkerState("a", 1, "cpu", ready=True), WorkerState("b", 2, "cpu", ready=False)
+BROKEN = WorkerState("c", 3, "cuda", ready=False, failure="There is no cuda here.")
 
 
 def hindrance(database: Any, *states: WorkerState) -> str:

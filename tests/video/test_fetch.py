@@ -124,10 +124,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fetcher_for(tmp_path: Path, label_studio: MediaServer) -> Callable[..., MediaFetcher]:
-    def make(*, own: OwnMedia | None = None, **settings: object) -> MediaFetcher:
+    def make(*, own: OwnMedia | None = None, told: str = "", **settings: object) -> MediaFetcher:
         settings = {"label_studio_url": label_studio.url, "data_dir": tmp_path / "data", **settings}
         return MediaFetcher(
             Settings(**settings),  # type: ignore[arg-type]
+            label_studio_url=lambda: told,
             authorization=lambda: {"Authorization": TOKEN},
             own=own,
         )
@@ -193,14 +194,11 @@ def test_the_address_of_label_studio_can_be_learnt_unless_it_is_set(
     fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, elsewhere: MediaServer, clip: Path
 ) -> None:
     label_studio.serve("/data/upload/8/x.mp4", clip.read_bytes())
-    learning = fetcher_for(label_studio_url="")
     with pytest.raises(MediaNotFoundError, match="LABEL_STUDIO_URL"):
-        learning.open_media("/data/upload/8/x.mp4")
-    learning.learn_label_studio_url(f"{label_studio.url}/")
-    learning.open_media("/data/upload/8/x.mp4").close()
-    told = fetcher_for()
-    told.learn_label_studio_url(elsewhere.url)
-    told.open_media("/data/upload/8/x.mp4").close()
+        fetcher_for(label_studio_url="").open_media("/data/upload/8/x.mp4")
+    learnt = fetcher_for(label_studio_url="", told=f"{label_studio.url}/")
+    learnt.open_media("/data/upload/8/x.mp4").close()
+    fetcher_for(told=elsewhere.url).open_media("/data/upload/8/x.mp4").close()
     assert elsewhere.requests == []
 
 
@@ -415,8 +413,7 @@ def test_another_status_is_told(fetcher_for: Callable[..., MediaFetcher], elsewh
 def test_an_address_of_label_studio_that_is_none_is_not_learnt(
     fetcher_for: Callable[..., MediaFetcher], told: str
 ) -> None:
-    fetcher = fetcher_for(label_studio_url="")
-    fetcher.learn_label_studio_url(told)
+    fetcher = fetcher_for(label_studio_url="", told=told)
     with pytest.raises(MediaNotFoundError, match="where it runs is not known"):
         fetcher.open_media("/data/upload/1/clip.mp4")
 
@@ -425,9 +422,10 @@ def test_the_log_tells_the_address_that_was_learnt(
     fetcher_for: Callable[..., MediaFetcher], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    fetcher = fetcher_for(label_studio_url="")
+    fetcher = fetcher_for(label_studio_url="", told="http://ls.example:8080/")
     for _ in range(2):
-        fetcher.learn_label_studio_url("http://ls.example:8080/")
+        with pytest.raises(MediaForbiddenError):
+            fetcher.open_media("http://elsewhere.example/x.mp4")
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "http://ls.example:8080" in caplog.text
 

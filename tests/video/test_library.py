@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tam_backend.errors import MediaNotFoundError, NotFoundError, UnreadableMediaError
 from tam_backend.video import library as library_module
@@ -292,3 +293,13 @@ def test_no_text_is_taken_for_an_own_url(shared_library: VideoLibrary, url: str)
 @pytest.fixture(scope="module")
 def shared_library(tmp_path_factory: pytest.TempPathFactory) -> VideoLibrary:
     return VideoLibrary(tmp_path_factory.mktemp("library"))
+
+
+def test_processes_with_separate_folders_agree_when_they_are_given_one_secret(tmp_path: Path, clip: Path) -> None:
+    first, second = (VideoLibrary(tmp_path / name, secret=SecretStr("s" * 32)) for name in ("a", "b"))
+    assert first.frame_url("http://h", "0" * 16, 3) == second.frame_url("http://h", "0" * 16, 3)
+    assert first.webhook_secret == second.webhook_secret != VideoLibrary(tmp_path / "a").webhook_secret
+    kept = VideoLibrary(tmp_path / "c")
+    url = kept.frame_url("http://h", "0" * 16, 3)
+    moved = SecretStr((tmp_path / "c" / "secret").read_text())
+    assert VideoLibrary(tmp_path / "d", secret=moved).frame_url("http://h", "0" * 16, 3) == url

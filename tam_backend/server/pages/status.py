@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ _BUSY_REFRESH_S, _IDLE_REFRESH_S = 3, 30
 
 
 def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> Blueprint:
-    """Return the routes /, /jobs, /jobs/<id> and /metrics."""
+    """Return the routes /, /jobs, /jobs/<id>, /workers and /metrics."""
     routes = Blueprint("pages", __name__, template_folder="templates")
 
     @routes.get("/")
@@ -68,6 +69,10 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
         view = backend.jobs.cancel(job_id).as_json()
         # 202: it ends after the frame it is at.
         return view, 200 if view["ended_at"] else 202
+
+    @routes.get("/workers")
+    def workers() -> dict[str, Any]:
+        return {"workers": [asdict(each) for each in backend.workers()]}
 
     @routes.get("/metrics")
     def prometheus() -> Response:
