@@ -43,8 +43,8 @@ MANIFESTS: list[dict[str, Any]] = [
     if path.name != "kustomization.yaml"
     for manifest in yaml.safe_load_all(path.read_text())
 ]
-# Of other programs: boto's and PostgreSQL's.
-FOREIGN_NAMES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "POSTGRES_PASSWORD"}
+# Of other programs: boto's, Ray's and PostgreSQL's.
+FOREIGN_NAMES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "POSTGRES_PASSWORD"}
 PORTS = {"label-studio": 8080, "proxy": 9090, "replica": 9090, "ray": 6379, "postgres": 5432}
 
 
@@ -76,6 +76,13 @@ def words_of(command: list[str]) -> Iterator[list[str]]:
         yield from commands_in(command[2].replace("$$", "$"))
     else:
         yield command
+
+
+def test_every_command_that_the_text_tells_to_type_exists() -> None:
+    typed = re.findall(r"^ {4}((?:tam-backend|ray) .+)$", (ROOT / "docs/scale.md").read_text(), re.MULTILINE)
+    assert {line.split()[0] for line in typed} == {"tam-backend", "ray"}
+    for line in typed:
+        check_command(shlex.split(line))
 
 
 # Compose
@@ -149,7 +156,7 @@ def test_only_the_proxy_and_label_studio_can_be_reached_from_outside() -> None:
 
 
 def test_no_secret_has_a_value_that_everybody_knows() -> None:
-    for name in ("TAM_SECRET", "TAM_DATABASE_PASSWORD"):
+    for name in ("TAM_SECRET", "RAY_AUTH_TOKEN", "TAM_DATABASE_PASSWORD"):
         assert set(re.findall(rf"\$\{{{name}([^}}]*)\}}", COMPOSE_TEXT)) == {":?see docs/scale.md"}
 
 

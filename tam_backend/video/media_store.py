@@ -95,8 +95,14 @@ class MediaStore:
             f"{self.shown} does not give {file.name} back as it was put there.", "Look at the store's own log."
         )
 
-    def fetch(self, name: str, digest: str, target: Path) -> None:
+    def fetch(self, name: str, digest: str, target: Path, called: str) -> None:
         """Download a file, and compare it; `target` is removed again if that fails.
+
+        Args:
+            name: in the store.
+            digest: SHA-256 of what it must be, hexadecimal.
+            target: where to.
+            called: what people call it.
 
         Raises:
             MediaNotFoundError: it is not there.
@@ -107,12 +113,14 @@ class MediaStore:
         try:
             if any(self._download(name, target) == digest for _ in range(_FETCHES)):
                 return
-        except BaseException:
+        except BaseException as error:
             target.unlink(missing_ok=True)
+            if isinstance(error, MediaNotFoundError):
+                raise MediaNotFoundError(f"{called} is not in {self.shown} any more.", error.remedy) from error
             raise
         target.unlink()
         raise UnreadableMediaError(
-            f"{target.name} was altered or cut short in {self.shown}: it is not what was imported.",
+            f"{called} was altered or cut short in {self.shown}: it is not what was imported.",
             "Import it again with `tam-backend import`: that mends it there.",
         )
 

@@ -98,10 +98,10 @@ class StoredVideos:
 
     def _fetch(self, record: VideoRecord, target: Path) -> None:
         if not record.is_folder:
-            self._store.fetch(_object(record.place), record.place, target)
+            self._store.fetch(_object(record.place), record.place, target, record.name)
             return
         packed = target.with_name(f".{record.id}.tar")
-        self._store.fetch(_object(record.place), record.place, packed)
+        self._store.fetch(_object(record.place), record.place, packed, record.name)
         _unpack(packed, target)
         packed.unlink()
 

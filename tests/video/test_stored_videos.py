@@ -177,6 +177,15 @@ def test_an_import_leaves_the_file_as_it_is(machine: Callable[[str], VideoLibrar
     assert before[1] == clip.read_bytes()
 
 
+def test_an_altered_folder_of_images_is_named_too(
+    machine: Callable[[str], VideoLibrary], store: Store, pictures: Path
+) -> None:
+    record = machine("here").register(pictures)
+    store.alter(store.object, store.read(store.object).replace(b"IDAT", b"JDAT"))
+    with pytest.raises(UnreadableMediaError, match=r"^pictures was altered"):
+        machine("there").open(record.id)
+
+
 @pytest.mark.parametrize("altered", [b"", b"another video", None], ids=["emptied", "replaced", "cut short"])
 def test_what_was_altered_in_the_store_is_never_decoded_and_an_import_mends_it(
     machine: Callable[[str], VideoLibrary], store: Store, clip: Path, altered: bytes | None, tmp_path: Path
@@ -225,7 +234,7 @@ def test_a_video_that_is_gone_from_the_store_is_named(
         server.client.delete_object(Bucket=BUCKET, Key=f"{store.address.split('/')[-1]}/{store.object}")  # type: ignore[attr-defined]
     else:
         (clip.parent / "shared media" / store.object).unlink()
-    with pytest.raises(MediaNotFoundError, match="tam-backend import"):
+    with pytest.raises(MediaNotFoundError, match=r"my clip\.mp4 is not in .* any more\. Import .*tam-backend import"):
         machine("there").open(record.id)
 
 
