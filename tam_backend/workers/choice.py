@@ -33,7 +33,8 @@ def chosen(view: View, work: Work, waiting: Mapping[str, int], holder: str | Non
     Args:
         view: what is worked on.
         work: a click wants the worker that has the frame's embedding, the first of the ranking; tracking wants the one
-            that holds the session; a job that nobody waits for wants one that has nothing to do.
+            that holds the session, else the first or, where less waits there, the second; a job that nobody waits for
+            wants one that has nothing to do.
         waiting: worker -> how many calls are at work or wait there.
         holder: the worker that holds the session now; None = none of these does.
     """
@@ -42,4 +43,5 @@ def chosen(view: View, work: Work, waiting: Mapping[str, int], holder: str | Non
         return None
     if work != "click" and holder in waiting:
         return holder
-    return min(order, key=lambda name: waiting[name]) if work == "background" else order[0]
+    candidates = order[: {"click": 1, "track": 2, "background": len(order)}[work]]
+    return min(candidates, key=lambda name: waiting[name])

@@ -54,5 +54,11 @@ def test_a_job_goes_where_nothing_waits() -> None:
     assert chosen(view(1), "background", {"a": 5, "b": 0, "c": 2}, "gone") == "b"
 
 
+def test_a_propagation_does_not_queue_up_while_the_second_of_the_ranking_has_time() -> None:
+    first, second, third = ranked(view(1), "abc")
+    assert chosen(view(1), "track", {first: 1, second: 1, third: 0}, None) == first
+    assert chosen(view(1), "track", {first: 1, second: 0, third: 0}, None) == second
+
+
 def test_there_may_be_no_worker() -> None:
     assert chosen(view(1), "track", {}, "gone") is None
