@@ -10,7 +10,9 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,15 +173,18 @@ def test_a_worker_that_was_away_for_longer_than_its_lease_writes_nothing_stale(
 def test_many_clicks_and_jobs_are_answered_or_told_to_come_again_and_health_is_quick(
     annotator: Annotator, cluster: Cluster, discs_video: Path
 ) -> None:
-    projects = []
-    for number in range(4):
+    first = annotator.create_project("many", CONFIG)
+    import_video(cluster.backend, discs_video, first)
+    data = annotator.task(int(annotator.tasks(first)[0]["id"]))["data"]
+    tasks = []
+    for number in range(10):
         project_id = annotator.create_project(f"many {number}", CONFIG)
-        import_video(cluster.backend, discs_video, project_id)
-        [task] = annotator.tasks(project_id)
         ml_backend = annotator.connect_backend(project_id, cluster.backend.url)
-        projects.append(Project(annotator, project_id, ml_backend, int(task["id"]), TagNames.of(CONFIG)))
-    for each in projects:
-        submitted(each)
+        for _ in range(2):
+            task = annotator.create_task(project_id, data)
+            tasks.append(Project(annotator, project_id, ml_backend, task, TagNames.of(CONFIG)))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(submitted, tasks))
     answers: list[tuple[int, str | None]] = []
     health_s: list[float] = []
     over = threading.Event()
@@ -194,9 +199,8 @@ def test_many_clicks_and_jobs_are_answered_or_told_to_come_again_and_health_is_q
             time.sleep(0.1)
 
     def ask(asked: Project) -> None:
-        task = asked.annotator.task(asked.task)
         payload = {
-            "tasks": [{"id": asked.task, "data": task["data"]}],
+            "tasks": [{"id": asked.task, "data": data}],
             "project": f"{asked.id}.1",
             "label_config": CONFIG,
             "params": {"context": {"result": [click(asked, RED, "Red")]}},
@@ -206,19 +210,20 @@ def test_many_clicks_and_jobs_are_answered_or_told_to_come_again_and_health_is_q
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    askers = [threading.Thread(target=ask, args=(projects[number % 4],)) for number in range(60)]
+    askers = [threading.Thread(target=ask, args=(tasks[number % 20],)) for number in range(200)]
     for each in askers:
         each.start()
     for each in askers:
         each.join(120)
     over.set()
     watcher.join(20)
-    assert len(answers) == 60
+    assert len(answers) == 200
     assert {status for status, _ in answers} <= {200, 499, 503}, answers
     assert all(retry for status, retry in answers if status == 503)
-    assert sum(status == 200 for status, _ in answers) >= 4
+    assert any(status == 200 for status, _ in answers)
+    print(f"{Counter(status for status, _ in answers)}; /health and /ready took {max(health_s):.3f} s at most")
     assert sorted(health_s)[len(health_s) // 2] < 0.3
-    for each in projects:
+    for each in tasks:
         _, found = pushed(each)
         assert {page for _, page in found} == set(range(DISCS.frames))
 
