@@ -219,7 +219,16 @@ class OverloadedError(BusyError):
 
 
 class WorkerLostError(BusyError):
-    """The worker that was asked has ended, or does not answer; what it stored is kept, and another one can go on."""
+    """The worker that was asked has ended, or does not answer; what it stored is kept, and another one can go on.
+
+    Args:
+        message, remedy: see `TamError`.
+        has_ended: whether that is known: one that does not answer may only be slow.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, has_ended: bool = False) -> None:
+        super().__init__(message, remedy)
+        self.has_ended = has_ended
 
 
 class OutputError(TamError):

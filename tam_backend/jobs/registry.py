@@ -275,8 +275,13 @@ class JobRegistry:
         self._cancel_here(list(self._mine), STOPPED)
 
     def release(self) -> None:
-        """Let other processes, and the one after a restart, go on with what is unfinished."""
-        self._store.release()
+        """Let other processes, and the one after a restart, go on with what is unfinished.
+
+        What is on its way to Label Studio may arrive yet: whoever goes on with it must look for it there first.
+        """
+        with self._lock:
+            on_their_way = [job.id for job in self._mine.values() if job.state == "pushing" and not job.is_over]
+        self._store.release(on_their_way)
 
     @property
     def running(self) -> int:

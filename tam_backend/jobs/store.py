@@ -277,16 +277,16 @@ class JobStore:
         with self._database.reading() as connection:
             return int(connection.execute(select(func.count()).select_from(jobs).where(_lives)).scalar_one())
 
-    def release(self) -> None:
-        """Let others have what this process has not ended."""
-        self._free([self._me], STOPPED)
+    def release(self, but: Collection[str] = ()) -> None:
+        """Let others have what this process has not ended, but for some jobs, which stay its own until it is gone."""
+        self._free([self._me], STOPPED, but)
 
-    def _free(self, owners: Sequence[str], message: str = _GONE) -> None:
+    def _free(self, owners: Sequence[str], message: str = _GONE, but: Collection[str] = ()) -> None:
         """Make anybody's what some processes had, but what nobody can go on with, or should: that ends."""
         newer = jobs.alias()
         same = (newer.c.project == jobs.c.project, newer.c.task == jobs.c.task, newer.c.whose == jobs.c.whose)
         overtaken = exists().where(*same, newer.c.number > jobs.c.number)
-        theirs = and_(_lives, jobs.c.owner.in_(owners))
+        theirs = and_(_lives, jobs.c.owner.in_(owners), jobs.c.id.not_in(but))
         if self._me not in owners:  # one that has come back since renews its lease
             theirs = and_(theirs, or_(jobs.c.owned_until < now(), jobs.c.owner.in_(self._dead(owners))))
         cancelled = update(jobs).where(theirs)

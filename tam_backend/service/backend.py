@@ -297,7 +297,24 @@ class Backend:
             return self._answered_by_worker(task, known, request, unsaved, annotator)
         except WorkerLostError as error:
             logger.warning("Task %s is brought to another worker: %s", number, error.message)
-            return self._answered_by_worker(task, known, request, unsaved, annotator)
+            return self._answered_by_another(task, known, request, unsaved, annotator)
+
+    def _answered_by_another(
+        self,
+        task: Mapping[str, Any],
+        known: ReadTask,
+        request: Request,
+        unsaved: Sequence[Mapping[str, Any]],
+        annotator: str | None,
+    ) -> dict[str, Any]:
+        """Answer after a worker was lost: what it held is free when its lease is over, which may be worth the wait."""
+        while True:
+            try:
+                return self._answered_by_worker(task, known, request, unsaved, annotator)
+            except BusyError:  # noqa: PERF203 - it waits for a second anyway
+                if request.cancelled() or request.seconds_left < self.settings.time_budget_s / 4:
+                    raise
+                time.sleep(1)
 
     def _answered_by_worker(
         self,

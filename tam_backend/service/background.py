@@ -170,18 +170,21 @@ class Loop:
     def _track(self, job: Job, intent: Intent, annotations: Annotations) -> None:
         job.to("running")
         found = self._carry_out(intent, annotations, job)
-        if found.prediction is not None:
-            self._jobs.keep_prediction(job, found.prediction)
         if found.prediction is None and found.go_on is None:
             self._jobs.end(job)
-        else:
-            go_on = found.go_on
-            self._run("tell", job, lambda job, intent: self._tell(job, intent, go_on))
+            return
+        if found.prediction is not None and found.go_on is None:
+            self._jobs.keep_prediction(job, found.prediction)
+            found = Found()  # it is in the database now: many may wait for Label Studio
+        self._run("tell", job, lambda job, intent: self._tell(job, intent, found))
 
-    def _tell(self, job: Job, intent: Intent, go_on: GoOn | None) -> None:
-        following = None if go_on is None else go_on()
+    def _tell(self, job: Job, intent: Intent, found: Found) -> None:
+        """Begin what follows, and only then keep what was found: a job that has kept it will not go on again."""
+        following = None if found.go_on is None else found.go_on()
         if following is not None:
             self.add(following)
+        if found.prediction is not None:
+            self._jobs.keep_prediction(job, found.prediction)
         if job.found:
             self._push(job, intent, tried_before=False)
         self._jobs.end(job)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, LabelStudioRefusedError, TamError
+from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioRefusedError, MediaError
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
@@ -131,7 +131,8 @@ class Correction:
     ) -> Intent | None:
         """Return what there is to do for the next task of a chain, which begins with what this one ended with.
 
-        What goes wrong with the next task does not spoil this one.
+        What is wrong with the next task does not spoil this one; what passes, such as a worker that is busy, has the
+        job tried again.
         """
         client = self._desk.label_studio.client
         project, number, config = intent.project, str(following.task_id), parse_config(intent.label_config)
@@ -144,7 +145,7 @@ class Correction:
             view = view_of(task, replace(known, whose=None), config, project)
             with self._desk.lent(before, known, config, project, _NETWORKS_S, "background") as opened:
                 seeds = following.seeds(opened, view, _NETWORKS_S)
-        except TamError as error:
+        except (LabelStudioRefusedError, MediaError, InvalidInputError) as error:
             self._desk.problems.failed(f"task {number}, the next of a chain", error)
             return None
         if self._desk.memories.get(project, number).seeds == seeds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 from sqlalchemy import literal, select
 
@@ -35,10 +35,9 @@ class Readiness:
             failures = [each.failure for each in states if each.failure]
             return failures[0] if failures else "No worker has its networks yet."
         asked = self._ask_database()
-        try:
-            return asked.result(_PATIENCE_S)
-        except TimeoutError:
+        if not wait([asked], timeout=_PATIENCE_S).done:
             return "The database does not answer."
+        return asked.result()
 
     def _ask_database(self) -> Future[str]:
         """Ask in a thread of its own, one at a time: a server that is gone may keep who asks for minutes."""

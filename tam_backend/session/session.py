@@ -121,6 +121,11 @@ class Session:
         return ObjectKeyframes(self._object(object_id).keyframes)
 
     @property
+    def is_current(self) -> bool:
+        """Whether what is held is what is stored; not where somebody else has worked on the session since."""
+        return self._stored is None or self._stored.is_current
+
+    @property
     def unreadable(self) -> Mapping[int, MediaError]:
         """Frame -> what is wrong with it, of the damaged frames that were met; they are left out."""
         return dict(sorted(self._unreadable.items()))

@@ -18,6 +18,15 @@ from tam_backend.store.migrations import MIGRATIONS, Migration
 
 T = TypeVar("T")
 
+# A server that has gone without a word is noticed in so many seconds; libpq's own default is hours.
+_POSTGRESQL_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,  # ms
+}
+
 metadata = MetaData()
 """Every room that keeps something declares its tables here; they are made when a database is opened."""
 
@@ -170,7 +179,10 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         kind = parsed.get_backend_name()
         driver = parsed.drivername if "+" in parsed.drivername else _DRIVERS.get(kind, parsed.drivername)
-        engine = create_engine(parsed.set(drivername=driver), pool_pre_ping=kind != "sqlite")
+        patience = {} if kind == "sqlite" else _POSTGRESQL_PATIENCE
+        engine = create_engine(
+            parsed.set(drivername=driver), pool_pre_ping=kind != "sqlite", connect_args=dict(patience)
+        )
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise StoreError(f"The database address cannot be used: {type(error).__name__}.", _ADDRESSES) from error
     if kind not in _DRIVERS:

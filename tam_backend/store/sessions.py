@@ -389,6 +389,14 @@ class StoredSession:
         self._waiting: dict[int, Mapping[int, KeptMask]] = {}
         self._waiting_since_s = 0.0
 
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody else has written to the session since this process has it, nor deleted it."""
+        with self._database.reading() as connection:
+            query = select(_sessions.c.revision).where(_sessions.c.id == self._number)
+            revision: int | None = connection.execute(query).scalar_one_or_none()
+        return revision == self._revision
+
     def objects(self) -> dict[int, ObjectState]:
         """Return object id -> what a human said of it."""
         with self._database.reading() as connection:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tam_backend.errors import CancelledError, MediaError, TamError
+from tam_backend.errors import CancelledError, MediaError, TamError, WorkerLostError
 from tam_backend.tracking.tracks import Tracks
 from tam_backend.types import EncodedMask, FrameResult, Mask, Prompt
-from tam_backend.workers.remote import Clicked, FrameMasks, Progress
+from tam_backend.workers.remote import KEEP_S, Clicked, FrameMasks, Progress
 from tam_backend.workers.workers import Cancelled, View, ViewedVideo
 
 # Between two looks at whether somebody still waits.
@@ -111,19 +112,28 @@ class BorrowedView:
         limit_s = self._timeout_s + _SOON_S
         try:
             return _value(self._line.ask(what, call, *args, limit_s=limit_s, cancelled=cancelled, **named))
-        except CancelledError:
+        except (CancelledError, WorkerLostError):  # a worker that seems lost may only be slow
             self._line.tell("give_up", call)
             raise
 
     @contextmanager
     def _lent(self, begun: Progress) -> Iterator[BorrowedTracking]:
         tracking = BorrowedTracking(self._line, begun, self._sizes)
+        over = threading.Event()
+        threading.Thread(target=self._keep, args=(begun.token, over), name="keep-loan", daemon=True).start()
         try:
             yield tracking
         except BaseException:
             self._line.tell("end", begun.token)
             raise
+        finally:
+            over.set()
         _value(self._line.ask("end", begun.token, limit_s=_SOON_S))
+
+    def _keep(self, token: str, over: threading.Event) -> None:
+        """Tell the worker now and then that the loan is wanted: between two questions much may have to be encoded."""
+        while not over.wait(KEEP_S):
+            self._line.tell("keep", token)
 
 
 class BorrowedTracking:

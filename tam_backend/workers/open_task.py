@@ -161,15 +161,15 @@ class OpenTask:
         What is not `to_keep` open any worker may go on with at once.
         """
         try:
-            if self._pursuit is None:
-                self._pursuit = Pursuit(self._tam.session(self._decoder, self._open_stored()))
-                self._fingerprint = ""
-            self._pursuit.look_again()
-            if fingerprint != self._fingerprint:
-                self._fingerprint = ""
-                self._pursuit.want(prompts)
-                self._fingerprint = fingerprint
-            yield self._pursuit
+            was_kept = self._pursuit is not None
+            try:
+                pursuit = self._wanting(prompts, fingerprint)
+            except BusyError:
+                if not was_kept:
+                    raise
+                self._let_go()  # somebody else has worked on the session since; they may be done
+                pursuit = self._wanting(prompts, fingerprint)
+            yield pursuit
             if not to_keep:
                 self._let_go()
         except (BusyError, StoreError):
@@ -177,6 +177,19 @@ class OpenTask:
             raise
         finally:
             self._pursuit_lock.release()
+
+    def _wanting(self, prompts: Sequence[Prompt], fingerprint: str) -> Pursuit:
+        if self._pursuit is None:
+            self._pursuit = Pursuit(self._tam.session(self._decoder, self._open_stored()))
+            self._fingerprint = ""
+        if not self._pursuit.session.is_current:
+            raise BusyError("Another process has worked on this session.")
+        self._pursuit.look_again()
+        if fingerprint != self._fingerprint:
+            self._fingerprint = ""
+            self._pursuit.want(prompts)
+            self._fingerprint = fingerprint
+        return self._pursuit
 
     def _let_go(self) -> None:
         pursuit, self._pursuit = self._pursuit, None

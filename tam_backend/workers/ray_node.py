@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 # A machine that has joined just now is not known to its own processes at once.
 _JOINS_WITHIN_S = 60.0
 _STOPS_WITHIN_S = 10.0
+_COMES_WITHIN_S = 30.0
 
 
 def work(settings: Settings, make: Make, count: int) -> None:
@@ -45,7 +46,7 @@ def work(settings: Settings, make: Make, count: int) -> None:
     told_to_stop = threading.Event()
     with _joined(settings):
         node = ray.get_runtime_context().get_node_id()
-        workers = [start_worker(settings, make, node) for _ in range(count)]
+        workers = [start_worker(settings, make, node, beside=count) for _ in range(count)]
         for number in (signal.SIGTERM, signal.SIGINT):  # Ray has set its own
             signal.signal(number, lambda *_: told_to_stop.set())
         _say_when_ready(ray, workers, told_to_stop)
@@ -60,8 +61,11 @@ def _say_when_ready(ray: ModuleType, workers: list[object], told_to_stop: thread
     """Say of each worker that it is there, once it is: its networks may load for long after that."""
     for each in workers:
         asked = each.presence.remote()  # type: ignore[attr-defined]  # a handle of Ray
+        began_s, is_told = time.monotonic(), False
         while not told_to_stop.is_set() and not ray.wait([asked], timeout=1)[0]:
-            continue
+            if not is_told and time.monotonic() - began_s > _COMES_WITHIN_S:
+                is_told = True
+                logger.warning("A worker has not begun yet: this machine has not the CPUs or the GPU that it asks for")
         if not told_to_stop.is_set():
             presence = ray.get(asked)
             logger.info("Worker %s is there, as process %d", presence.state.name, presence.state.process)

@@ -6,6 +6,7 @@ extra `ray`; nothing here imports it before a cluster is asked for.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -19,7 +20,11 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy.engine import make_url
+
+from tam_backend import __version__
 from tam_backend.errors import BusyError, CancelledError, OverloadedError, ProfileError, TamError, WorkerLostError
+from tam_backend.models import zoo
 from tam_backend.settings import Settings
 from tam_backend.store.sessions import SessionStore
 from tam_backend.workers.borrowed import BorrowedView
@@ -30,13 +35,13 @@ from tam_backend.workers.workers import Cancelled, View, Work, WorkerState
 
 logger = logging.getLogger(__name__)
 
-_NAMESPACE = "tam_backend"
-_PREFIX = "tam-worker-"
 _LOOK_S = 1.0
+# One that was not heard in so many looks may have gone, however short the lease is.
+_MISSED_LOOKS = 4
 _CPUS_PER_WORKER = 4
 # Frames and masks go through it, a few megabytes at a time; Ray's own choice is a third of the memory.
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
-_QUICK = frozenset({"presence", "give_up", "end", "unreadable"})
+_QUICK = frozenset({"presence", "give_up", "keep", "end", "unreadable"})
 _STEPS = frozenset({"step", "results"})
 
 Make = Callable[[Settings], InProcessWorkers]
@@ -72,6 +77,8 @@ class RayWorkers:
         self._store = store
         self._seen: dict[str, _Seen] = {}
         self._own: list[Any] = []
+        self._namespace = namespace_of(settings)
+        self._asked: dict[str, tuple[Any, Any]] = {}  # name -> the question that waits for its answer, and the worker
         self._failure = ""
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -108,9 +115,11 @@ class RayWorkers:
             seen.lent += 1
         try:
             yield BorrowedView(_RayLine(self._ray, name, seen.handle, partial(self._is_present, name)), view, timeout_s)
-        except WorkerLostError:
-            with self._lock:
-                self._seen.pop(name, None)  # until it answers again
+        except WorkerLostError as error:
+            if error.has_ended:
+                with self._lock:
+                    if self._seen.get(name) is seen:
+                        del self._seen[name]  # until it answers again
             raise
         finally:
             with self._lock:
@@ -122,7 +131,8 @@ class RayWorkers:
         while True:
             present = self._present()
             processes = {seen.presence.process: name for name, seen in present.items()}
-            waiting = {name: max(seen.presence.state.waiting, seen.lent) for name, seen in present.items()}
+            usable = _usable({name: seen.presence.state for name, seen in present.items()})
+            waiting = {name: max(present[name].presence.state.waiting, present[name].lent) for name in usable}
             name = chosen(view, work, waiting, processes.get(holder.process_name) if holder else None)
             if name is not None:
                 return name, present[name]
@@ -132,11 +142,11 @@ class RayWorkers:
             ):
                 raise BusyError(
                     f"There is no worker: {self._failure or 'none has come yet'}.",
-                    "Start one: tam-backend worker. The status page shows those that are there.",
+                    "Start one: tam-backend worker, of the same version, profile and database as this backend.",
                 )
 
     def _present(self) -> dict[str, _Seen]:
-        oldest_s = time.monotonic() - self._settings.lease_s / 3
+        oldest_s = time.monotonic() - max(self._settings.lease_s / 3, _MISSED_LOOKS * _LOOK_S)
         with self._lock:
             return {name: seen for name, seen in self._seen.items() if seen.at_s >= oldest_s}
 
@@ -150,7 +160,7 @@ class RayWorkers:
                 if wanted is None:
                     wanted = connect(self._settings)
                 while len(self._own) < wanted:
-                    self._own.append(start_worker(self._settings, self._make))
+                    self._own.append(start_worker(self._settings, self._make, beside=wanted))
                 self._look()
                 self._failure = ""
             except Exception as error:  # whatever it is: the next look may go well, and people see it meanwhile
@@ -163,36 +173,40 @@ class RayWorkers:
 
     def _look(self) -> None:
         ray = self._ray
-        asked = {}
-        for each in ray.util.list_named_actors(all_namespaces=True):
-            if each["namespace"] == _NAMESPACE and each["name"].startswith(_PREFIX):
-                try:
-                    handle = ray.get_actor(each["name"], namespace=_NAMESPACE)
-                except ValueError:  # it ended just now
-                    continue
-                asked[_remote(handle, "presence").remote()] = (each["name"], handle)
-        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_LOOK_S) if asked else ([], [])
-        now_s = time.monotonic()
-        for reference in answered:
-            name, handle = asked[reference]
+        listed = ray.util.list_named_actors(all_namespaces=True)
+        names = {each["name"] for each in listed if each["namespace"] == self._namespace}
+        for name in names - self._asked.keys():
             try:
-                presence = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                logger.info("Worker %s does not answer: %s", name, type(error).__name__)
-                with self._lock:
-                    self._seen.pop(name, None)
-                continue
-            with self._lock:
-                before = self._seen.get(name)
-                lent = before.lent if before is not None else 0
-                if before is not None and before.presence.process == presence.process:
-                    before.presence, before.at_s = presence, now_s
-                else:
-                    self._seen[name] = _Seen(handle, presence, now_s, lent)
+                handle = ray.get_actor(name, namespace=self._namespace)
+                self._asked[name] = (_remote(handle, "presence").remote(), handle)
+            except (ValueError, ray.exceptions.RayError) as error:  # noqa: PERF203 - it ended just now; there are few
+                logger.info("Worker %s cannot be asked: %s", name, type(error).__name__)
+        # A worker that hangs has one question waiting, not one more at each look: Ray holds only so many.
+        asked = {reference: name for name, (reference, _) in self._asked.items()}
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_LOOK_S) if asked else ([], [])
+        for reference in answered:
+            self._take_answer(asked[reference], time.monotonic())
         with self._lock:
-            gone = self._seen.keys() - {name for name, _ in asked.values()}
-            for name in gone:
+            for name in self._seen.keys() - names:
                 del self._seen[name]
+        for name in self._asked.keys() - names:
+            del self._asked[name]
+
+    def _take_answer(self, name: str, now_s: float) -> None:
+        reference, handle = self._asked.pop(name)
+        try:
+            presence = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            logger.info("Worker %s does not answer: %s", name, type(error).__name__)
+            with self._lock:
+                self._seen.pop(name, None)
+            return
+        with self._lock:
+            before = self._seen.get(name)
+            if before is not None and before.presence.process == presence.process:
+                before.presence, before.at_s = presence, now_s
+            else:
+                self._seen[name] = _Seen(handle, presence, now_s)
 
 
 class _RayLine:
@@ -214,7 +228,7 @@ class _RayLine:
                 if cancelled is not None and cancelled():
                     raise CancelledError("The client hung up before it had its answer.")
                 if time.monotonic() > deadline_s or not self._is_present():
-                    raise self._lost("does not answer")
+                    raise self._lost("does not answer", has_ended=False)
             return self._ray.get(reference)
         except exceptions.PendingCallsLimitExceeded as error:
             raise OverloadedError(
@@ -223,7 +237,7 @@ class _RayLine:
         except exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
         except exceptions.RayError as error:
-            raise self._lost("has ended") from error
+            raise self._lost("has ended", has_ended=True) from error
 
     def tell(self, what: str, *args: Any) -> None:
         """Call without waiting."""
@@ -232,8 +246,9 @@ class _RayLine:
         except self._ray.exceptions.RayError as error:
             logger.info("Worker %s cannot be told to %s: %s", self._name, what, type(error).__name__)
 
-    def _lost(self, what: str) -> WorkerLostError:
-        return WorkerLostError(f"Worker {self._name} {what}.", "Try again: another one goes on with what is stored.")
+    def _lost(self, what: str, *, has_ended: bool) -> WorkerLostError:
+        remedy = "Try again: another one goes on with what is stored."
+        return WorkerLostError(f"Worker {self._name} {what}.", remedy, has_ended=has_ended)
 
 
 def connect(settings: Settings) -> int:
@@ -243,7 +258,7 @@ def connect(settings: Settings) -> int:
         BusyError: there is no such cluster.
     """
     ray = installed_ray()
-    common: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": True, "configure_logging": False}
+    common: dict[str, Any] = {"namespace": namespace_of(settings), "log_to_driver": True, "configure_logging": False}
     if settings.ray_address:
         try:
             ray.init(address=settings.ray_address, **common)
@@ -263,20 +278,34 @@ def connect(settings: Settings) -> int:
     return settings.worker_count or _as_many_as_fit(ray.cluster_resources())
 
 
-def start_worker(settings: Settings, make: Make, node_id: str | None = None) -> Any:
+def namespace_of(settings: Settings) -> str:
+    """Return the name under which workers are found: by those of the same networks, package and database alone."""
+    where: object = str(settings.data_dir.resolve())
+    if settings.database_url:
+        database = make_url(settings.database_url)
+        where = (database.host, database.port, database.database)
+    known_by = repr((__version__, zoo.profile(settings.profile).version, settings.tracker_side, where))
+    return f"tam-{hashlib.blake2b(known_by.encode(), digest_size=8).hexdigest()}"
+
+
+def start_worker(settings: Settings, make: Make, node_id: str | None = None, beside: int = 1) -> Any:
     """Start one worker and return its handle; it ends with this process.
 
     Args:
         settings: of the worker.
         make: builds its inside.
         node_id: Ray's name of the machine that it must run on; None = any.
+        beside: so many workers share what that machine, or the cluster, has.
     """
     ray = installed_ray()
-    resources: Mapping[str, float] = ray.cluster_resources()
-    cpus = settings.worker_cpus or settings.model_threads or min(_CPUS_PER_WORKER, resources.get("CPU", 1.0))
-    gpus = settings.worker_gpus if settings.worker_gpus is not None else min(1.0, resources.get("GPU", 0.0))
+    resources = _resources(ray, node_id)
+    share = max(1.0, resources.get("CPU", 1.0) // beside)
+    cpus = settings.worker_cpus or settings.model_threads or min(_CPUS_PER_WORKER, share)
+    gpus = settings.worker_gpus
+    if gpus is None:
+        gpus = 0.0 if settings.device == "cpu" else min(1.0, resources.get("GPU", 0.0) / beside)
     own = settings.model_copy(update={"model_threads": settings.model_threads or max(1, int(cpus))})
-    name = f"{_PREFIX}{socket.gethostname()[:32]}-{secrets.token_hex(3)}"
+    name = f"tam-worker-{socket.gethostname()[:32]}-{secrets.token_hex(3)}"
     threads = settings.max_waiting + 8
     options: dict[str, Any] = {
         "name": name,
@@ -318,6 +347,20 @@ def installed_ray() -> ModuleType:
         ) from error
     module: ModuleType = ray
     return module
+
+
+def _resources(ray: ModuleType, node_id: str | None) -> Mapping[str, float]:
+    """Return what a machine has, or the cluster."""
+    found: Mapping[str, float] = ray.cluster_resources()
+    if node_id is not None:
+        found = next((each["Resources"] for each in ray.nodes() if each["NodeID"] == node_id), found)
+    return found
+
+
+def _usable(states: Mapping[str, WorkerState]) -> list[str]:
+    """Return the workers to choose from: those with networks, else those that may still have some, else all."""
+    ready = [name for name, state in states.items() if state.ready]
+    return ready or [name for name, state in states.items() if not state.failure] or list(states)
 
 
 def _as_many_as_fit(resources: Mapping[str, float]) -> int:

@@ -6,6 +6,8 @@ has gone asks for no more, and a worker takes back what nobody asks for.
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 import threading
 import time
@@ -15,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tam_backend.errors import CancelledError, MediaError, OverloadedError, TamError, WorkerLostError
+from tam_backend.errors import BusyError, CancelledError, MediaError, OverloadedError, TamError
 from tam_backend.store.holder import Holders
 from tam_backend.tracking.tracks import KeptMask
 from tam_backend.types import EncodedMask, Mask, Prompt
@@ -23,10 +25,14 @@ from tam_backend.workers.in_process import InProcessWorkers
 from tam_backend.workers.open_task import LentTracking, OpenTask
 from tam_backend.workers.workers import View, ViewedVideo, Work, WorkerState
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # A borrower that asks for nothing in so long has gone.
 _IDLE_S = 20.0
+KEEP_S = 4.0
+"""How often a borrower says that it is still there."""
 _LOOK_S = 2.0
 _GIVEN_UP_KEPT = 1024
 
@@ -112,19 +118,25 @@ class RemoteWorker:
 
     def __init__(self, name: str, make: Callable[[], InProcessWorkers], most_waiting: int) -> None:
         self._name = name
-        self._workers = make()
+        self._make = make
+        self._made: InProcessWorkers | None = None
+        self._trouble = ""
         self._most_waiting = most_waiting
         self._holder = Holders().new()
         self._given_up: OrderedDict[str, None] = OrderedDict()
         self._loans: dict[str, _Loan] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._workers.start()
+        self._begin()
+        threading.Thread(target=self._keep_beginning, name="begin", daemon=True).start()
         threading.Thread(target=self._take_back_forgotten, name="forgotten-loans", daemon=True).start()
 
     def presence(self) -> Presence:
         """Say how this worker is."""
-        [state] = self._workers.states()
+        if self._made is None:
+            state = WorkerState(self._name, os.getpid(), "", ready=False, failure=self._trouble)
+            return Presence(state, self._holder.process_name)
+        [state] = self._made.states()
         return Presence(replace(state, name=self._name), self._holder.process_name)
 
     def facts(self, view: View, timeout_s: float) -> ViewedVideo | TamError:
@@ -219,6 +231,13 @@ class RemoteWorker:
         with loan.lock:
             return _told(loan.stack.close)
 
+    def keep(self, token: str) -> None:
+        """Take note that a loan is still wanted."""
+        with self._lock:
+            loan = self._loans.get(token)
+        if loan is not None:
+            loan.asked_at_s = time.monotonic()
+
     def own_size_hw(self, view: View, frame: int, timeout_s: float) -> tuple[int, int] | TamError:
         """See `OpenView.own_size_hw`."""
 
@@ -254,16 +273,34 @@ class RemoteWorker:
         self._closed.set()
         for token in list(self._loans):
             self.end(token)
-        self._workers.close()
+        if self._made is not None:
+            self._made.close()
+
+    def _begin(self) -> None:
+        """Build what does the work. Ray starts no actor again whose making failed, so that must not fail."""
+        try:
+            made = self._make()
+        except Exception as error:
+            logger.warning("Worker %s cannot begin yet", self._name, exc_info=True)
+            self._trouble = error.message if isinstance(error, TamError) else f"{type(error).__name__}: {error}"
+        else:
+            made.start()
+            self._made = made
+
+    def _keep_beginning(self) -> None:
+        while self._made is None and not self._closed.wait(_LOOK_S):
+            self._begin()
 
     def _lent(self, view: View, timeout_s: float, work: Work) -> AbstractContextManager[OpenTask]:
-        [state] = self._workers.states()
+        if self._made is None:
+            raise BusyError(f"Worker {self._name} cannot begin: {self._trouble}", "It goes on trying.")
+        [state] = self._made.states()
         if state.waiting >= self._most_waiting:
             raise OverloadedError(
                 f"{state.waiting} requests work or wait on worker {self._name} already.",
                 "Try again in a moment, or add workers.",
             )
-        return self._workers.lent(view, timeout_s, work)
+        return self._made.lent(view, timeout_s, work)
 
     def _call(self, call: str, answer: Callable[[], T]) -> T | TamError:
         try:
@@ -276,7 +313,7 @@ class RemoteWorker:
         with self._lock:
             loan = self._loans.get(token)
         if loan is None:
-            return WorkerLostError("The worker has taken the propagation back: nobody asked for it for long.", "Again.")
+            return BusyError("The worker has taken the propagation back: nobody asked for it for long.", "Try again.")
         with loan.lock:
             loan.asked_at_s = time.monotonic()
             try:

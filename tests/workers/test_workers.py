@@ -24,14 +24,14 @@ from tam_backend.errors import (
     InvalidInputError,
     MediaNotFoundError,
     OverloadedError,
+    StoreError,
     TamError,
     UnreadableMediaError,
-    WorkerLostError,
 )
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import EncodedMask, Prompt, RgbFrame, VideoSource
-from tam_backend.workers import remote
+from tam_backend.workers import borrowed, remote
 from tam_backend.workers.borrowed import BorrowedView
 from tam_backend.workers.in_process import InProcessWorkers
 from tam_backend.workers.networks import Networks
@@ -312,9 +312,65 @@ def test_a_loan_that_nobody_asks_for_is_taken_back(
         with opened.tracking(on_disc(2), soon(), never) as tracking:
             while not tracking.done:
                 tracking.advance()
-        with pytest.raises(WorkerLostError, match="taken the propagation back"):
+        with pytest.raises(BusyError, match="taken the propagation back"):
             of_one_who_died.advance()
     worker.close()
+
+
+def test_a_loan_is_kept_for_who_has_much_to_do_between_two_questions(
+    tmp_path: Path, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_IDLE_S", 0.5)
+    monkeypatch.setattr(remote, "_LOOK_S", 0.05)
+    monkeypatch.setattr(borrowed, "KEEP_S", 0.05)
+    worker = RemoteWorker("w", lambda: local(tmp_path, fetcher), most_waiting=8)
+    with BorrowedView(BytesLine(worker), view(), PATIENCE_S).tracking(on_disc(), soon(), never) as tracking:
+        time.sleep(1.0)
+        assert tracking.advance() is not None
+    worker.close()
+
+
+def test_a_worker_that_cannot_begin_tells_why_and_goes_on_trying(
+    tmp_path: Path, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_LOOK_S", 0.05)
+    database_is_back = threading.Event()
+
+    def make() -> InProcessWorkers:
+        if not database_is_back.is_set():
+            raise StoreError("The database refuses.")
+        return local(tmp_path, fetcher)
+
+    worker = RemoteWorker("w", make, most_waiting=8)
+    state = worker.presence().state
+    assert (state.name, state.ready, state.failure) == ("w", False, "The database refuses.")
+    with pytest.raises(BusyError, match="The database refuses"):
+        BorrowedView(BytesLine(worker), view(), PATIENCE_S)
+    database_is_back.set()
+    until = soon()
+    while worker.presence().state.failure and time.monotonic() < until:
+        time.sleep(0.01)
+    assert BorrowedView(BytesLine(worker), view(), PATIENCE_S).video.frames == 10
+    worker.close()
+
+
+def test_what_another_worker_did_meanwhile_is_found_when_the_view_is_lent_again(
+    lend: Lend, tmp_path: Path, fetcher: Fetcher
+) -> None:
+    def tracked(lent: AbstractContextManager[OpenView], disc: int) -> set[int]:
+        with lent as opened, opened.tracking(on_disc(disc), soon(), never) as tracking:
+            while not tracking.done:
+                tracking.advance()
+            return {object_id for each in tracking.results() for object_id in each.masks}
+
+    assert tracked(lend(view()), 1) == {1}
+    database = Database(sqlite_url(tmp_path / "tam.sqlite"))
+    with database.transaction() as connection:  # as its lease would be over by itself
+        connection.exec_driver_sql("UPDATE sessions SET owned_until = 0")
+    elsewhere = local(tmp_path, fetcher)
+    assert tracked(elsewhere.lent(view(), PATIENCE_S, "track"), 2) == {2}
+    elsewhere.close()
+    assert tracked(lend(view()), 1) == {1}
 
 
 def test_results_come_in_small_parts(tmp_path: Path, fetcher: Fetcher) -> None:
