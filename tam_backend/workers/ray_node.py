@@ -17,7 +17,7 @@ from types import ModuleType
 
 from tam_backend.errors import BusyError, InvalidInputError
 from tam_backend.settings import Settings
-from tam_backend.workers.ray_workers import Make, connect, installed_ray, start_worker, stop_worker
+from tam_backend.workers.ray_workers import Make, check_head, connect, installed_ray, start_worker, stop_workers
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def work(settings: Settings, make: Make, count: int) -> None:
     ray = installed_ray()
     if not settings.ray_address:
         raise InvalidInputError("No Ray cluster is named.", "Give --address HOST:PORT, or set TAM_RAY_ADDRESS.")
+    check_head(settings.ray_address)
     told_to_stop = threading.Event()
     with _joined(settings):
         node = ray.get_runtime_context().get_node_id()
@@ -52,8 +53,7 @@ def work(settings: Settings, make: Make, count: int) -> None:
         _say_when_ready(ray, workers, told_to_stop)
         told_to_stop.wait()
         logger.info("Stopping: what was tracked is stored")
-        for each in workers:
-            stop_worker(ray, each)
+        stop_workers(ray, workers)
         ray.shutdown()
 
 

@@ -23,7 +23,15 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from tam_backend import __version__
-from tam_backend.errors import BusyError, CancelledError, OverloadedError, ProfileError, TamError, WorkerLostError
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    OverloadedError,
+    ProfileError,
+    TamError,
+    WorkerLostError,
+)
 from tam_backend.models import zoo
 from tam_backend.settings import Settings
 from tam_backend.store.sessions import SessionStore
@@ -39,6 +47,8 @@ _LOOK_S = 1.0
 # One that was not heard in so many looks may have gone, however short the lease is.
 _MISSED_LOOKS = 4
 _CPUS_PER_WORKER = 4
+_STOPS_WITHIN_S = 5.0
+_HEAD_ANSWERS_WITHIN_S = 5.0
 # Frames and masks go through it, a few megabytes at a time; Ray's own choice is a third of the memory.
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 _QUICK = frozenset({"presence", "give_up", "keep", "end", "unreadable"})
@@ -96,8 +106,7 @@ class RayWorkers:
     def close(self) -> None:
         """Leave the cluster; workers that this process started end."""
         self._closed.set()
-        for handle in self._own:
-            stop_worker(self._ray, handle)
+        stop_workers(self._ray, self._own)
         self._ray.shutdown()
 
     def states(self) -> Sequence[WorkerState]:
@@ -142,7 +151,7 @@ class RayWorkers:
             ):
                 raise BusyError(
                     f"There is no worker: {self._failure or 'none has come yet'}.",
-                    "Start one: tam-backend worker, of the same version, profile and database as this backend.",
+                    "Start one: tam-backend worker, of this version, profile, database and TAM_SECRET.",
                 )
 
     def _present(self) -> dict[str, _Seen]:
@@ -260,6 +269,7 @@ def connect(settings: Settings) -> int:
     ray = installed_ray()
     common: dict[str, Any] = {"namespace": namespace_of(settings), "log_to_driver": True, "configure_logging": False}
     if settings.ray_address:
+        check_head(settings.ray_address)
         try:
             ray.init(address=settings.ray_address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -279,12 +289,13 @@ def connect(settings: Settings) -> int:
 
 
 def namespace_of(settings: Settings) -> str:
-    """Return the name under which workers are found: by those of the same networks, package and database alone."""
+    """Return the name under which workers are found: by those of the same networks, package, database and secret."""
     where: object = str(settings.data_dir.resolve())
     if settings.database_url:
         database = make_url(settings.database_url)
         where = (database.host, database.port, database.database)
-    known_by = repr((__version__, zoo.profile(settings.profile).version, settings.tracker_side, where))
+    secret = settings.secret.get_secret_value()
+    known_by = repr((__version__, zoo.profile(settings.profile).version, settings.tracker_side, where, secret))
     return f"tam-{hashlib.blake2b(known_by.encode(), digest_size=8).hexdigest()}"
 
 
@@ -323,13 +334,34 @@ def start_worker(settings: Settings, make: Make, node_id: str | None = None, bes
     return actor.options(**options).remote(name, partial(make, own), settings.max_waiting)
 
 
-def stop_worker(ray: ModuleType, handle: Any) -> None:
-    """Have a worker write what waits to be written, then end it."""
+def stop_workers(ray: ModuleType, handles: Sequence[Any]) -> None:
+    """Have workers write what waits to be written, then end them, within a few seconds."""
+    asked = [_remote(each, "close").remote() for each in handles]
+    if asked:
+        ray.wait(asked, num_returns=len(asked), timeout=_STOPS_WITHIN_S)
+    for each in handles:
+        ray.kill(each)
+
+
+def check_head(address: str) -> None:
+    """Look for the head of a cluster: Ray itself would look for a quarter of an hour.
+
+    Raises:
+        InvalidInputError: it is no address.
+        BusyError: nothing answers there.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InvalidInputError(f"{address!r} is no address of a Ray cluster.", "Give it as in head.example:6379.")
     try:
-        ray.get(_remote(handle, "close").remote(), timeout=5)
-    except ray.exceptions.RayError as error:
-        logger.info("A worker did not stop by itself: %s", type(error).__name__)
-    ray.kill(handle)
+        socket.create_connection((host, int(port)), timeout=_HEAD_ANSWERS_WITHIN_S).close()
+    except OSError as error:
+        raise BusyError(
+            f"Nothing answers at {address}, where the head of the Ray cluster should be: {error}.",
+            "Start it: ray start --head; or see TAM_RAY_ADDRESS.",
+        ) from error
 
 
 def installed_ray() -> ModuleType:

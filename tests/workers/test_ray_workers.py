@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fake_backend import make_settings
 
-from tam_backend.workers.ray_workers import _usable, namespace_of
+from tam_backend.errors import BusyError, InvalidInputError
+from tam_backend.workers.ray_workers import _usable, check_head, namespace_of
 from tam_backend.workers.workers import WorkerState
 
 READY, LOADING = WorkerState("a", 1, "cuda", ready=True), WorkerState("b", 2, "cuda", ready=False)
@@ -40,7 +41,16 @@ def test_workers_are_found_only_by_those_of_the_same_networks_and_database(tmp_p
     others = [
         name(tmp_path, **one | {"database_url": "postgresql://a:secret@db/staging"}),
         name(tmp_path, **one | {"tracker_side": 240}),
+        name(tmp_path, **one | {"secret": "another one, of another team"}),
         name(tmp_path),
         name(tmp_path / "another"),
     ]
-    assert len({name(tmp_path, **one), *others}) == 5
+    assert len({name(tmp_path, **one), *others}) == 6
+
+
+def test_a_head_that_is_not_there_is_told_at_once() -> None:
+    with pytest.raises(BusyError, match="Nothing answers at 127"):
+        check_head("127.0.0.1:1")
+    for address in ("127.0.0.1", ":6379", "head:http"):
+        with pytest.raises(InvalidInputError, match="no address of a Ray cluster"):
+            check_head(address)
