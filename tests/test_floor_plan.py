@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "threads", "problems", "server_secret", "out_folder", "fonts"),
     ("export", "video", "effort"),
-    ("models",),
+    ("models", "dataset_in"),
     ("labelstudio", "quality"),
     ("tracking",),
     ("store",),
@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 KNOWN_AWAY = {
+    "dataset_in": {"models", "labelstudio"},
     "labelstudio": {"models", "tracking", "session", "engine"},
     "video": {"models", "labelstudio"},
 }
