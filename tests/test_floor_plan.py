@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
     ("prompt_file", "tracking_run", "importer", "exporter"),
+    ("dataset_importer",),
     ("jobs", "workers"),
     ("service",),
     ("server",),

@@ -18,7 +18,16 @@ from typing import Any
 
 from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons, union
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, inside, read_json, refuse_missing
-from tam_backend.dataset_in.read_videos import BOXES, EMPTY, IGNORED, ReadDataset, ReadFrame, ReadMask, ReadVideo
+from tam_backend.dataset_in.read_videos import (
+    BOXES,
+    EMPTY,
+    IGNORED,
+    MOST_OBJECT_ID,
+    ReadDataset,
+    ReadFrame,
+    ReadMask,
+    ReadVideo,
+)
 from tam_backend.errors import InvalidInputError
 from tam_backend.types import EncodedMask
 
@@ -97,10 +106,6 @@ class _File:
         for (kind, number), frames in groups.items():
             frames.sort(key=lambda image: image.frame)
             name = str(names.get(number) or f"video-{number}") if kind == "video" else frames[0].path.stem
-            refuse_missing(
-                f"{self._path.name} has images that are not in the dataset",
-                [image.path.name for image in frames if not image.path.is_file()],
-            )
             yield ReadVideo(name, tuple(image.path for image in frames), partial(self._frames, frames))
 
     def _images(self) -> dict[int, _Image]:
@@ -134,6 +139,10 @@ class _File:
             images[number].annotations.append(each)
 
     def _frames(self, images: Sequence[_Image]) -> Iterator[ReadFrame]:
+        refuse_missing(
+            f"{self._path.name} has images that are not in the dataset",
+            [image.path.name for image in images if not image.path.is_file()],
+        )
         numbers = self._unnamed_numbers(images)
         for index, image in enumerate(images):
             by_object: dict[int, ReadMask] = {}
@@ -183,7 +192,7 @@ class _File:
     def _object_id(self, annotation: Mapping[str, Any], numbers: Iterator[int]) -> int:
         key = next((key for key in _OBJECT_KEYS if annotation.get(key) is not None), None)
         number = next(numbers) if key is None else self._integer(annotation, key)
-        if number < 0:
+        if not 0 <= number < MOST_OBJECT_ID:
             raise self._error(f"has an annotation with the {key} {number}")
         return number
 

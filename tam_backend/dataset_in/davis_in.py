@@ -41,13 +41,7 @@ def read_davis(path: Path) -> ReadDataset:
         for folder in folders:
             files = tuple(pictures_in(root, root / PICTURES / size / folder.name))
             masks = {each.stem: each for each in pictures_in(root, folder)}
-            there = {each.stem for each in files}
-            refuse_missing(
-                f"{folder.name} has masks without a picture in {PICTURES}",
-                [each.name for stem, each in masks.items() if stem not in there],
-            )
-            frames = partial(_frames, files, masks, told.get(folder.name, {}), left_out)
-            yield ReadVideo(folder.name, files, frames)
+            yield ReadVideo(folder.name, files, partial(_frames, files, masks, told.get(folder.name, {}), left_out))
 
     names = {name for folder in folders for name in told.get(folder.name, {}).values()}
     without = {""} if any(folder.name not in told for folder in folders) else set()
@@ -57,6 +51,12 @@ def read_davis(path: Path) -> ReadDataset:
 def _frames(
     files: tuple[Path, ...], masks: Mapping[str, Path], classes: Mapping[int, str], left_out: Counter[str]
 ) -> Iterator[ReadFrame]:
+    there = {each.stem for each in files}
+    without = [each for stem, each in masks.items() if stem not in there]
+    if without:
+        refuse_missing(
+            f"{without[0].parent.name} has masks without a picture in {PICTURES}", [each.name for each in without]
+        )
     for index, file in enumerate(files):
         if file.stem not in masks:
             continue

@@ -39,15 +39,10 @@ def read_masks(path: Path) -> ReadDataset:
     def videos() -> Iterator[ReadVideo]:
         for part, folder in found:
             files = tuple(pictures_in(root, part / PICTURES / folder.name))
-            stems = {each.stem for each in files}
             masks = {
                 each: {path.stem: path for path in pictures_in(root, folder / each)} for each, *_ in objects[folder]
             }
-            refuse_missing(
-                f"{folder.name} has masks without a picture in {PICTURES}",
-                [f"{name}/{stem}.png" for name, there in masks.items() for stem in there if stem not in stems],
-            )
-            yield ReadVideo(folder.name, files, partial(_frames, files, objects[folder], masks))
+            yield ReadVideo(folder.name, files, partial(_frames, folder.name, files, objects[folder], masks))
 
     classes = {label for those in objects.values() for _, _, label in those}
     return ReadDataset(tuple(sorted(classes)), videos)
@@ -68,8 +63,13 @@ def _objects(folder: Path, classes: Mapping[int, str]) -> list[tuple[str, int, s
 
 
 def _frames(
-    files: Sequence[Path], objects: Sequence[tuple[str, int, str]], masks: Mapping[str, Mapping[str, Path]]
+    video: str, files: Sequence[Path], objects: Sequence[tuple[str, int, str]], masks: Mapping[str, Mapping[str, Path]]
 ) -> Iterator[ReadFrame]:
+    stems = {each.stem for each in files}
+    refuse_missing(
+        f"{video} has masks without a picture in {PICTURES}",
+        [f"{name}/{stem}.png" for name, there in masks.items() for stem in there if stem not in stems],
+    )
     for index, file in enumerate(files):
         shown = []
         for name, number, label in objects:

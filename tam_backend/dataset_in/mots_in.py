@@ -24,7 +24,16 @@ from tam_backend.dataset_in.inside import (
     read_text,
     refuse_missing,
 )
-from tam_backend.dataset_in.read_videos import BOXES, EMPTY, IGNORED, ReadDataset, ReadFrame, ReadMask, ReadVideo
+from tam_backend.dataset_in.read_videos import (
+    BOXES,
+    EMPTY,
+    IGNORED,
+    MOST_OBJECT_ID,
+    ReadDataset,
+    ReadFrame,
+    ReadMask,
+    ReadVideo,
+)
 from tam_backend.errors import InvalidInputError
 
 OFFICIAL = {1: "car", 2: "pedestrian"}
@@ -67,14 +76,10 @@ def read_mots(path: Path) -> ReadDataset:
     def videos() -> Iterator[ReadVideo]:
         for each in found:
             files = tuple(pictures_in(root, each.pictures))
-            places = {number_of(file): index for index, file in enumerate(files)}
-            lines = _lines(inside(root, each.text))
-            refuse_missing(f"{each.name} has masks of frames without a picture", sorted(set(lines) - set(places)))
-            at = {places[frame]: those for frame, those in lines.items()}
             boxes = each.text.with_name("boxes.txt")
             if boxes.is_file():
                 left_out[BOXES] += len(read_text(inside(root, boxes)).splitlines())
-            yield ReadVideo(each.name, files, partial(_frames, files, at, classes, each, left_out))
+            yield ReadVideo(each.name, files, partial(_frames, root, files, classes, each, left_out))
 
     return ReadDataset(tuple(name for number, name in classes.items() if number != IGNORED_CLASS), videos, left_out)
 
@@ -120,22 +125,21 @@ def _lines(path: Path) -> dict[int, list[_Line]]:
             raise InvalidInputError(
                 f'Line {number} of {path} is not "frame id class height width rle".', "Correct it."
             ) from error
-        if min(object_id, height, width) < 1:
-            raise InvalidInputError(f"Line {number} of {path} has an id or a size below 1.", "Correct it.")
+        if min(object_id, height, width) < 1 or object_id >= MOST_OBJECT_ID:
+            raise InvalidInputError(f"Line {number} of {path} has an id or a size out of range.", "Correct it.")
         found.setdefault(frame, []).append(_Line(number, object_id, class_id, (height, width), fields[-1]))
     return found
 
 
 def _frames(
-    files: Sequence[Path],
-    lines: Mapping[int, Sequence[_Line]],
-    classes: Mapping[int, str],
-    where: _Sequence,
-    left_out: Counter[str],
+    root: Path, files: Sequence[Path], classes: Mapping[int, str], where: _Sequence, left_out: Counter[str]
 ) -> Iterator[ReadFrame]:
-    for index, file in enumerate(files):
+    lines = _lines(inside(root, where.text))
+    numbers = [number_of(file) for file in files]
+    refuse_missing(f"{where.name} has masks of frames without a picture", sorted(set(lines) - set(numbers)))
+    for index, (file, frame) in enumerate(zip(files, numbers, strict=True)):
         by_object: dict[int, ReadMask] = {}
-        for line in lines.get(index, ()):
+        for line in lines.get(frame, ()) if frame is not None else ():
             if line.class_id == IGNORED_CLASS:
                 left_out[IGNORED] += 1
                 continue

@@ -74,6 +74,9 @@ class ReadDataset:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+MOST_OBJECT_ID = 10**12
+"""Ids are below it: they become part of names in Label Studio, which have room for no more."""
+
 IGNORED = "regions that are marked as doubtful (void, crowd, not judged)"
 BOXES = "boxes without a mask"
 EMPTY = "masks without a pixel"

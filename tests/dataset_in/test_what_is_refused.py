@@ -86,6 +86,7 @@ def test_a_link_that_leads_out_is_refused_in_folders_too(tmp_path: Path) -> None
         ({"id": 2}, {}, InvalidInputError, "image 1"),
         ({}, {"category_id": 3}, InvalidInputError, "category 3"),
         ({}, {"track_id": -1}, InvalidInputError, "track_id"),
+        ({}, {"track_id": 10**13}, InvalidInputError, "track_id"),
         ({}, {"track_id": "a"}, InvalidInputError, "track_id"),
         ({}, {"segmentation": {"size": [24, 33], "counts": [0, 24 * 33]}}, InvalidInputError, "32 x 24"),
         ({}, {"segmentation": {"size": [24, 32], "counts": [0, 1 << 60]}}, InvalidInputError, "annotation 5"),
@@ -169,7 +170,7 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path, content: str) -> None:
     [
         ("1 2001 2 24 32", "Line 1"),
         ("1 2001 2 24 x aa", "Line 1"),
-        ("1 0 2 24 32 `06", "below 1"),
+        ("1 0 2 24 32 `06", "out of range"),
         ("3 2001 2 24 32 `0", r"frames without a picture: 3"),
         ("1 2001 5 24 32 `0", "Class 5 in line 1"),
         ("1 2001 2 25 32 `0", "line 1 of seq/gt.txt is 32 x 25"),
