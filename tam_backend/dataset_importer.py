@@ -198,6 +198,7 @@ class _Arriving:
             )
         self.on_progress(video.name, "reading")
         frames = {frame.index: self._without_other_classes(frame) for frame in video.frames()}
+        self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
         record = self.library.register(registrable(video, self.frames_folder))
         planned = plan_tasks(record, FrameSelection(max_frames=self.wanted.max_frames))
         self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")

@@ -31,7 +31,7 @@ def read_davis(path: Path) -> ReadDataset:
         MediaError: its folder is not there.
     """
     root = folder_of(path)
-    size = next((each for each in _SIZES if (root / MASKS / each).is_dir()), "")
+    size = _size(root / MASKS)
     folders = folders_in(root / MASKS / size)
     ask_for(folders, root, f"{MASKS}/480p/VIDEO/00000.png and {PICTURES}/480p/VIDEO/00000.jpg")
     told = told_classes(root)
@@ -46,6 +46,16 @@ def read_davis(path: Path) -> ReadDataset:
     names = {name for folder in folders for name in told.get(folder.name, {}).values()}
     without = {""} if any(folder.name not in told for folder in folders) else set()
     return ReadDataset(tuple(sorted(names | without)), videos, left_out)
+
+
+def _size(masks: Path) -> str:
+    """Return the folder between that of all masks and those of the videos; "" where there is none."""
+    folders = [each.name for each in folders_in(masks)]
+    known = next((each for each in _SIZES if each in folders), None)
+    if known is not None:
+        return known
+    of_sizes = [name for name in folders if folders_in(masks / name)]
+    return of_sizes[0] if of_sizes else ""
 
 
 def _frames(

@@ -145,6 +145,20 @@ def test_classes_without_a_label_are_named_before_anything_is_made(
     assert not studio.tasks
 
 
+def test_an_object_whose_class_the_sidecar_forgets_leaves_no_task(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    root = davis(tmp_path)
+    videos = [{"name": name, "objects": [{"object_id": 1, "class": "Red"}]} for name in ("bear", "cow")]
+    as_json(root / "attributes.json", {"videos": videos})
+    report = arrive(studio, library, root, "davis")
+    assert [str(each.error).startswith("The project has no label for masks without") for each in report.failed] == [
+        True,
+        True,
+    ]
+    assert not studio.tasks
+
+
 def test_a_project_without_a_tag_for_masks_is_refused(
     studio: FilledStudio, library: VideoLibrary, tmp_path: Path
 ) -> None:

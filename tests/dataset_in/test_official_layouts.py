@@ -39,8 +39,9 @@ def test_davis_2016_has_one_object_in_white(tmp_path: Path) -> None:
     assert_shows(read_dataset(tmp_path, "davis"), {("bear", 0, 1): ("", square(3))})
 
 
-def test_the_full_resolution_of_davis_is_read_where_there_are_two(tmp_path: Path) -> None:
-    for size, left in (("480p", 1), ("Full-Resolution", 9)):
+@pytest.mark.parametrize("sizes", [("480p", "Full-Resolution"), ("720p",)])
+def test_the_full_resolution_of_davis_is_read_where_there_are_several(tmp_path: Path, sizes: tuple[str, ...]) -> None:
+    for size, left in zip(reversed(sizes), (9, 1), strict=False):
         picture(tmp_path / f"JPEGImages/{size}/bear/00000.jpg")
         indexed(tmp_path / f"Annotations/{size}/bear/00000.png", square(left))
     assert_shows(read_dataset(tmp_path, "davis"), {("bear", 0, 1): ("", square(9))})
