@@ -578,7 +578,8 @@ def _dataset_arrives(
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
-        _console.print(printable(f"{done.name}: {counts}, task {tasks}"), highlight=False, markup=False, soft_wrap=True)
+        line = f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
+        _console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     for sentence in report.left_out:
         _say_note(f"Left out: {sentence}")
     for failed in report.failed:

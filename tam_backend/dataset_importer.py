@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -27,7 +27,7 @@ from tam_backend.importer import (
     plan_tasks,
 )
 from tam_backend.labelstudio.config_xml import read_config
-from tam_backend.labelstudio.imported_masks import ImportedMasks
+from tam_backend.labelstudio.imported_masks import ImportedMasks, has_ground_truth, has_prediction_of
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.video.images import images_in
@@ -44,6 +44,15 @@ class DatasetClient(TaskClient, Protocol):
 
     def get_project(self, project_id: int) -> Mapping[str, Any]:
         """Return a project, its `label_config` included."""
+
+    def tasks_data(self, project_id: int) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        """Yield (id, data) of all tasks."""
+
+    def predictions(self, task_id: int) -> Sequence[Mapping[str, Any]]:
+        """Return a task's predictions."""
+
+    def annotations(self, task_id: int) -> Sequence[Mapping[str, Any]]:
+        """Return a task's annotations."""
 
     def create_prediction(self, task_id: int, prediction: Mapping[str, Any]) -> int:
         """Store a prediction."""
@@ -81,6 +90,7 @@ class ArrivedVideo:
         name: the dataset's.
         task_ids: in the order of its frames.
         pages, objects, masks: how many.
+        is_new: whether its tasks were made now; an earlier import had made them, if not.
     """
 
     name: str
@@ -88,6 +98,7 @@ class ArrivedVideo:
     pages: int
     objects: int
     masks: int
+    is_new: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,8 @@ def import_dataset(
     """Register a dataset's videos, make their tasks, and store their masks. One video's failure keeps no other away.
 
     A video is read to its end before its first task is made, so that a damaged one leaves nothing behind. Memory grows
-    with the masks of one video, by 1 or 2 kB each.
+    with the masks of one video, by 1 or 2 kB each. Cut off, it is given again: tasks that show the same frames are not
+    made twice, and get the masks that they lack.
 
     Args:
         dataset: see `read_dataset`.
@@ -153,7 +165,8 @@ def import_dataset(
     about = client.get_project(wanted.project)
     masks = ImportedMasks(read_config(str(about.get("label_config") or "")), wanted.label_of or {})
     masks.check(dataset.classes)
-    arriving = _Arriving(wanted, masks, library, client, base_url, frames_folder, on_progress)
+    known = _known_tasks(client.tasks_data(wanted.project), library)
+    arriving = _Arriving(wanted, masks, known, library, client, base_url, frames_folder, on_progress)
     imported: list[ArrivedVideo] = []
     failed: list[FailedVideo] = []
     videos = dataset.videos()
@@ -173,16 +186,39 @@ def import_dataset(
     return DatasetReport(tuple(imported), tuple(failed), left_out)
 
 
+_Pages = tuple[str, int, int, int]
+"""What a task shows: the video's id, the first and the last frame, and how many there are."""
+
+
+def _known_tasks(tasks: Iterable[tuple[int, Mapping[str, Any]]], library: VideoLibrary) -> dict[_Pages, int]:
+    """Return what the tasks of a project show of our videos -> the task's id."""
+    known: dict[_Pages, int] = {}
+    for task_id, data in tasks:
+        frames = data.get("frames")
+        if not isinstance(frames, list) or not frames:
+            continue
+        first, last = (library.own_frame(str(frames[at])) for at in (0, -1))
+        if first is not None and last is not None and first[0] == last[0]:
+            known[first[0], first[1], last[1], len(frames)] = task_id
+    return known
+
+
+def _pages(task: PlannedTask) -> _Pages:
+    return task.record.id, task.frame_indices[0], task.frame_indices[-1], len(task.frame_indices)
+
+
 @dataclass(eq=False)
 class _Arriving:
     """An import while it is made; see `import_dataset`.
 
     Attributes:
+        known: the tasks that are there from the start.
         of_other_classes: how many masks were left out for their class.
     """
 
     wanted: DatasetArrival
     masks: ImportedMasks
+    known: Mapping[_Pages, int]
     library: VideoLibrary
     client: DatasetClient
     base_url: str
@@ -201,27 +237,43 @@ class _Arriving:
         self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
         record = self.library.register(registrable(video, self.frames_folder))
         planned = plan_tasks(record, FrameSelection(max_frames=self.wanted.max_frames))
-        self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
-        task_ids = create_tasks(planned, self.wanted.project, self.library, self.client, self.base_url)
+        task_ids = tuple(self.known[_pages(task)] for task in planned if _pages(task) in self.known)
+        is_new = len(task_ids) < len(planned)
+        if is_new:
+            self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
+            task_ids = create_tasks(planned, self.wanted.project, self.library, self.client, self.base_url)
         if len(planned) > 1:
             link_tasks(planned, task_ids, self.library, self.client, self.base_url)
         self.on_progress(video.name, "storing its masks")
         try:
             for task, task_id in zip(planned, task_ids, strict=True):
-                self._store(task, task_id, frames)
+                if is_new or not self._has_masks(task_id):
+                    self._store(task, task_id, frames)
         except LabelStudioError as error:
             raise LabelStudioError(
                 f"The tasks {task_ids[0]} to {task_ids[-1]} of {video.name} were made, but not all have their masks: "
                 f"{error.message}",
-                "Delete them and import the video again.",
+                "Give the same command again: it goes on from there.",
             ) from error
         shown = [each for frame in frames.values() for each in frame.masks]
-        return ArrivedVideo(video.name, task_ids, len(video.files), len({each.object_id for each in shown}), len(shown))
+        objects = len({each.object_id for each in shown})
+        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(shown), is_new)
 
     def _without_other_classes(self, frame: ReadFrame) -> ReadFrame:
         kept = tuple(each for each in frame.masks if not self.masks.is_left_out(each.label))
         self.of_other_classes += len(frame.masks) - len(kept)
         return ReadFrame(frame.index, kept)
+
+    def _has_masks(self, task_id: int) -> bool:
+        """Whether an earlier import stored a task's masks."""
+        if self.wanted.arrival == "annotations":
+            return has_ground_truth(self.client.annotations(task_id))
+        return has_prediction_of(self._version, self.client.predictions(task_id))
+
+    @property
+    def _version(self) -> str:
+        """What predictions of this format are called."""
+        return f"imported-{self.wanted.form}"
 
     def _store(self, task: PlannedTask, task_id: int, frames: Mapping[int, ReadFrame]) -> None:
         """Store the masks of one task, in the order of their objects: an export numbers them by it."""
@@ -234,7 +286,7 @@ class _Arriving:
                 self.client.create_annotation(task_id, results, ground_truth=True)
         elif results:
             told = worst_by_frame((page, each.quality) for page, each in drawn if each.quality is not None)
-            made = prediction(results, task_score(told.values()), f"imported-{self.wanted.form}")
+            made = prediction(results, task_score(told.values()), self._version)
             self.client.create_prediction(task_id, made)
 
 

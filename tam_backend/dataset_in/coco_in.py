@@ -64,7 +64,9 @@ def read_coco(path: Path) -> ReadDataset:
         files = [file]
     else:
         root = folder_of(path)
-        files = sorted((root / "annotations").glob("*.json")) or sorted(root.glob("*.json"))
+        # COCO's own folder also has captions and keypoints of the same images.
+        places = ("annotations/instances*.json", "annotations/*.json", "*.json")
+        files = next((found for each in places if (found := sorted(root.glob(each)))), [])
     ask_for(files, root, _LAYOUT)
     left_out: Counter[str] = Counter()
     # The classes alone are kept: a file is read again when its videos are asked for.

@@ -88,6 +88,16 @@ class ImportedMasks:
         return next(((tag, each) for tag, each in written if each is not None), None)
 
 
+def has_prediction_of(version: str, predictions: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of a task's predictions is of this model version."""
+    return any(each.get("model_version") == version for each in predictions)
+
+
+def has_ground_truth(annotations: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of a task's annotations is its ground truth."""
+    return any(each.get("ground_truth") is True for each in annotations)
+
+
 _PAGES = {"frames": ["page"]}
 
 

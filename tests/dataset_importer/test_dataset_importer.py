@@ -203,13 +203,41 @@ def test_a_damaged_video_leaves_no_task_and_the_others_arrive(
     assert len(studio.tasks) == 1
 
 
-def test_tasks_that_did_not_get_their_masks_are_named(
+def test_an_import_that_was_cut_off_goes_on_where_it_was(
     studio: FilledStudio, library: VideoLibrary, tmp_path: Path
 ) -> None:
+    root = davis(tmp_path)
     studio.refuses = "/api/predictions/"
-    [bear, _] = arrive(studio, library, davis(tmp_path), "davis", label_of={"": "Red"}).failed
+    bear, cow = arrive(studio, library, root, "davis", max_frames=2, label_of={"": "Red"}).failed
     assert isinstance(bear.error, LabelStudioError)
-    assert "tasks 11 to 11 of bear were made, but not all have their masks" in bear.error.message
+    assert "tasks 11 to 12 of bear were made, but not all have their masks" in bear.error.message
+    assert "same command again" in cow.error.remedy
+    studio.refuses = ""
+    for _ in range(2):
+        report = arrive(studio, library, root, "davis", max_frames=2, label_of={"": "Red"})
+        assert [(each.task_ids, each.is_new) for each in report.imported] == [((11, 12), False), ((13,), False)]
+        assert sorted(studio.tasks) == [11, 12, 13]
+        assert [len(task["predictions"]) for task in studio.tasks.values()] == [1, 0, 1]
+
+
+def test_predictions_and_annotations_may_both_come_to_the_same_tasks_once(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    root = davis(tmp_path)
+    arrive(studio, library, root, "davis", label_of={"": "Red"})
+    for _ in range(2):
+        arrive(studio, library, root, "davis", arrival="annotations", label_of={"": "Red"})
+    held = [(len(task["predictions"]), len(task["annotations"])) for task in studio.tasks.values()]
+    assert held == [(1, 1), (1, 1)]
+
+
+def test_a_video_that_is_cut_otherwise_gets_other_tasks(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    root = davis(tmp_path)
+    for max_frames, tasks in ((0, 2), (2, 4)):  # cow has one frame either way
+        arrive(studio, library, root, "davis", max_frames=max_frames, label_of={"": "Red"})
+        assert len(studio.tasks) == tasks
 
 
 def test_frames_in_a_folder_with_others_are_linked(studio: FilledStudio, library: VideoLibrary, tmp_path: Path) -> None:

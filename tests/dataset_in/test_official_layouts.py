@@ -89,6 +89,7 @@ def test_plain_coco_has_images_by_themselves(tmp_path: Path) -> None:
     )  # fmt: skip
     column = np.zeros(SIZE_HW, bool)
     column[2:5, 0] = True
+    text(tmp_path / "annotations/captions_train2017.json", "{}")
     for given in (tmp_path, path):
         dataset = read_dataset(given, "coco")
         assert dataset.classes == ("cat", "dog")

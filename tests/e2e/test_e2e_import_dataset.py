@@ -62,8 +62,10 @@ def test_a_dataset_of_one_project_is_the_same_in_another(
     export(backend, project.id, form, tmp_path / "out", "--frames", "png")
 
     second = annotator.create_project("second", FRAME_CONFIGS[kind])
-    import_video(backend, tmp_path / "out", second, "--format", form, "--as", arrival, "--max-frames", "6")
+    for _ in range(2):  # given again it makes nothing twice
+        import_video(backend, tmp_path / "out", second, "--format", form, "--as", arrival, "--max-frames", "6")
     tasks = [int(each["id"]) for each in annotator.tasks(second)]
+    assert len(tasks) == 2
     found = {}
     for part, number in enumerate(tasks):
         [held] = annotator.predictions(number) if arrival == "predictions" else annotator.task(number)["annotations"]
