@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,10 @@ from tam_backend.importer import DEFAULT_MAX_FRAMES
 from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, get_settings
 
 if TYPE_CHECKING:
+    from tam_backend.dataset_importer import DatasetArrival
     from tam_backend.exporter import OpenMedia
     from tam_backend.labelstudio.client import LabelStudioClient
+    from tam_backend.video.library import VideoLibrary
 
 
 class MaskFormat(str, Enum):
@@ -51,6 +54,23 @@ class DatasetFormatName(str, Enum):
     MOTS = "mots"
     MASKS = "masks"
     OVERLAY = "overlay"
+
+
+class ReadableFormatName(str, Enum):
+    """What datasets can be read as."""
+
+    DAVIS = "davis"
+    COCO = "coco"
+    YOLO = "yolo"
+    MOTS = "mots"
+    MASKS = "masks"
+
+
+class ArrivalName(str, Enum):
+    """As what the masks of a dataset arrive."""
+
+    PREDICTIONS = "predictions"
+    ANNOTATIONS = "annotations"
 
 
 class Source(str, Enum):
@@ -245,7 +265,8 @@ def worker(
 @app.command("import")
 def import_(  # noqa: PLR0917 - typer makes options of them, whatever their order
     videos: Annotated[
-        list[str] | None, typer.Argument(metavar="VIDEO...", help="Video files, image folders, addresses on the web.")
+        list[str] | None,
+        typer.Argument(metavar="VIDEO...", help="Video files, image folders, addresses on the web; or datasets."),
     ] = None,
     project: Annotated[int | None, typer.Option(help="Label Studio's project: the number in its address.")] = None,
     fps: Annotated[float | None, typer.Option(help="So many frames per second of the video; default all.")] = None,
@@ -265,13 +286,25 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     transcode: Annotated[
         bool, typer.Option("--transcode", help="Of videos that browsers cannot play, import a copy in H.264.")
     ] = False,
+    form: Annotated[
+        ReadableFormatName | None,
+        typer.Option("--format", help="VIDEO is a dataset of this format: its masks come too."),
+    ] = None,
+    arrival: Annotated[
+        ArrivalName, typer.Option("--as", help="A dataset's masks: to be corrected, or the ground truth.")
+    ] = ArrivalName.PREDICTIONS,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="CLASS=LABEL", help="The label of a dataset's class; CLASS= leaves it out."),
+    ] = None,
     backend_url: Annotated[
         str | None, typer.Option(help="How browsers reach this backend; default TAM_PUBLIC_URL, or localhost:9090.")
     ] = None,
     url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
 ) -> None:
-    """Make tasks of videos: pages of frames that this backend serves. Also gives a project our labeling config."""
+    """Make tasks of videos, or of datasets with their masks. Also gives a project our labeling config."""
+    from tam_backend.dataset_importer import DatasetArrival, label_map
     from tam_backend.importer import FrameSelection, import_videos
     from tam_backend.labelstudio.recommended_config import recommended_config
     from tam_backend.video.library import VideoLibrary
@@ -299,6 +332,11 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     if not videos:
         return
     library = VideoLibrary.of(settings)
+    if form is not None:
+        chosen = fps is not None or stride != 1 or transcode
+        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames)
+        _datasets_arrive(videos, wanted, settings, library, client, chosen=chosen)
+        return
     with _console.status("Importing ...") as status:
         report = import_videos(
             videos,
@@ -499,6 +537,54 @@ def fetch(
             else:
                 store.fetch(file, partial(_show, progress, task))
     _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
+
+
+def _datasets_arrive(
+    paths: Sequence[str],
+    wanted: DatasetArrival,
+    settings: Settings,
+    library: VideoLibrary,
+    client: LabelStudioClient,
+    *,
+    chosen: bool,
+) -> None:
+    """Import datasets; `chosen`: whether the command line says which frames."""
+    if chosen:
+        raise InvalidInputError("All frames of a dataset become pages.", "Leave out --fps, --stride and --transcode.")
+    arrived = [_dataset_arrives(Path(each), wanted, settings, library, client) for each in paths]
+    if not all(arrived):
+        sys.exit(2)
+
+
+def _dataset_arrives(
+    path: Path, wanted: DatasetArrival, settings: Settings, library: VideoLibrary, client: LabelStudioClient
+) -> bool:
+    """Import a dataset, and say what became of it; return whether all of it arrived."""
+    from tam_backend.dataset_importer import import_dataset
+    from tam_backend.dataset_in.readers import read_dataset
+
+    with _console.status("Importing ...") as status:
+        report = import_dataset(
+            read_dataset(path, wanted.form),
+            wanted,
+            library=library,
+            client=client,
+            base_url=settings.own_url,
+            frames_folder=settings.data_dir / "dataset-frames",
+            on_progress=lambda video, doing: status.update(escape(printable(f"{video}: {doing} ..."))),
+        )
+    if report.imported:
+        client.install_webhook(wanted.project, settings.events_url, library.webhook_secret)
+    for done in report.imported:
+        tasks = ", ".join(map(str, done.task_ids))
+        counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
+        line = f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
+        _console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    for sentence in report.left_out:
+        _say_note(f"Left out: {sentence}")
+    for failed in report.failed:
+        _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
+    return not report.failed
 
 
 def _downloaded(settings: Settings, client: LabelStudioClient, address: str) -> Path:

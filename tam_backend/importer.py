@@ -240,10 +240,10 @@ def import_videos(
             timeline = None if selection.fps is None else _timeline(file)
             planned = plan_tasks(record, selection, timeline)
             on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
-            task_ids = _create(planned, project_id, library, client, base_url)
+            task_ids = create_tasks(planned, project_id, library, client, base_url)
             if len(planned) > 1:
                 on_progress(path, "linking the tasks")
-                _link(planned, task_ids, library, client, base_url)
+                link_tasks(planned, task_ids, library, client, base_url)
             pages = sum(len(task.frame_indices) for task in planned)
             imported.append(ImportedVideo(planned[0].record, file, task_ids, pages, notes))
         except TamError as error:  # noqa: PERF203 - the others shall arrive
@@ -320,9 +320,10 @@ def _copied(video: VideoSource, copy: Path, on_copy: Callable[[], None]) -> tupl
     return left_out
 
 
-def _create(
+def create_tasks(
     planned: Sequence[PlannedTask], project_id: int, library: VideoLibrary, client: TaskClient, base_url: str
 ) -> tuple[int, ...]:
+    """Make a video's tasks; return their ids. Raises LabelStudioError."""
     task_ids = tuple(client.create_tasks(project_id, [task_data(task, library, base_url) for task in planned]))
     if len(task_ids) != len(planned):
         raise LabelStudioError(
@@ -332,7 +333,7 @@ def _create(
     return task_ids
 
 
-def _link(
+def link_tasks(
     planned: Sequence[PlannedTask], task_ids: Sequence[int], library: VideoLibrary, client: TaskClient, base_url: str
 ) -> None:
     """Tell each task its neighbours. Their ids are known only after all of them were made."""

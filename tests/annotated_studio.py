@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 TOKEN = "7a6d" * 10
@@ -90,6 +90,13 @@ class Answering(Protocol):
         """Return status and JSON of a GET."""
 
 
+class Taking(Answering, Protocol):
+    """One that is also written to."""
+
+    def take(self, method: str, path: str, payload: Any) -> tuple[int, Any]:
+        """Return status and JSON of a POST or PATCH."""
+
+
 S = TypeVar("S", bound=Answering)
 
 
@@ -99,7 +106,16 @@ def serving(studio: S) -> Iterator[S]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, answer = studio.answer(self.path, self.headers["authorization"])
+            self.reply(*studio.answer(self.path, self.headers["authorization"]))
+
+        def do_POST(self) -> None:
+            payload = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            taking = cast(Taking, studio)
+            self.reply(*taking.take(self.command, self.path, payload))
+
+        do_PATCH = do_POST  # noqa: N815 - http.server's name
+
+        def reply(self, status: int, answer: Any) -> None:
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(body)))

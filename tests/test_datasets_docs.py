@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tam_backend.dataset_in.readers import READERS
 from tam_backend.export.dataset import ClassTable, DatasetObject, DatasetVideo, LabelledFrame, Shown
 from tam_backend.export.dataset_folder import DatasetFolder
 from tam_backend.export.dataset_format import Whole, Work
@@ -23,13 +24,13 @@ SIZE_HW = (40, 60)
 SURE, DOUBTFUL, BOXED = 1, 2, 3
 
 
-def table() -> dict[str, dict[str, str]]:
-    """Return format -> column -> what the docs say."""
-    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("|")]
-    head = next(at for at, line in enumerate(lines) if "`--format`" in line)
+def table(number: int = 0) -> dict[str, dict[str, str]]:
+    """Return format -> column -> what the docs say: 0 = of exports, 1 = of imports."""
+    lines = DOCS.read_text().splitlines()
+    head = [at for at, line in enumerate(lines) if line.startswith("| `--format`")][number]
     names = [each.strip() for each in lines[head].strip("|").split("|")]
     rows = {}
-    for line in lines[head + 2 : head + 2 + len(FORMATS)]:
+    for line in lines[head + 2 : lines.index("", head)]:
         cells = [each.strip() for each in line.strip("|").split("|")]
         rows[cells[0].strip("`")] = dict(zip(names, cells, strict=True))
     return rows
@@ -130,6 +131,10 @@ def holds_box(out: Path) -> bool:
 
 def test_every_format_has_a_row_and_there_are_no_others() -> None:
     assert list(table()) == list(FORMATS)
+
+
+def test_every_format_that_can_be_imported_has_a_row_too() -> None:
+    assert list(table(1)) == list(READERS)
 
 
 def test_what_becomes_of_doubtful_masks(written: tuple[str, Path, Work]) -> None:

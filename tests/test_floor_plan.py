@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "threads", "problems", "server_secret", "out_folder", "fonts"),
     ("export", "video", "effort"),
-    ("models",),
+    ("models", "dataset_in"),
     ("labelstudio", "quality"),
     ("tracking",),
     ("store",),
@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
     ("prompt_file", "tracking_run", "importer", "exporter"),
+    ("dataset_importer",),
     ("jobs", "workers"),
     ("service",),
     ("server",),
@@ -36,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 KNOWN_AWAY = {
+    "dataset_in": {"models", "labelstudio"},
     "labelstudio": {"models", "tracking", "session", "engine"},
     "video": {"models", "labelstudio"},
 }

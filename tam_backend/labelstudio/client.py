@@ -119,6 +119,13 @@ class LabelStudioClient:
         """Store what `results.prediction` made for a task; return the prediction's id."""
         return self._id("POST", "/api/predictions/", {**prediction, "task": task_id})
 
+    def create_annotation(
+        self, task_id: int, results: Sequence[Mapping[str, Any]], *, ground_truth: bool = False
+    ) -> int:
+        """Submit an annotation of the key's user; return its id."""
+        payload = {"result": list(results), "ground_truth": ground_truth}
+        return self._id("POST", f"/api/tasks/{task_id}/annotations/", payload)
+
     def delete_prediction(self, prediction_id: int) -> None:
         """Delete a prediction."""
         self._call("DELETE", f"/api/predictions/{prediction_id}/")

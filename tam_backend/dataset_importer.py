@@ -1,0 +1,320 @@
+"""`tam-backend import --format` without its command line: a dataset on disk in, tasks with its masks out.
+
+dataset = read_dataset(Path("DAVIS"), "davis")
+report = import_dataset(dataset, 7, library=library, client=client, base_url="http://localhost:9090", ...)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tam_backend.dataset_in.read_videos import ReadDataset, ReadFrame, ReadVideo
+from tam_backend.errors import EmptyVideoError, InvalidInputError, LabelStudioError, OutputError, TamError
+from tam_backend.export.dataset import safe_name
+from tam_backend.export.dataset_folder import place
+from tam_backend.importer import (
+    FailedVideo,
+    FrameSelection,
+    PlannedTask,
+    TaskClient,
+    create_tasks,
+    link_tasks,
+    plan_tasks,
+)
+from tam_backend.labelstudio.config_xml import read_config
+from tam_backend.labelstudio.imported_masks import ImportedMasks, has_ground_truth, has_prediction_of
+from tam_backend.labelstudio.results import prediction
+from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.video.images import images_in
+from tam_backend.video.library import VideoLibrary
+
+Arrival = Literal["predictions", "annotations"]
+"""As what masks arrive: to be corrected, or as the ground truth."""
+
+CLASS_LEFT_OUT = "masks of classes that are left out"
+
+
+class DatasetClient(TaskClient, Protocol):
+    """What is needed of Label Studio's API."""
+
+    def get_project(self, project_id: int) -> Mapping[str, Any]:
+        """Return a project, its `label_config` included."""
+
+    def tasks_data(self, project_id: int) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        """Yield (id, data) of all tasks."""
+
+    def predictions(self, task_id: int) -> Sequence[Mapping[str, Any]]:
+        """Return a task's predictions."""
+
+    def annotations(self, task_id: int) -> Sequence[Mapping[str, Any]]:
+        """Return a task's annotations."""
+
+    def create_prediction(self, task_id: int, prediction: Mapping[str, Any]) -> int:
+        """Store a prediction."""
+
+    def create_annotation(
+        self, task_id: int, results: Sequence[Mapping[str, Any]], *, ground_truth: bool = False
+    ) -> int:
+        """Submit an annotation."""
+
+
+@dataclass(frozen=True)
+class DatasetArrival:
+    """What is to become of a dataset.
+
+    Args:
+        project: Label Studio's id of it.
+        form: the dataset's format; predictions are named by it.
+        arrival: as what its masks arrive.
+        label_of: class -> label; see `ImportedMasks`.
+        max_frames: pages of one task at most; see `FrameSelection`.
+    """
+
+    project: int
+    form: str
+    arrival: Arrival = "predictions"
+    label_of: Mapping[str, str] | None = None
+    max_frames: int = FrameSelection().max_frames
+
+
+@dataclass(frozen=True)
+class ArrivedVideo:
+    """A video that arrived whole.
+
+    Args:
+        name: the dataset's.
+        task_ids: in the order of its frames.
+        pages, objects, masks: how many.
+        is_new: whether its tasks were made now; an earlier import had made them, if not.
+    """
+
+    name: str
+    task_ids: tuple[int, ...]
+    pages: int
+    objects: int
+    masks: int
+    is_new: bool = True
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What became of a dataset.
+
+    Args:
+        imported, failed: its videos, in its order.
+        left_out: a sentence on everything that is in the dataset and not in the project.
+    """
+
+    imported: tuple[ArrivedVideo, ...]
+    failed: tuple[FailedVideo, ...]
+    left_out: tuple[str, ...]
+
+
+def label_map(named: Sequence[str]) -> dict[str, str]:
+    """Read CLASS=LABEL, several of them; "CLASS=" leaves a class out, "=LABEL" is of masks without a class.
+
+    Raises:
+        InvalidInputError: one has no "=".
+
+    >>> label_map(["dog=Animal", "cat=", "=Thing"])
+    {'dog': 'Animal', 'cat': '', '': 'Thing'}
+    """
+    read = {}
+    for each in named:
+        name, equals, label = each.rpartition("=")
+        if not equals:
+            raise InvalidInputError(f"--class {each!r} is not CLASS=LABEL.", "Give for instance --class dog=Animal.")
+        read[name] = label
+    return read
+
+
+def import_dataset(
+    dataset: ReadDataset,
+    wanted: DatasetArrival,
+    *,
+    library: VideoLibrary,
+    client: DatasetClient,
+    base_url: str,
+    frames_folder: Path,
+    on_progress: Callable[[str, str], None] = lambda video, doing: None,  # noqa: ARG005 - says nothing
+) -> DatasetReport:
+    """Register a dataset's videos, make their tasks, and store their masks. One video's failure keeps no other away.
+
+    A video is read to its end before its first task is made, so that a damaged one leaves nothing behind. Memory grows
+    with the masks of one video, by 1 or 2 kB each. Cut off, it is given again: tasks that show the same frames are not
+    made twice, and get the masks that they lack.
+
+    Args:
+        dataset: see `read_dataset`.
+        wanted: what is to become of it.
+        library: where the videos are registered; must be the one of the backend that serves them.
+        client: Label Studio.
+        base_url: how browsers reach the backend.
+        frames_folder: takes links to the frames of videos that have no folder of their own; they must stay.
+        on_progress: called with the video and what is being done to it, before each slow step.
+
+    Raises:
+        LabelConfigError: the project's config has no tag for masks, or no label for a class.
+        LabelStudioError: the project cannot be read.
+    """
+    about = client.get_project(wanted.project)
+    masks = ImportedMasks(read_config(str(about.get("label_config") or "")), wanted.label_of or {})
+    masks.check(dataset.classes)
+    known = _known_tasks(client.tasks_data(wanted.project), library)
+    arriving = _Arriving(wanted, masks, known, library, client, base_url, frames_folder, on_progress)
+    imported: list[ArrivedVideo] = []
+    failed: list[FailedVideo] = []
+    videos = dataset.videos()
+    name = "the dataset"
+    while True:
+        try:
+            video = next(videos, None)
+            if video is None:
+                break
+            name = video.name
+            imported.append(arriving.take(video))
+        except TamError as error:
+            failed.append(FailedVideo(name, error))
+        name = "the rest of the dataset"
+    counts = {**dataset.left_out, CLASS_LEFT_OUT: arriving.of_other_classes}
+    left_out = tuple(f"{count} {what}." for what, count in counts.items() if count)
+    return DatasetReport(tuple(imported), tuple(failed), left_out)
+
+
+_Pages = tuple[str, int, int, int]
+"""What a task shows: the video's id, the first and the last frame, and how many there are."""
+
+
+def _known_tasks(tasks: Iterable[tuple[int, Mapping[str, Any]]], library: VideoLibrary) -> dict[_Pages, int]:
+    """Return what the tasks of a project show of our videos -> the task's id."""
+    known: dict[_Pages, int] = {}
+    for task_id, data in tasks:
+        frames = data.get("frames")
+        if not isinstance(frames, list) or not frames:
+            continue
+        first, last = (library.own_frame(str(frames[at])) for at in (0, -1))
+        if first is not None and last is not None and first[0] == last[0]:
+            known[first[0], first[1], last[1], len(frames)] = task_id
+    return known
+
+
+def _pages(task: PlannedTask) -> _Pages:
+    return task.record.id, task.frame_indices[0], task.frame_indices[-1], len(task.frame_indices)
+
+
+@dataclass(eq=False)
+class _Arriving:
+    """An import while it is made; see `import_dataset`.
+
+    Attributes:
+        known: the tasks that are there from the start.
+        of_other_classes: how many masks were left out for their class.
+    """
+
+    wanted: DatasetArrival
+    masks: ImportedMasks
+    known: Mapping[_Pages, int]
+    library: VideoLibrary
+    client: DatasetClient
+    base_url: str
+    frames_folder: Path
+    on_progress: Callable[[str, str], None]
+    of_other_classes: int = 0
+
+    def take(self, video: ReadVideo) -> ArrivedVideo:
+        """Bring one video, its tasks and its masks in."""
+        if not video.files:
+            raise EmptyVideoError(
+                f"{video.name} has no frames.", "Bring them along: of our exports with --frames jpg or png."
+            )
+        self.on_progress(video.name, "reading")
+        frames = {frame.index: self._without_other_classes(frame) for frame in video.frames()}
+        self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
+        record = self.library.register(registrable(video, self.frames_folder))
+        planned = plan_tasks(record, FrameSelection(max_frames=self.wanted.max_frames))
+        task_ids = tuple(self.known[_pages(task)] for task in planned if _pages(task) in self.known)
+        is_new = len(task_ids) < len(planned)
+        if is_new:
+            self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
+            task_ids = create_tasks(planned, self.wanted.project, self.library, self.client, self.base_url)
+        if len(planned) > 1:
+            link_tasks(planned, task_ids, self.library, self.client, self.base_url)
+        self.on_progress(video.name, "storing its masks")
+        try:
+            for task, task_id in zip(planned, task_ids, strict=True):
+                if is_new or not self._has_masks(task_id):
+                    self._store(task, task_id, frames)
+        except LabelStudioError as error:
+            raise LabelStudioError(
+                f"The tasks {task_ids[0]} to {task_ids[-1]} of {video.name} were made, but not all have their masks: "
+                f"{error.message}",
+                "Give the same command again: it goes on from there.",
+            ) from error
+        shown = [each for frame in frames.values() for each in frame.masks]
+        objects = len({each.object_id for each in shown})
+        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(shown), is_new)
+
+    def _without_other_classes(self, frame: ReadFrame) -> ReadFrame:
+        kept = tuple(each for each in frame.masks if not self.masks.is_left_out(each.label))
+        self.of_other_classes += len(frame.masks) - len(kept)
+        return ReadFrame(frame.index, kept)
+
+    def _has_masks(self, task_id: int) -> bool:
+        """Whether an earlier import stored a task's masks."""
+        if self.wanted.arrival == "annotations":
+            return has_ground_truth(self.client.annotations(task_id))
+        return has_prediction_of(self._version, self.client.predictions(task_id))
+
+    @property
+    def _version(self) -> str:
+        """What predictions of this format are called."""
+        return f"imported-{self.wanted.form}"
+
+    def _store(self, task: PlannedTask, task_id: int, frames: Mapping[int, ReadFrame]) -> None:
+        """Store the masks of one task, in the order of their objects: an export numbers them by it."""
+        settled = self.wanted.arrival == "annotations"
+        there = [(page, frames[index]) for page, index in enumerate(task.frame_indices) if index in frames]
+        drawn = sorted(((page, each) for page, frame in there for each in frame.masks), key=lambda at: at[1].object_id)
+        results = [result for page, each in drawn for result in self.masks.results(each, page, settled=settled)]
+        if settled:
+            if there:  # without any object it says that there is none
+                self.client.create_annotation(task_id, results, ground_truth=True)
+        elif results:
+            told = worst_by_frame((page, each.quality) for page, each in drawn if each.quality is not None)
+            made = prediction(results, task_score(told.values()), self._version)
+            self.client.create_prediction(task_id, made)
+
+
+def registrable(video: ReadVideo, frames_folder: Path) -> Path:
+    """Return what stands for a video in the library: its one picture, its folder, or a folder of links to its frames.
+
+    Raises:
+        OutputError: the links cannot be made.
+    """
+    if len(video.files) == 1:
+        return video.files[0]
+    folder = video.files[0].parent
+    if images_in(folder) == list(video.files):
+        return folder
+    try:
+        facts = [f"{file}\0{file.stat().st_size}\0{file.stat().st_mtime_ns}" for file in video.files]
+        stamp = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        target = frames_folder / stamp / safe_name(video.name)
+        if target.is_dir():
+            return target
+        part = target.with_name(f".part-{target.name}")
+        shutil.rmtree(part, ignore_errors=True)
+        for index, file in enumerate(video.files):
+            place(file, part / f"{index:05d}{file.suffix.lower()}")
+        part.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"The frames of {video.name} cannot be linked in {frames_folder}: {error.strerror or error}.",
+            "See that TAM_DATA_DIR can be written to and has room.",
+        ) from error
+    return target

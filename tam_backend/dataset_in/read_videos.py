@@ -1,0 +1,82 @@
+"""What a dataset on disk gives: videos, their frames as files, and the masks on each frame.
+
+What lies on disk was written by others: readers check everything that they take, and name what they refuse.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tam_backend.types import EncodedMask
+
+
+@dataclass(frozen=True)
+class ReadMask:
+    """An object on a frame.
+
+    Args:
+        object_id: the dataset's, the same on every frame of the video.
+        mask: not empty, of the frame's size.
+        label: its class; "" where the dataset names none.
+        quality: 0..1, where the dataset tells it.
+    """
+
+    object_id: int
+    mask: EncodedMask
+    label: str = ""
+    quality: float | None = None
+
+
+@dataclass(frozen=True)
+class ReadFrame:
+    """A frame that was annotated, and what is on it; on one without masks there is no object.
+
+    Args:
+        index: its place among the video's files, from 0.
+        masks: at most one an object, in the order of the objects' ids.
+    """
+
+    index: int
+    masks: tuple[ReadMask, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadVideo:
+    """A video of a dataset.
+
+    Args:
+        name: as the dataset calls it.
+        files: its frames' pictures, in their order.
+        frames: yields those that were annotated, by their index, anew with each call; none is kept. It raises
+            MediaError or InvalidInputError where a file is not what the format wants.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    frames: Callable[[], Iterator[ReadFrame]]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadDataset:
+    """A dataset.
+
+    Args:
+        classes: all that its masks may have; "" among them where some may have none.
+        videos: yields them one by one, anew with each call.
+        left_out: what is not taken -> how often; grows while frames are read.
+    """
+
+    classes: tuple[str, ...]
+    videos: Callable[[], Iterator[ReadVideo]]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+MOST_OBJECT_ID = 10**12
+"""Ids are below it: they become part of names in Label Studio, which have room for no more."""
+
+IGNORED = "regions that are marked as doubtful (void, crowd, not judged)"
+BOXES = "boxes without a mask"
+EMPTY = "masks without a pixel"
