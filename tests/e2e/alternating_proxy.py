@@ -18,6 +18,7 @@ class AlternatingProxy(ThreadingHTTPServer):
     """Serves at `url`; passes over replicas that do not answer, as proxies do."""
 
     daemon_threads = True
+    request_queue_size = 256  # so many may knock at once
 
     def __init__(self, replicas: Sequence[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
