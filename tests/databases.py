@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
+from demo.processes import free_port
 from tam_backend.store.database import sqlite_url
 
 KINDS = ("sqlite", "postgresql")
@@ -79,7 +79,7 @@ def _started(programs: Path) -> URL:
             shutil.chown(each, user)
     initdb = [programs / "initdb", "-D", data, "-U", "tam", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, user=user, timeout=120)
-    port = _free_port()
+    port = free_port()
     server = [programs / "postgres", "-D", data, "-p", str(port), *_OPTIONS.split(), "-c", "unix_socket_directories="]
     log = (folder / "log").open("wb")
     running = subprocess.Popen(
@@ -115,9 +115,3 @@ def _execute(address: URL, statement: str) -> None:
             connection.exec_driver_sql(statement)
     finally:
         engine.dispose()
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

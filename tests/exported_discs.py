@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import dataset_readers as readers
 import numpy as np
 from annotated_studio import TOKEN, AnnotatedStudio
@@ -83,3 +84,12 @@ def assert_same(found: readers.Masks, expected: dict[tuple[int, int], BoolMask])
     assert by_place.keys() == expected.keys()
     for place, mask in expected.items():
         assert np.array_equal(by_place[place], mask), place
+
+
+def write_pictures(folder: Path, suffix: str) -> list[str]:
+    """Write the frames as files of one kind, and return their paths."""
+    folder.mkdir()
+    paths = [str(folder / f"discs_{index}.{suffix}") for index in range(DISCS.frames)]
+    for path, picture in zip(paths, DISCS, strict=True):
+        cv2.imwrite(path, picture[..., ::-1])
+    return paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tam_backend.errors import (
@@ -293,24 +294,18 @@ class Backend:
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",
                 "Retrieve its predictions again, or select fewer tasks at a time.",
             )
+        by_worker = partial(self._answered_by_worker, task, known, request, unsaved, annotator)
         try:
-            return self._answered_by_worker(task, known, request, unsaved, annotator)
+            return by_worker()
         except WorkerLostError as error:
             logger.warning("Task %s is brought to another worker: %s", number, error.message)
-            return self._answered_by_another(task, known, request, unsaved, annotator)
+            return self._answered_by_another(by_worker, request)
 
-    def _answered_by_another(
-        self,
-        task: Mapping[str, Any],
-        known: ReadTask,
-        request: Request,
-        unsaved: Sequence[Mapping[str, Any]],
-        annotator: str | None,
-    ) -> dict[str, Any]:
+    def _answered_by_another(self, by_worker: Callable[[], dict[str, Any]], request: Request) -> dict[str, Any]:
         """Answer after a worker was lost: what it held is free when its lease is over, which may be worth the wait."""
         while True:
             try:
-                return self._answered_by_worker(task, known, request, unsaved, annotator)
+                return by_worker()
             except BusyError:  # noqa: PERF203 - it waits for a second anyway
                 if request.cancelled() or request.seconds_left < self.settings.time_budget_s / 4:
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -85,10 +84,8 @@ def _joined(settings: Settings) -> Iterator[None]:
     program = str(command) if command.exists() else shutil.which("ray")
     if program is None:
         raise BusyError("Ray's own command is not there.", "Install it again: pip install 'tam-backend[ray]'.")
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     node = subprocess.Popen(  # noqa: S603 - Ray's own program, and an address that was given by who runs us
         [program, "start", f"--address={settings.ray_address}", "--block", "--disable-usage-stats"],
-        env=environment,
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -145,14 +145,14 @@ class RayWorkers:
             name = chosen(view, work, waiting, processes.get(holder.process_name) if holder else None)
             if name is not None:
                 return name, present[name]
-            self._looked.clear()
-            if not self._looked.wait(max(0.0, min(deadline_s - time.monotonic(), _LOOK_S))) and (
-                time.monotonic() >= deadline_s
-            ):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
                 raise BusyError(
                     f"There is no worker: {self._failure or 'none has come yet'}.",
                     "Start one: tam-backend worker, of this version, profile, database and TAM_SECRET.",
                 )
+            self._looked.clear()
+            self._looked.wait(min(left_s, _LOOK_S))
 
     def _present(self) -> dict[str, _Seen]:
         oldest_s = time.monotonic() - max(self._settings.lease_s / 3, _MISSED_LOOKS * _LOOK_S)

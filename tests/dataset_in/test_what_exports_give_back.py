@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from annotated_studio import AnnotatedStudio, serving
-from exported_discs import CONFIG, DISCS, disc_regions, export, truth
+from exported_discs import CONFIG, DISCS, disc_regions, export, truth, write_pictures
 from synthetic import iou
 
 from tam_backend.dataset_in.read_videos import ReadVideo
@@ -25,11 +24,7 @@ def studio() -> Iterator[AnnotatedStudio]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index, picture in enumerate(DISCS):
-        cv2.imwrite(str(folder / f"discs_{index}.png"), picture[..., ::-1])
-    return [str(folder / f"discs_{index}.png") for index in range(DISCS.frames)]
+    return write_pictures(tmp_path / "pictures", "png")
 
 
 def exported(studio: AnnotatedStudio, tmp_path: Path, pictures: list[str], form: str) -> ReadVideo:

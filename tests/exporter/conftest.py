@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import pytest
 from annotated_studio import AnnotatedStudio, serving
-from exported_discs import CONFIG, DISCS
+from exported_discs import CONFIG, write_pictures
 
 
 @pytest.fixture
@@ -20,8 +19,4 @@ def studio() -> Iterator[AnnotatedStudio]:
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[str]:
     """The frames as files, whose paths stand in tasks."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index, picture in enumerate(DISCS):
-        cv2.imwrite(str(folder / f"discs_{index}.jpg"), picture[..., ::-1])
-    return [str(folder / f"discs_{index}.jpg") for index in range(DISCS.frames)]
+    return write_pictures(tmp_path / "pictures", "jpg")
