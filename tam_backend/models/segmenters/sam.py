@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
-import numpy as np
 import torch
-from PIL import Image
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import calculate_stability_score
 from torch import Tensor
 from torch.nn import functional
 
 from tam_backend.errors import InvalidPromptError
-from tam_backend.models.devices import fast_precision
+from tam_backend.models.devices import fast_precision, has_fast_bfloat16
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.checked_frame import frame_size_hw
-from tam_backend.models.segmenters.sam_attention import quicken
+from tam_backend.models.segmenters.sam_attention import narrow, quicken
+from tam_backend.models.segmenters.sam_resizing import resized
+from tam_backend.models.transfers import Transfer
 from tam_backend.types import Box, Point, RgbFrame
 
 # By how much the threshold is moved up and down to see whether the mask stays (the package's default).
@@ -37,6 +38,8 @@ class SamSegmenter:
 
     def __init__(self, network: Sam, name: str, device: torch.device, *, fast: bool = True) -> None:
         quicken(network.image_encoder)
+        if fast and device.type == "cuda" and has_fast_bfloat16(device):
+            narrow(network.image_encoder)
         self._network = network
         self._name = name
         self._device = device
@@ -61,16 +64,14 @@ class SamSegmenter:
         """
         size_hw = frame_size_hw(frame)
         input_hw = _input_size(size_hw, self._network.image_encoder.img_size)
-        # Pillow's bilinear filter, because SAM's authors resize with it: OpenCV's does not smooth before it shrinks.
-        resized = Image.fromarray(frame).resize((input_hw[1], input_hw[0]), Image.Resampling.BILINEAR)
-        image = torch.from_numpy(np.array(resized)).to(self._device).permute(2, 0, 1)[None]  # 1 x 3 x h x w
-        square = self._network.preprocess(image)
-        if self._fast:
-            with fast_precision(self._device):
-                embedding = self._network.image_encoder(square)
-        else:
-            embedding = self._network.image_encoder(square)
-        return FrameEmbedding(size_hw, input_hw, {"image": embedding.half()})
+        square = self._network.preprocess(resized(frame, input_hw, self._device))
+        return FrameEmbedding(size_hw, input_hw, {"image": self._embedded(square)})
+
+    def _embedded(self, square: Tensor) -> Tensor:
+        """Encode a normalised and padded (1, 3, S, S) frame; float16."""
+        with fast_precision(self._device) if self._fast else nullcontext():
+            embedding: Tensor = self._network.image_encoder(square)
+        return embedding.half()
 
     @torch.inference_mode()
     def segment(self, embedding: FrameEmbedding, prompts: SegmenterPrompts) -> Segmentation:
@@ -103,15 +104,16 @@ class SamSegmenter:
         full = self._network.postprocess_masks(low_logits, embedding.input_hw, embedding.size_hw)[0]
         threshold = self._network.mask_threshold
         stability = calculate_stability_score(full, threshold, _STABILITY_OFFSET).nan_to_num(0.0)  # nothing at all: 0
+        *masks, ious, stable = Transfer(*(each > threshold for each in full), predicted_iou[0], stability).arrays()
         height, width = frame.low_hw
         readings = [
             Segmentation(
-                mask=(full[index] > threshold).cpu().numpy(),
+                mask=masks[index],
                 logits=low_logits[0, index, :height, :width].float(),
-                predicted_iou=min(max(float(predicted_iou[0, index]), 0.0), 1.0),
-                stability=float(stability[index]),
+                predicted_iou=min(max(float(ious[index]), 0.0), 1.0),
+                stability=float(stable[index]),
             )
-            for index in predicted_iou[0].argsort(descending=True, stable=True).tolist()
+            for index in torch.from_numpy(ious).argsort(descending=True, stable=True).tolist()
         ]
         return replace(readings[0], alternatives=tuple(readings[1:]))
 
@@ -147,13 +149,14 @@ class _Frame:
         """
         if logits.ndim != 2 or logits.numel() == 0:
             raise InvalidPromptError(f"Mask logits must be (h, w), not of shape {tuple(logits.shape)}.")
-        given = logits.to(device).float()[None, None]
-        if not bool(given.isfinite().all()):
+        if not bool(logits.isfinite().all()):  # before they go to the device, which would have to be waited for
             raise InvalidPromptError("Mask logits must be finite numbers.")
+        given = logits.to(device).float()[None, None]
         if given.shape[-2:] != self.low_hw:
             given = functional.interpolate(given, self.low_hw, mode="bilinear", align_corners=False, antialias=True)
-        padding = (0, self._mask_hw[1] - given.shape[-1], 0, self._mask_hw[0] - given.shape[-2])
-        return functional.pad(given, padding, value=min(float(given.min()), _PADDING_LOGIT))
+        square = given.amin().clamp(max=_PADDING_LOGIT).repeat(1, 1, *self._mask_hw)
+        square[..., : given.shape[-2], : given.shape[-1]] = given
+        return square
 
 
 def _input_size(size_hw: tuple[int, int], longest: int) -> tuple[int, int]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import Tensor, nn
@@ -10,10 +14,13 @@ from torch.nn import functional
 from tam_backend.models.cpu_operators import has_onednn
 
 _BIASES_AT_ONCE = 2 * (64 * 64) ** 2
+# Queries, keys and values of half precision must be as wide as a multiple of this to be attended to by the GPU's
+# quickest kernels.
+_WIDTH_STEP = 8
 
 
 def quicken(encoder: nn.Module) -> None:
-    """Replace, in place, the attention of a ViT of `segment-anything`, and its linear layers where oneDNN is.
+    """Replace, in place, the attention of a ViT of `segment-anything`, and its linear layers on CPUs with oneDNN.
 
     Parameters keep their names and values. The attention of other image encoders is left as it is.
 
@@ -23,15 +30,30 @@ def quicken(encoder: nn.Module) -> None:
     Args:
         encoder: with its weights loaded, on its device.
     """
+    device = next(encoder.parameters()).device
+    fused = WidenedAttention if device.type == "cuda" else FusedAttention
+    _replace(encoder, lambda child: isinstance(child, Attention) and child.use_rel_pos, fused)
+    if device.type == "cpu" and has_onednn():
+        _replace(encoder, lambda child: type(child) is nn.Linear, ConvolutionalLinear)
+
+
+def narrow(encoder: nn.Module) -> None:
+    """Round an encoder's weights to bfloat16, in place: those that autocast would round again for every frame.
+
+    To be used under autocast, which brings what they are multiplied with to the same precision.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(torch.bfloat16)
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+
+
+def _replace(encoder: nn.Module, chosen: Callable[[nn.Module], bool], by: Callable[[Any], nn.Module]) -> None:
     for module in list(encoder.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, Attention) and child.use_rel_pos:
-                setattr(module, name, FusedAttention(child))
-    if next(encoder.parameters()).device.type == "cpu" and has_onednn():
-        for module in list(encoder.modules()):
-            for name, child in list(module.named_children()):
-                if type(child) is nn.Linear:
-                    setattr(module, name, ConvolutionalLinear(child))
+            if chosen(child):
+                setattr(module, name, by(child))
 
 
 class FusedAttention(nn.Module):
@@ -78,6 +100,85 @@ class FusedAttention(nn.Module):
             ).transpose(1, 2)
         projected: Tensor = self.proj(mixed.view(batch, height, width, -1))
         return projected
+
+
+class WidenedAttention(nn.Module):
+    """The same for a GPU: the bias of relative positions is written into wider queries and keys.
+
+    A query gets, beside its own channels, its biases towards every row and every column; a key, ones at its own row and
+    column. So their product is what attention wants, and no (tokens, tokens) bias is ever written to memory.
+
+    Args:
+        attention: the module to replace; its parameters are shared.
+    """
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.num_heads: int = attention.num_heads
+        self.qkv = attention.qkv
+        self.proj = attention.proj
+        self.rel_pos_h = attention.rel_pos_h
+        self.rel_pos_w = attention.rel_pos_w
+        self._places: dict[tuple[int, int, torch.dtype], _Places] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        batch, height, width, _ = x.shape
+        tokens = height * width
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # B x heads x tokens x c each
+        channels = query.shape[-1]
+        places = self._places_of(height, width, query)
+        rows_and_columns = query.reshape(batch, self.num_heads, height, width, channels)
+        wide = query.new_zeros(2, batch, self.num_heads, tokens, places.keys.shape[-1])
+        seen = wide[0].view(batch, self.num_heads, height, width, -1)
+        seen[..., :channels] = rows_and_columns
+        seen[..., channels : channels + height] = torch.einsum("bnhwc,hkc->bnhwk", rows_and_columns, places.along_h)
+        seen[..., channels + height : channels + height + width] = torch.einsum(
+            "bnhwc,wkc->bnhwk", rows_and_columns, places.along_w
+        )
+        wide[1] = places.keys
+        wide[1, ..., :channels] = key
+        mixed = functional.scaled_dot_product_attention(
+            wide[0],
+            wide[1],
+            functional.pad(value, (0, wide.shape[-1] - channels)),
+            scale=channels**-0.5,
+        )[..., :channels]
+        projected: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, height, width, -1))
+        return projected
+
+    def _places_of(self, height: int, width: int, query: Tensor) -> _Places:
+        """Return what belongs to a size; made once, since it costs waiting for the GPU."""
+        size = height, width, query.dtype
+        if size not in self._places:
+            channels = query.shape[-1]
+            keys = query.new_zeros(height * width, -(-(channels + height + width) // _WIDTH_STEP) * _WIDTH_STEP)
+            at = torch.arange(height * width, device=query.device)
+            keys[at, channels + at // width] = 1
+            keys[at, channels + height + at % width] = 1
+            # Attention divides products by the root of the channels, which the biases are not meant to be.
+            along_h, along_w = (
+                (get_rel_pos(length, length, positions.float()) * channels**0.5).to(query.dtype)
+                for length, positions in ((height, self.rel_pos_h), (width, self.rel_pos_w))
+            )
+            self._places[size] = _Places(along_h, along_w, keys)
+        return self._places[size]
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Of tokens in rows and columns.
+
+    Args:
+        along_h: (H, H, c) what a query in a row is multiplied by, for its bias towards another row.
+        along_w: (W, W, c) the same for columns.
+        keys: (H * W, wide) one at the token's row and one at its column, after c channels of zeros.
+    """
+
+    along_h: Tensor
+    along_w: Tensor
+    keys: Tensor
 
 
 class ConvolutionalLinear(nn.Module):

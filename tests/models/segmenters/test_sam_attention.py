@@ -12,7 +12,13 @@ from torch import nn
 
 from tam_backend.models.cpu_operators import has_onednn
 from tam_backend.models.segmenters import sam_attention
-from tam_backend.models.segmenters.sam_attention import ConvolutionalLinear, FusedAttention, quicken
+from tam_backend.models.segmenters.sam_attention import (
+    ConvolutionalLinear,
+    FusedAttention,
+    WidenedAttention,
+    narrow,
+    quicken,
+)
 
 
 def lively(module: nn.Module) -> nn.Module:
@@ -31,7 +37,9 @@ def test_attention_is_the_packages_own(trained_hw: tuple[int, int], seen_hw: tup
     original = lively(Attention(48, num_heads=3, use_rel_pos=True, input_size=trained_hw))
     x = 2 * torch.randn(2, *seen_hw, 48)
     expected = original(x)
-    assert torch.allclose(FusedAttention(original)(x), expected, atol=1e-5)
+    for fused in (FusedAttention(original), WidenedAttention(original)):
+        assert torch.allclose(fused(x), expected, atol=2e-5)
+        assert torch.equal(fused(x), fused(x))
     without = copy.deepcopy(original)
     without.rel_pos_h.data.zero_()
     assert seen_hw == (1, 1) or not torch.allclose(without(x), expected, atol=1e-2), "positions do not matter here"
@@ -68,6 +76,28 @@ def test_bfloat16_stays_within_one_percent() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         answer = original(x).float()
     assert (answer - expected).norm() / expected.norm() < 0.01
+
+
+@torch.inference_mode()
+def test_one_attention_may_see_maps_of_several_sizes() -> None:
+    original = lively(Attention(48, num_heads=3, use_rel_pos=True, input_size=(9, 5)))
+    widened = WidenedAttention(original)
+    for seen_hw in ((9, 5), (4, 7), (9, 5)):
+        x = torch.randn(1, *seen_hw, 48)
+        assert torch.allclose(widened(x), original(x), atol=2e-5)
+
+
+@torch.inference_mode()
+def test_weights_rounded_once_give_what_autocast_gives() -> None:
+    encoder = lively(ImageEncoderViT(img_size=64, embed_dim=48, depth=2, num_heads=4, use_rel_pos=True, window_size=3))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = encoder(x)
+        narrow(encoder)
+        answer = encoder(x)
+    assert encoder.blocks[0].mlp.lin1.weight.dtype == encoder.neck[2].weight.dtype == torch.bfloat16
+    assert encoder.blocks[0].norm1.weight.dtype == encoder.pos_embed.dtype == torch.float32
+    assert (answer - expected).float().norm() < 2e-3 * expected.float().norm()
 
 
 def test_parameters_keep_their_names_and_values() -> None:
