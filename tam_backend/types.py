@@ -62,8 +62,12 @@ class EncodedMask:
     def of(cls, mask: NDArray[Any]) -> EncodedMask:
         """Encode an (H, W) mask; non-zero = object."""
         is_object = mask if mask.dtype == np.bool_ else mask != 0
-        code = coco.encode(np.asfortranarray(is_object, dtype=np.uint8))
-        return cls(code["counts"], (mask.shape[0], mask.shape[1]))
+        height, width = mask.shape
+        runs = np.diff(_run_ends(is_object), prepend=0, append=mask.size).tolist()
+        if mask.size and is_object[0, 0]:
+            runs.insert(0, 0)  # a code begins with what is not the object
+        code = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+        return cls(code["counts"], (height, width))
 
     @property
     def array(self) -> BoolMask:
@@ -85,6 +89,21 @@ class EncodedMask:
     @property
     def _code(self) -> dict[str, Any]:
         return {"size": list(self.size_hw), "counts": self.counts}
+
+
+def _run_ends(mask: BoolMask) -> NDArray[np.intp]:
+    """Return where the runs of an (H, W) mask end, but for the last one: column by column, ascending.
+
+    Only where it changes is put into that order: a quarter of the time, or less, of going through all of it so.
+    """
+    height, width = mask.shape
+    if not mask.size:
+        return np.zeros(0, np.intp)
+    y, x = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
+    columns = np.flatnonzero(mask[-1, :-1] != mask[0, 1:])
+    ends = np.concatenate([x * height + y + 1, (columns + 1) * height])
+    ends.sort()
+    return ends
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 
 from tam_backend.errors import InvalidPromptError
 from tam_backend.types import BoolMask, EncodedMask, Mask, Point, Prompt
@@ -62,6 +63,8 @@ def masks(draw: st.DrawFn, size_hw: tuple[int, int] | None = None) -> BoolMask:
 @given(masks())
 def test_a_mask_comes_back_from_its_code_as_it_was(mask: BoolMask) -> None:
     code = EncodedMask.of(mask)
+    assert code.counts == coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    assert EncodedMask.of(np.asfortranarray(mask)) == code
     assert code.array.dtype == np.bool_
     assert np.array_equal(code.array, mask) and np.array_equal(code, mask)  # the shape too
     assert (code.size_hw, code.area) == (mask.shape, np.count_nonzero(mask))
