@@ -129,7 +129,7 @@ def record_graph(function: Callable[[], Any], device: torch.device) -> tuple[Any
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         # Other threads go on using the GPU meanwhile: they bring the next frames there.
-        with torch.cuda.graph(graph, pool=_shared_memory(device), capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=_keeper(device).pool(), capture_error_mode="thread_local"):
             answer = function()
 
     def replay() -> None:
@@ -140,10 +140,15 @@ def record_graph(function: Callable[[], Any], device: torch.device) -> tuple[Any
 
 
 @cache
-def _shared_memory(device: torch.device) -> Any:
-    """Return where recordings keep what is between their kernels: one room, since they never run side by side."""
-    with torch.cuda.device(device):
-        return torch.cuda.graph_pool_handle()
+def _keeper(device: torch.device) -> torch.cuda.CUDAGraph:
+    """Return a graph that holds the memory of what is between kernels: one room, since graphs never run side by side.
+
+    It does nothing and is never let go: a room that no graph uses any more cannot be entered again.
+    """
+    keeper = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(keeper, capture_error_mode="thread_local"):
+        torch.zeros(1, device=device)
+    return keeper
 
 
 def _on_gpu(arguments: Sequence[Any]) -> bool:
