@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,11 +14,12 @@ from tam_backend.models.protocols import MemoryReading, TrackingStep
 
 Floats = NDArray[np.float32]
 
-# Pixels where the object is less probable than this say nothing; they are cropped away.
-_NEGLIGIBLE = 0.02
-# The boundary band reaches this share of the square root of the mask's area to both sides, 1 pixel at least.
-_BAND_SHARE = 0.03
-_WIDEST_BAND = 5
+NEGLIGIBLE = 0.02
+"""Pixels where the object is less probable than this say nothing; they are cropped away."""
+BAND_SHARE = 0.03
+"""The boundary band reaches this share of the square root of the mask's area to both sides, 1 pixel at least."""
+WIDEST_BAND = 5
+"""How far it reaches at most, in pixels."""
 _LARGEST_JUMP = 3.0
 _THINNEST_HAZE = float(np.exp(-8))
 
@@ -121,8 +123,15 @@ class Observation:
     trace: Trace | None
 
 
+class Look(Protocol):
+    """A look at a tracker's answer for one frame."""
+
+    def observe(self, channel: int, before: Trace | None) -> Observation:
+        """Measure one object; see `FrameEvidence.observe`."""
+
+
 class FrameEvidence:
-    """Looks at a tracker's answer for one frame; objects are asked for one by one.
+    """Measures everything, on the host; objects are asked for one by one. Implements `Look`.
 
     Args:
         step: of any device; its tensors are brought to the CPU once.
@@ -140,7 +149,7 @@ class FrameEvidence:
             before: its trace on the frame before; None where it was unknown.
         """
         whole = self._probabilities[channel]
-        left, top, width, height = cv2.boundingRect((whole > _NEGLIGIBLE).view(np.uint8))
+        left, top, width, height = cv2.boundingRect((whole > NEGLIGIBLE).view(np.uint8))
         crop = (slice(top, top + height), slice(left, left + width))
         probability = np.nan_to_num(whole[crop])
         objects = [i for i in range(1, len(self._probabilities)) if i != channel]
@@ -149,14 +158,15 @@ class FrameEvidence:
         mask = probability > rival
         area = float(np.count_nonzero(mask))
         if not area:
-            return self._absence(channel, before)
+            everywhere = np.nan_to_num(whole)
+            return absence(float(everywhere.max()), float(everywhere.sum()), before)
 
         binary = mask.view(np.uint8)
         _, _labels, stats, centroids = cv2.connectedComponentsWithStats(binary, connectivity=8)
         sizes = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
         centre = (sizes[:, None] * centroids[1:]).sum(0) / area
 
-        reach = min(_WIDEST_BAND, max(1, round(_BAND_SHARE * area**0.5)))
+        reach = min(WIDEST_BAND, max(1, round(BAND_SHARE * area**0.5)))
         disc = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
         padded = cv2.copyMakeBorder(binary, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
         inner = slice(reach, -reach), slice(reach, -reach)
@@ -169,7 +179,7 @@ class FrameEvidence:
         perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
         read = _Seen() if self._reading is None else self._reading.over(channel - 1, whole)
         position = (left + float(centre[0]), top + float(centre[1]))
-        jump_area, jump_centre = _jumps(area, position, before)
+        jump_area, jump_centre = jumps(area, position, before)
         evidence = Evidence(
             expected_iou=intersection / (area + float(probability.sum()) - intersection),
             margin=float((inside - rival[mask]).mean()),
@@ -189,14 +199,20 @@ class FrameEvidence:
         )
         return Observation(evidence, Trace(area, position))
 
-    def _absence(self, channel: int, last: Trace | None) -> Observation:
-        probability = np.nan_to_num(self._probabilities[channel])
-        peak = float(probability.max())
-        if last is None:
-            return Observation(AbsenceEvidence(peak, haze=float("nan"), missing=float("nan")), None)
-        trace = replace(last, missing=last.missing + 1)
-        haze = float(np.log(max(float(probability.sum()) / last.area, _THINNEST_HAZE)))
-        return Observation(AbsenceEvidence(peak, haze, missing=float(np.log(1 + trace.missing))), trace)
+
+def absence(peak: float, total: float, last: Trace | None) -> Observation:
+    """Observe an empty mask.
+
+    Args:
+        peak: the object's largest probability on the frame.
+        total: the sum of its probabilities over the frame.
+        last: its trace on the frame before; None where it was never seen.
+    """
+    if last is None:
+        return Observation(AbsenceEvidence(peak, haze=float("nan"), missing=float("nan")), None)
+    trace = replace(last, missing=last.missing + 1)
+    haze = float(np.log(max(total / last.area, _THINNEST_HAZE)))
+    return Observation(AbsenceEvidence(peak, haze, missing=float(np.log(1 + trace.missing))), trace)
 
 
 @dataclass(frozen=True)
@@ -270,7 +286,7 @@ def _binary_entropy(probability: Floats) -> Floats:
     return entropy
 
 
-def _jumps(area: float, centre: tuple[float, float], before: Trace | None) -> tuple[float, float]:
+def jumps(area: float, centre: tuple[float, float], before: Trace | None) -> tuple[float, float]:
     """Return the jumps of area and centroid; NaN if there was nothing on the frame before."""
     if before is None or before.missing:
         return float("nan"), float("nan")

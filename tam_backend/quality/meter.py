@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from tam_backend.models.protocols import TrackingStep
-from tam_backend.quality.evidence import AbsenceEvidence, FrameEvidence, Trace
+from tam_backend.quality.evidence import AbsenceEvidence, FrameEvidence, Look, Trace
+from tam_backend.quality.mask_sums import MEASURED, MaskSums
 from tam_backend.quality.model import models_for
 
 
@@ -36,21 +37,33 @@ class QualityMeter:
         self._models = models_for(profile)
         self._traces: dict[int, Trace] = {}
 
+    def look(self, step: TrackingStep) -> Look:
+        """Look at a tracker's answer; does not wait for a GPU, and may be asked for before earlier frames are judged.
+
+        On a GPU nothing is measured that these models do not ask for, unless they ask for what only the host measures.
+        """
+        wanted = {*self._models.mask.names, *self._models.absence.names}
+        return MaskSums(step) if step.probabilities.is_cuda and wanted <= MEASURED else FrameEvidence(step)
+
     def measure(self, step: TrackingStep, given: Collection[int] = ()) -> dict[int, Verdict]:
+        """Look at a frame and judge it; see `judge`."""
+        return self.judge(step.object_ids, self.look(step), given)
+
+    def judge(self, object_ids: Sequence[int], look: Look, given: Collection[int] = ()) -> dict[int, Verdict]:
         """Judge a frame; call it once for every frame of the pass, in their order.
 
         Args:
-            step: the tracker's answer.
+            object_ids: in the order of the tracker's channels.
+            look: of `look`.
             given: the objects whose mask was not predicted; they are not judged.
 
         Returns:
             Object id -> verdict.
         """
-        frame = FrameEvidence(step)
         verdicts: dict[int, Verdict] = {}
         traces: dict[int, Trace] = {}
-        for channel, object_id in enumerate(step.object_ids, start=1):
-            seen = frame.observe(channel, self._traces.get(object_id))
+        for channel, object_id in enumerate(object_ids, start=1):
+            seen = look.observe(channel, self._traces.get(object_id))
             if seen.trace is not None:
                 traces[object_id] = seen.trace
             if object_id not in given:

@@ -82,7 +82,7 @@ class Session:
         self._models = models
         self._lock = lock
         self._video = video
-        self._stopwatch = Stopwatch()
+        self._stopwatch = Stopwatch(models.device)
         self._stored = stored
         self._objects: dict[int, _TrackedObject] = {}
         self._tracks = Tracks()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tam_backend.tracking.corrections import Absences
 from tam_backend.tracking.keyframes import Keyframes
-from tam_backend.tracking.passes import TrackerPass, Workplace
+from tam_backend.tracking.passes import Advance, Sight, TrackedMask, TrackerPass, Workplace
 from tam_backend.tracking.propagation import disjoint
 from tam_backend.tracking.tracks import Tracks
 from tam_backend.types import FrameResult, Mask
@@ -52,32 +52,45 @@ def go_on(
             continue
         forward = start < stretch.start
         frames = [start, *(stretch if forward else reversed(stretch))]
-        tracker = TrackerPass(workplace)
-        with closing(tracker.frames(frames)) as coming:
-            for sight in coming:
-                frame = sight.index
+        with closing(_tracked(workplace, tracks, keyframes, frames)) as coming:
+            for frame, masks in coming:
                 if frame == start:
-                    # An object that came since has no track there, but may have its only keyframe there.
-                    said = {each: masks[start] for each, masks in keyframes.items() if start in masks}
-                    known = said | {
-                        each: Mask(mask, tracks[start].quality[each])
-                        for each, mask in tracks[start].masks.items()
-                        if each in keyframes and each not in said and mask.any()
-                    }
-                    if not known and not _ever_seen(keyframes):
-                        nothing = np.zeros(workplace.video.size_hw, np.bool_)
-                        known = {each: Mask(nothing, 1.0) for each in keyframes}  # networks must know of some object
-                    if known:
-                        tracker.track(sight, known, permanent=known.keys() == said.keys(), last=False)
-                    for object_id, masks in keyframes.items():
-                        tracker.memorise_nearest(object_id, masks, start)
                     yield None
                     continue
-                given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
-                tracked = tracker.track(sight, given, last=frame == frames[-1])
-                result = absences.observed(disjoint(frame, tracked), keyframes)
+                result = absences.observed(disjoint(frame, masks), keyframes)
                 tracks.put(result)
                 yield result
+
+
+def _tracked(
+    workplace: Workplace, tracks: Tracks, keyframes: Keyframes, frames: Sequence[int]
+) -> Generator[tuple[int, dict[int, TrackedMask]], None, None]:
+    """Track what is known of `frames[0]` over the others, and yield all objects' masks."""
+    start = frames[0]
+    tracker = TrackerPass(workplace)
+
+    def advance(sight: Sight) -> Advance | None:
+        frame = sight.index
+        if frame != start:
+            given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
+            return tracker.advance(sight, given, last=frame == frames[-1])
+        # An object that came since has no track there, but may have its only keyframe there.
+        said = {each: masks[start] for each, masks in keyframes.items() if start in masks}
+        known = said | {
+            each: Mask(mask, tracks[start].quality[each])
+            for each, mask in tracks[start].masks.items()
+            if each in keyframes and each not in said and mask.any()
+        }
+        if not known and not _ever_seen(keyframes):
+            nothing = np.zeros(workplace.video.size_hw, np.bool_)
+            known = {each: Mask(nothing, 1.0) for each in keyframes}  # networks must know of some object
+        step = tracker.advance(sight, known, permanent=known.keys() == said.keys()) if known else None
+        for object_id, masks in keyframes.items():
+            tracker.memorise_nearest(object_id, masks, start)
+        return step
+
+    with closing(tracker.lead(frames, advance)) as coming:
+        yield from coming
 
 
 def _ever_seen(keyframes: Keyframes) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tam_backend.tracking.fusion import fused
 from tam_backend.tracking.keyframes import Keyframes, ObjectKeyframes
-from tam_backend.tracking.passes import TrackedMask, TrackerPass, Workplace
+from tam_backend.tracking.passes import Advance, Sight, TrackedMask, TrackerPass, Workplace
 from tam_backend.tracking.spans import Gap, gaps_around
 from tam_backend.tracking.spool import MaskSpool
 from tam_backend.tracking.tracks import Tracks
@@ -164,18 +164,22 @@ def _led(
     if not place.can_read(start):
         return
     tracker = TrackerPass(place, refined=(object_id,))
-    with closing(tracker.frames(frames)) as coming:
-        for sight in coming:
-            frame = sight.index
-            last = frame == frames[-1]
-            if frame == start:
-                mask = own[start]
-                tracker.track(sight, {**_competitors(tracks, start, object_id, mask), object_id: mask}, last=last)
-                tracker.memorise_nearest(object_id, own, start)
-                continue
-            given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
-            found = tracker.track(sight, given, last=last)
-            yield frame, found[object_id]
+
+    def advance(sight: Sight) -> Advance:
+        frame = sight.index
+        last = frame == frames[-1]
+        if frame == start:
+            mask = own[start]
+            step = tracker.advance(sight, {**_competitors(tracks, start, object_id, mask), object_id: mask}, last=last)
+            tracker.memorise_nearest(object_id, own, start)
+            return step
+        given = {each: masks[frame] for each, masks in keyframes.items() if frame in masks}
+        return tracker.advance(sight, given, last=last)
+
+    with closing(tracker.lead(frames, advance)) as coming:
+        for frame, found in coming:
+            if frame != start:
+                yield frame, found[object_id]
 
 
 def _competitors(tracks: Tracks, frame: int, object_id: int, mask: Mask) -> dict[int, Mask]:

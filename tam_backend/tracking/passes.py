@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
 from tam_backend.errors import MediaError, MediaNotFoundError, UnreadableMediaError
 from tam_backend.models.protocols import Models
-from tam_backend.quality.meter import QualityMeter
+from tam_backend.models.transfers import Transfer
+from tam_backend.quality.meter import QualityMeter, Verdict
 from tam_backend.threads.fair_lock import FairLock
 from tam_backend.tracking.keyframes import ObjectKeyframes
-from tam_backend.tracking.prefetch import prefetched
+from tam_backend.tracking.prefetch import prefetched, run_ahead
 from tam_backend.tracking.refinement import Judgement, Refiner
 from tam_backend.tracking.scaling import Scaling
 from tam_backend.tracking.stopwatch import Stopwatch
@@ -40,6 +42,14 @@ class Workplace:
     stopwatch: Stopwatch
     refine: bool = False
     unreadable: dict[int, MediaError] = field(default_factory=dict)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a tracker goes on while its last answers are looked at: on a GPU, which the host only feeds.
+
+        On a CPU the networks use all cores, and would only be disturbed.
+        """
+        return self.models.device.type == "cuda"
 
     def can_read(self, frame: int) -> bool:
         """Try a frame, and remember it if it is damaged."""
@@ -76,6 +86,37 @@ class Sight:
     image: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Advance:
+    """A frame that a tracker has taken, whose answer may still be on its way from the GPU.
+
+    Args:
+        object_ids: in the order of the labels.
+        labels: `Scaling.labels`; 1 is the first object.
+        verdicts: waits for them; to be called once for each frame of the pass, in their order.
+        refined: object id -> a better mask than the labels'.
+        given: object id -> a human's mask.
+    """
+
+    object_ids: tuple[int, ...]
+    labels: Transfer
+    verdicts: Callable[[], Mapping[int, Verdict]]
+    refined: Mapping[int, Mask]
+    given: Mapping[int, Mask]
+
+    def masks(self) -> dict[int, TrackedMask]:
+        """Return every object's mask, those of `given` as they were given; waits for the GPU."""
+        verdicts = self.verdicts()
+        (labels,) = self.labels.arrays()
+        tracked = {
+            object_id: TrackedMask(Mask(labels == channel, verdicts[object_id].quality), "propagated")
+            for channel, object_id in enumerate(self.object_ids, start=1)
+            if object_id in verdicts and object_id not in self.refined
+        }
+        tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in self.refined.items()}
+        return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in self.given.items()}
+
+
 class TrackerPass:
     """A tracker of its own, led over frames in the order the caller chooses.
 
@@ -99,52 +140,63 @@ class TrackerPass:
         """The objects that the tracker knows, ascending."""
         return self._tracker.object_ids
 
-    def frames(self, frames: Sequence[int]) -> Generator[Sight, None, None]:
-        """Make frames ready for `track`, in their order; the next ones while the caller works on one.
+    def lead(
+        self, frames: Sequence[int], advance: Callable[[Sight], Advance | None]
+    ) -> Generator[tuple[int, dict[int, TrackedMask]], None, None]:
+        """Go over frames in their order, and yield what was tracked: every object's mask.
 
-        A damaged frame is left out, and remembered in the workplace.
+        The next frames are made ready while the networks work on one; and on a GPU the tracker goes on while the caller
+        works on what it was given. A damaged frame is left out, and remembered in the workplace.
+
+        Args:
+            frames: in any order.
+            advance: takes a frame, by `self.advance` or by leaving it alone (None).
 
         Raises:
             MediaError: the whole video cannot be read any more.
         """
-        with closing(prefetched(frames, self._sight)) as coming:
-            for _, sight in coming:
-                if sight is not None:
-                    yield sight
+        steps = self._advances(frames, advance)
+        with closing(run_ahead(steps) if self._workplace.runs_ahead else steps) as coming:
+            for frame, step in coming:
+                yield frame, {} if step is None else step.masks()
 
-    def track(
+    def _advances(
+        self, frames: Sequence[int], advance: Callable[[Sight], Advance | None]
+    ) -> Generator[tuple[int, Advance | None], None, None]:
+        with closing(prefetched(frames, self._sight)) as coming:
+            for frame, sight in coming:
+                if sight is not None:
+                    yield frame, advance(sight)
+
+    def advance(
         self, sight: Sight, given: Mapping[int, Mask], *, permanent: bool = True, last: bool = False
-    ) -> dict[int, TrackedMask]:
-        """Advance by one frame; see `Tracker.track`.
+    ) -> Advance:
+        """Take the next frame; see `Tracker.track`. Does not wait for a GPU, unless it refines.
 
         Args:
-            sight: of `frames`.
+            sight: of `lead`.
             given: object id -> a mask to be taken as it is.
             permanent: whether `given` is remembered for good.
             last: whether nothing follows.
-
-        Returns:
-            Every object's mask, those of `given` as they were given.
         """
         place = self._workplace
         index = place.scaling.index_mask({each: mask.array for each, mask in given.items()}) if given else None
         review = (
             None if self._refiner is None else Judgement(self._refiner, self._meter, place.scaling, sight.pixels, given)
         )
+        verdicts: Callable[[], Mapping[int, Verdict]]
         with place.lock, place.stopwatch.measure("track"):
             step = self._tracker.track(
                 sight.image, index, sorted(given) or None, permanent=permanent, last=last, review=review
             )
-        predicted = dict(zip(step.object_ids, place.scaling.masks(step.probabilities), strict=True))
-        judged = None if review is None else review.verdicts
-        verdicts = self._meter.measure(step, given) if judged is None else judged
-        tracked = {
-            object_id: TrackedMask(Mask(predicted[object_id], verdict.quality), "propagated")
-            for object_id, verdict in verdicts.items()
-        }
-        refined = {} if review is None else review.refined
-        tracked |= {object_id: TrackedMask(mask, "refined") for object_id, mask in refined.items()}
-        return tracked | {object_id: TrackedMask(mask, "prompt") for object_id, mask in given.items()}
+            labels = Transfer(place.scaling.labels(step.probabilities))
+            if review is None:
+                verdicts = partial(self._meter.judge, step.object_ids, self._meter.look(step), given)
+            else:
+                # At once, for whom a review follows must know what was there before.
+                judged = self._meter.measure(step, given) if review.verdicts is None else review.verdicts
+                verdicts = partial(dict, judged)
+        return Advance(step.object_ids, labels, verdicts, {} if review is None else review.refined, given)
 
     def memorise_nearest(self, object_id: int, keyframes: ObjectKeyframes, start: int) -> None:
         """Memorise the object's keyframes nearest to frame `start`, which itself is left out; the nearest last."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import closing
+from itertools import islice, repeat
 from types import TracebackType
 from typing import TypeVar
 
@@ -36,6 +37,28 @@ def prefetched(
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def run_ahead(steps: Generator[Made, None, None], ahead: int = 2) -> Generator[Made, None, None]:
+    """Yield what `steps` yields; a thread runs it up to `ahead` steps further than the caller has come.
+
+    Closing this generator waits for the step being made, if any, and closes `steps`; no thread outlives it.
+
+    Raises:
+        Exception: what `steps` raised, when its turn comes.
+    """
+    with closing(steps), closing(prefetched(repeat(None), lambda _: next(steps, _END), ahead)) as coming:
+        for _, step in coming:
+            if isinstance(step, _End):
+                return
+            yield step
+
+
+class _End:
+    """What comes after the last step."""
+
+
+_END = _End()
 
 
 class Behind:

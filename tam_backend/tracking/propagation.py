@@ -20,7 +20,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 
 from tam_backend.tracking.keyframes import Keyframes
-from tam_backend.tracking.passes import TrackedMask, TrackerPass, Workplace
+from tam_backend.tracking.passes import Advance, Sight, TrackedMask, TrackerPass, Workplace
 from tam_backend.tracking.spool import MaskSpool
 from tam_backend.types import BoolMask, FrameResult, Mask
 
@@ -101,18 +101,21 @@ def _track(
     """Go over `frames` in their order; objects join at their first keyframe (of all, not of `frames`)."""
     tracker = TrackerPass(workplace)
     memory = _KeyframeMemory(tracker, keyframes)
-    with closing(tracker.frames(frames)) as coming:
-        for sight in coming:
-            frame = sight.index
-            given = {
-                object_id: masks[frame]
-                for object_id, masks in keyframes.items()
-                if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
-            }
-            permanent = memory.is_new(frame, given)
-            tracked = tracker.track(sight, given, permanent=permanent, last=frame == frames[-1])
-            memory.look_ahead(frame, given)
-            yield frame, tracked
+
+    def advance(sight: Sight) -> Advance:
+        frame = sight.index
+        given = {
+            object_id: masks[frame]
+            for object_id, masks in keyframes.items()
+            if frame in masks and (object_id in tracker.object_ids or frame == min(masks))
+        }
+        permanent = memory.is_new(frame, given)
+        step = tracker.advance(sight, given, permanent=permanent, last=frame == frames[-1])
+        memory.look_ahead(frame, given)
+        return step
+
+    with closing(tracker.lead(frames, advance)) as coming:
+        yield from coming
 
 
 class _KeyframeMemory:

@@ -66,22 +66,22 @@ class Scaling:
             index[small] = object_id
         return torch.from_numpy(index).to(self._device)
 
-    def masks(self, probabilities: Tensor) -> list[BoolMask]:
-        """Return the masks of all objects at the original size: where an object is the most probable.
+    def labels(self, probabilities: Tensor) -> Tensor:
+        """Return (H, W) uint8 at the original size: the most probable channel, the first of equal ones.
+
+        (int16 where there are more channels than uint8 can tell.) On the device of the probabilities.
 
         Args:
             probabilities: (1 + objects, h, w) at the working size, background first.
         """
         best = self._up(probabilities[0])
-        masks: list[Tensor] = []
-        for channel in range(1, probabilities.shape[0]):
+        dtype = torch.uint8 if len(probabilities) <= 256 else torch.int16
+        labels = torch.zeros(self.original_hw, dtype=dtype, device=probabilities.device)
+        for channel in range(1, len(probabilities)):
             candidate = self._up(probabilities[channel])
-            wins = candidate > best
-            for earlier in masks:
-                earlier.logical_and_(~wins)
-            masks.append(wins)
+            labels.masked_fill_(candidate > best, channel)
             best = torch.maximum(best, candidate)
-        return [mask.cpu().numpy() for mask in masks]
+        return labels
 
     def _up(self, channel: Tensor) -> Tensor:
         if channel.shape == self.original_hw:

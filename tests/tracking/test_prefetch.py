@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
-from tam_backend.tracking.prefetch import Behind, prefetched
+from tam_backend.tracking.prefetch import Behind, prefetched, run_ahead
 
 
 @pytest.fixture
@@ -84,4 +84,44 @@ def test_what_went_wrong_behind_is_raised_and_no_thread_is_left(threads: Callabl
     with pytest.raises(ValueError, match="the caller's own"), Behind() as behind:
         behind.do(fails)
         raise ValueError("the caller's own")
+    assert threads() == 0
+
+
+def counted(made: list[int], stop: int, closed: list[bool]) -> Generator[int, None, None]:
+    try:
+        for number in range(stop):
+            made.append(number)
+            yield number
+    finally:
+        closed.append(True)
+
+
+def test_steps_run_ahead_in_order_and_no_further_than_asked(threads: Callable[[], int]) -> None:
+    made: list[int] = []
+    closed: list[bool] = []
+    assert list(run_ahead(counted(made, 7, closed))) == list(range(7))
+    assert list(run_ahead(counted(made, 0, closed))) == []
+    assert closed == [True, True]
+    made.clear()
+    steps = run_ahead(counted(made, 1000, closed), ahead=2)
+    assert next(steps) == 0
+    deadline = time.monotonic() + 5
+    while len(made) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1, 2]
+    steps.close()
+    assert closed == [True] * 3
+    assert threads() == 0
+
+
+def test_what_goes_wrong_ahead_is_raised_when_its_turn_comes(threads: Callable[[], int]) -> None:
+    def fails() -> Generator[int, None, None]:
+        yield from (0, 1)
+        raise OSError("frame 2 is damaged")
+
+    steps = run_ahead(fails())
+    assert [next(steps), next(steps)] == [0, 1]
+    with pytest.raises(OSError, match="frame 2"):
+        next(steps)
     assert threads() == 0

@@ -77,7 +77,7 @@ def test_masks_go_down_and_up_again_nearly_unchanged() -> None:
     index = scaling.index_mask({3: mask})
     assert set(index.unique().tolist()) == {0, 3}
     one_hot = torch.stack([index == 0, index == 3]).float()
-    (back,) = scaling.masks(one_hot)
+    back = scaling.labels(one_hot).numpy() == 1
     assert np.count_nonzero(back ^ mask) / mask.sum() < 0.03
 
 
@@ -92,9 +92,16 @@ def test_each_pixel_goes_to_the_most_probable_object() -> None:
     probabilities[0] = 0.3
     probabilities[1, :, :2] = 0.6
     probabilities[2, :, 1:] = 0.5
-    first, second = Scaling((4, 4), 4, CPU).masks(probabilities)
-    assert first[:, :2].all() and not first[:, 2:].any()
-    assert second[:, 2:].all() and not (first & second).any()
+    labels = Scaling((4, 4), 4, CPU).labels(probabilities)
+    assert (labels[:, :2] == 1).all() and (labels[:, 2:] == 2).all()
+    probabilities[0, 0] = probabilities[1, 3] = probabilities[2, 3] = 0.7
+    assert Scaling((4, 4), 4, CPU).labels(probabilities)[[0, 3]].tolist() == [[0] * 4, [1] * 4]  # the first of equals
+    assert (Scaling((4, 4), 4, CPU).labels(torch.full((3, 4, 4), torch.nan)) == 0).all()
+
+
+def test_more_objects_than_a_byte_can_tell_are_told_apart() -> None:
+    probabilities = torch.eye(301)[:, :300].view(301, 15, 20)
+    assert torch.equal(Scaling((15, 20), 15, CPU).labels(probabilities).flatten().long(), torch.arange(300))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(0, 2**32 - 1)), max_size=12))

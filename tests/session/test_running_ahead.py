@@ -1,0 +1,102 @@
+"""As on a GPU, where the tracker goes on while its answers are looked at: the same results, however it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+from colour_models import ColourModels
+from synthetic import MovingDiscs
+
+from tam_backend.engine import TrackAnything
+from tam_backend.errors import StoreError, UnreadableMediaError
+from tam_backend.session.session import Session
+from tam_backend.tracking.passes import Workplace
+from tam_backend.tracking.tracks import Tracks
+from tam_backend.types import FrameResult, Prompt
+
+VIDEO = MovingDiscs(starts_xy=((20, 30), (100, 70)), steps_xy=((5, 1), (-4, 0)))
+
+
+@pytest.fixture(autouse=True)
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(Workplace, "runs_ahead", True)
+    before = set(threading.enumerate())
+    yield
+    assert not [each for each in threading.enumerate() if each not in before and each.name.startswith("tam-")]
+
+
+def prompted() -> Session:
+    """One object from frame 2 on, one from frame 8: passes in both directions, and masks that wait in a spool."""
+    session = TrackAnything(ColourModels().models()).session(VIDEO)
+    session.prompt(Prompt(1, 2, points=[(*VIDEO.centre(2, 1), True)]))
+    session.prompt(Prompt(2, 8, points=[(*VIDEO.centre(8, 2), True)]))
+    return session
+
+
+def everything(session: Session) -> list[FrameResult]:
+    """Propagate, correct, end an object, go on: every result that is told."""
+    found = list(islice(session.propagate(), 4))
+    session.prompt(Prompt(1, 6, mask=VIDEO.truth(6, 1)))
+    found += session.update()
+    session.end(2, 10)
+    return [*found, *session.update(), *session.tracks]
+
+
+def told(results: list[FrameResult]) -> list[object]:
+    return [
+        (each.frame, each.source, each.quality, {key: mask.tobytes() for key, mask in each.masks.items()})
+        for each in results
+    ]
+
+
+def test_results_and_their_order_are_those_of_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = told(everything(prompted()))
+    monkeypatch.setattr(Workplace, "runs_ahead", False)
+    assert told(everything(prompted())) == ahead
+
+
+def test_what_was_not_told_when_it_was_stopped_was_not_kept() -> None:
+    session = prompted()
+    running = session.propagate()
+    shown = [next(running).frame for _ in range(3)]
+    running.close()  # type: ignore[attr-defined]
+    assert [result.frame for result in session.tracks] == sorted(shown)
+
+
+def test_a_store_that_fails_ends_it_where_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, put = prompted(), Tracks.put
+
+    def full(self: Tracks, result: FrameResult) -> None:
+        if result.frame == 5:
+            raise StoreError("The disk is full.", "Make room.")
+        put(self, result)
+
+    monkeypatch.setattr(Tracks, "put", full)
+    shown = []
+    with pytest.raises(StoreError, match="full"):
+        shown.extend(result.frame for result in session.propagate())
+    monkeypatch.undo()
+    assert [result.frame for result in session.tracks] == [2, 3, 4]
+
+
+def test_damaged_frames_are_left_out_and_a_video_that_is_gone_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, read = prompted(), MovingDiscs.__getitem__
+    broken = {5}
+
+    def damaged(self: MovingDiscs, frame: int) -> np.ndarray:
+        if frame in broken:
+            raise UnreadableMediaError(f"Frame {frame} cannot be decoded.")
+        return read(self, frame)
+
+    monkeypatch.setattr(MovingDiscs, "__getitem__", damaged)
+    assert 5 not in {result.frame for result in session.propagate()}
+    assert set(session.unreadable) == {5}
+    running = session.propagate()
+    next(running)
+    broken.update(range(12))
+    with pytest.raises(UnreadableMediaError):
+        list(running)
