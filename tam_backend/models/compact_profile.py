@@ -8,6 +8,7 @@ import torch
 
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
 from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
+from tam_backend.models.devices import keep_fast_precision
 from tam_backend.models.protocols import Models
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.segmenters.compact_segmenter import CompactSegmenter
@@ -34,6 +35,7 @@ def build(name: str, version: str, segmenter_weights: Path, tracker_weights: Pat
     for network, path in ((click_network, segmenter_weights), (track_network, tracker_weights)):
         load_verified(network, path)
         network.to(device).to(memory_format=torch.channels_last).eval()
+        keep_fast_precision(network, device)
     return Models(
         profile=name,
         version=version,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from tam_backend.errors import DeviceError
@@ -71,6 +72,17 @@ def fast_precision(device: torch.device) -> contextlib.AbstractContextManager[No
     if has_fast_bfloat16(device):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def keep_fast_precision(network: nn.Module, device: torch.device) -> None:
+    """Bring convolutions and linear layers for good to the precision that `fast_precision` computes them in.
+
+    It gives the same numbers; the context would bring the same weights there anew in every call.
+    """
+    if has_fast_bfloat16(device):
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(torch.bfloat16)
 
 
 def give_back_freed_memory() -> None:

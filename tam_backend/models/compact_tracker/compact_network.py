@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tam_backend.models.backbones import MobileNetV2
+from tam_backend.models.captured import captured
 from tam_backend.models.cpu_operators import convolved
 from tam_backend.models.layers import ResidualBlock, resize_like
 
@@ -75,6 +76,7 @@ class CompactNetwork(nn.Module):
         self.mask_residual = nn.Parameter(torch.tensor(4.0))
         self.sensory_gates = nn.Conv2d(128 + 64 + 1 + self.SENSORY_CHANNELS, 3 * self.SENSORY_CHANNELS, 3, padding=1)
 
+    @captured
     def encode(self, image: Tensor) -> TrackedFrame:
         """Compute what a frame gives to memory and decoder.
 
@@ -92,6 +94,7 @@ class CompactNetwork(nn.Module):
             selection=2 * torch.sigmoid(self.to_selection(context).float()),
         )
 
+    @captured
     def encode_value(self, frame: TrackedFrame, masks: Tensor, others: Tensor) -> Tensor:
         """Describe objects where they are.
 
@@ -110,6 +113,7 @@ class CompactNetwork(nn.Module):
         x = self.refine_value(self.to_value(_joined([x, _repeat(frame.context16, objects)], frame)))
         return torch.cat([x.float(), functional.avg_pool2d(masks, 16), functional.avg_pool2d(others, 16)], 1)
 
+    @captured
     def decode(
         self, frame: TrackedFrame, readout: Tensor, sensory: Tensor, masks: Tensor, others: Tensor
     ) -> tuple[Tensor, Tensor]:

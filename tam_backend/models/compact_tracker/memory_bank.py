@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from tam_backend.models.compact_tracker.windows import Windows
-from tam_backend.models.memory_reading.affinity import TopK, joined_chunks, read_out, similarity, top_k_softmax
+from tam_backend.models.memory_reading.affinity import (
+    TopK,
+    joined_chunks,
+    queries_at_once,
+    read_out,
+    similarity,
+    top_k_softmax,
+)
 from tam_backend.models.memory_reading.reading import Reading
-
-# Queries that are compared with the memory at a time, if not a few less, so that they are whole lines of the grid:
-# bounds the similarity matrix, keeps it near the CPU's cache, and leaves out what lies beyond all of their windows.
-_QUERY_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ class MemoryBank:
         read: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         radii = [self._rules.window_radius(now - frame.time) if windowed else None for frame, windowed in frames]
         height, width = self._grid_hw
-        lines = max(1, _QUERY_CHUNK // width)
+        # Whole lines of the grid, so that what lies beyond all of their windows can be left out.
+        lines = max(1, queries_at_once(len(frames) * height * width, queries.device) // width)
         places = torch.arange(height * width, device=queries.device)
         for first, chunk in zip(range(0, height, lines), torch.split(queries, lines * width), strict=True):
             seen = [

@@ -18,7 +18,9 @@ class Windows:
 
     def __init__(self, grid_hw: tuple[int, int]) -> None:
         self._grid_hw = grid_hw
-        self._tables: dict[int, Tensor] = {}  # by radius: as many as are smaller than the grid
+        # By radius: as many as are smaller than the grid.
+        self._tables: dict[int, Tensor] = {}
+        self._beyond: dict[int, Tensor] = {}
 
     def lines_seen(self, first: int, count: int, radius: float) -> slice:
         """Return which lines of a frame some neighbouring lines of queries see at all.
@@ -43,6 +45,11 @@ class Windows:
         height, width = self._grid_hw
         if radius >= max(height, width) - 1:
             return
+        if scores.device.type != "cpu":  # one large operation rather than one for each line
+            queries = slice(first * width, first * width + scores.shape[0])
+            elements = slice(first_seen * width, first_seen * width + scores.shape[1])
+            scores.masked_fill_(self._beyond_window(int(radius), scores.device)[queries, elements], -torch.inf)
+            return
         table = self._table(int(radius), scores)
         seen = scores.shape[1] // width
         for line, of_line in enumerate(torch.split(scores, width), first):
@@ -59,3 +66,14 @@ class Windows:
             far = lines_far[None, :, None] | columns_far[:, None, :]
             self._tables[radius] = like.new_zeros(far.shape).masked_fill_(far, -torch.inf)
         return self._tables[radius]
+
+    def _beyond_window(self, radius: int, device: torch.device) -> Tensor:
+        """Return (h * w, h * w) bool: which elements lie beyond which query's window."""
+        if radius not in self._beyond:
+            height, width = self._grid_hw
+            lines, columns = (torch.arange(length, device=device) for length in (height, width))
+            lines_far = (lines[:, None] - lines).abs() > radius
+            columns_far = (columns[:, None] - columns).abs() > radius
+            far = lines_far[:, None, :, None] | columns_far[None, :, None, :]
+            self._beyond[radius] = far.view(height * width, height * width)
+        return self._beyond[radius]

@@ -18,6 +18,10 @@ _NEVER = -1e9
 _NARROW_STEP = 32
 # Columns that are looked at as one before they are looked at one by one (measured: 4 to 8 are much the same).
 _GROUP = 6
+# Queries that are compared with the memory at a time bound the similarity matrix. On a CPU so many keep it near the
+# cache; on a GPU few large operations are quicker than many small ones: 1 GB at most.
+_QUERIES_ON_CPU = 256
+_MOST_SCORES_ON_GPU = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,11 @@ def _split(number: Tensor) -> tuple[Tensor, Tensor]:
     """Return two bfloat16 numbers whose sum is the float32 one to some 16 bits."""
     rounded = number.bfloat16()
     return rounded, (number - rounded.float()).bfloat16()
+
+
+def queries_at_once(elements: int, device: torch.device) -> int:
+    """Return how many queries to compare with so many memory elements at a time."""
+    return _QUERIES_ON_CPU if device.type == "cpu" else max(_QUERIES_ON_CPU, _MOST_SCORES_ON_GPU // max(1, elements))
 
 
 def similarity(queries: Tensor, memory: Tensor) -> Tensor:

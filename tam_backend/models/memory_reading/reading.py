@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tam_backend.models.memory_reading.affinity import TopK
 from tam_backend.models.protocols import MemoryReading
@@ -41,15 +42,22 @@ def memory_reading(
     """
     height, width = grid_hw
     elements = max(top.indices.shape[1] for top in reading.top)
-    shape = (len(ids), height * width, elements)
-    device = reading.values.device
-    affinity, indices = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
-    similarity = torch.full(shape, -torch.inf, device=device)
-    foreground = torch.zeros(len(ids), height, width, device=device)
-    for row, top in enumerate(reading.top):
-        channel, used = ids.index(read_ids[row]), top.indices.shape[1]
-        affinity[channel, :, :used] = top.weights
-        similarity[channel, :, :used] = top.similarity
-        indices[channel, :, :used] = top.indices
-        foreground[channel] = reading.values[row, :, mask_channel].view(height, width)
-    return MemoryReading((height, width), affinity, similarity, indices, foreground)
+    rows = dict(zip(read_ids, reading.top, strict=True))
+    blank = torch.zeros(height * width, 0, device=reading.values.device)
+    nothing = TopK(blank, blank, blank.long())
+    tops = [rows.get(object_id, nothing) for object_id in ids]
+    masks = dict(zip(read_ids, reading.values[..., mask_channel], strict=True))
+    unseen = torch.zeros(height * width, device=reading.values.device)
+    return MemoryReading(
+        (height, width),
+        affinity=torch.stack([_widened(top.weights, elements, 0.0) for top in tops]),
+        similarity=torch.stack([_widened(top.similarity, elements, -torch.inf) for top in tops]),
+        indices=torch.stack([_widened(top.indices, elements, 0) for top in tops]),
+        foreground=torch.stack([masks.get(object_id, unseen) for object_id in ids]).view(-1, height, width),
+    )
+
+
+def _widened(columns: Tensor, count: int, value: float) -> Tensor:
+    """Append columns of a value to (Q, K), so that there are so many."""
+    missing = count - columns.shape[1]
+    return functional.pad(columns, (0, missing), value=value) if missing else columns

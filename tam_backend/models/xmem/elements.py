@@ -97,11 +97,6 @@ class Elements:
         """(N,) how much each element is read, per read it lived through."""
         return self.use / self.life
 
-    def count(self, use: Tensor) -> None:
-        """Record one read: (N,) the affinity that fell on each element."""
-        self.use = self.use + use
-        self.life = self.life + 1
-
     def chosen(self, kept: Tensor) -> Elements:
         """Return the elements of ascending (n,) int64 indices."""
         new_place = torch.full((len(self),), -1, dtype=torch.int64, device=kept.device)

@@ -15,6 +15,7 @@ from tam_backend.models.memory_reading.affinity import (
     joined_chunks,
     memory_rows,
     padded_rows,
+    queries_at_once,
     read_out,
     similarity,
     top_k_softmax,
@@ -23,8 +24,6 @@ from tam_backend.models.memory_reading.reading import Reading
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, joined_values, most_used
 from tam_backend.models.xmem.xmem_config import XMemConfig
 
-# Queries that are compared with the memory at a time: bounds the similarity matrix (256: reference measurements).
-_QUERY_CHUNK = 256
 # The memory's size is rounded up to so many elements, see `affinity.padded_rows`.
 _ROWS_MULTIPLE = 1024
 # In working memory, where there is no long-term memory to age into: 32 frames of 480x854, 130 MB with one object.
@@ -60,10 +59,14 @@ class _Layout:
 
     Args:
         rows: (N or more, 2 Ck + 1) float32; `affinity.memory_rows` of all elements in reading order, padded.
+        use: (N,) float32; `Elements.use` of all elements, changed in place.
+        life: (N,) float32; `Elements.life`, likewise.
         groups: in the order in which their objects joined.
     """
 
     rows: Tensor
+    use: Tensor
+    life: Tensor
     groups: tuple[_Group, ...]
 
 
@@ -169,7 +172,7 @@ class XMemMemory:
         layout = self._lay_out()
         tops: list[list[TopK]] = [[] for _ in layout.groups]
         read: dict[int, list[Tensor]] = defaultdict(list)
-        for part in torch.split(queries, _QUERY_CHUNK) if layout.groups else ():
+        for part in torch.split(queries, queries_at_once(len(layout.rows), queries.device)) if layout.groups else ():
             scores = similarity(part, layout.rows)
             for group, chunks in zip(layout.groups, tops, strict=True):
                 top = top_k_softmax(scores if group.columns is None else scores[:, group.columns], self._config.top_k)
@@ -182,7 +185,7 @@ class XMemMemory:
         for group, chunks in zip(layout.groups, tops, strict=True):
             top_of.update(dict.fromkeys(group.tables, joined_chunks(chunks)))
         if tops:
-            self._count(next(iter(top_of.values())))
+            self._count(next(iter(top_of.values())), layout)
         blank = queries.new_zeros(queries.shape[0], 0)
         nothing = TopK(blank, blank, blank.long())
         zeros = queries.new_zeros(queries.shape[0], self._value_channels)
@@ -208,7 +211,7 @@ class XMemMemory:
         else:
             return
         self._frames = [frame for frame in self._frames if frame not in old]
-        if old and config.enable_long_term:
+        if old and config.enable_long_term and old[0].elements.key.device.type == "cpu":
             give_back_freed_memory()
 
     def _consolidate(self, candidates: Elements) -> None:
@@ -227,17 +230,14 @@ class XMemMemory:
         working = [frame.elements for frame in self._frames]
         return working if self._long_term is None else [self._long_term, *working]
 
-    def _count(self, top: TopK) -> None:
+    def _count(self, top: TopK, layout: _Layout) -> None:
         """Record what the first group read."""
         if not self._config.enable_long_term:
             return
-        use = torch.zeros(self.elements, device=top.weights.device)
-        use.index_add_(0, top.indices.flatten(), top.weights.flatten())
-        start = 0
-        for part in self._parts():
-            if part is not self._long_term or self._config.enable_long_term_count_usage:
-                part.count(use[start : start + len(part)])
-            start += len(part)
+        counted = 0 if self._config.enable_long_term_count_usage else self.long_term_elements
+        use = torch.zeros_like(layout.use).index_add_(0, top.indices.flatten(), top.weights.flatten())
+        layout.use[counted:] += use[counted:]
+        layout.life[counted:] += 1
 
     def _lay_out(self) -> _Layout:
         """Return the memory as it is read; make it anew after a change."""
@@ -258,7 +258,12 @@ class XMemMemory:
             rows = torch.cat([memory_rows(part.key, part.shrinkage) for part in parts]) if parts else torch.empty(0)
             if rows.shape[0] >= self._config.top_k:  # so that no query reads what is appended
                 rows = padded_rows(rows, _ROWS_MULTIPLE)
-            self._layout = _Layout(rows, tuple(groups))
+            use = torch.cat([part.use for part in parts]) if parts else torch.empty(0)
+            life = torch.cat([part.life for part in parts]) if parts else torch.empty(0)
+            sizes = [len(part) for part in parts]
+            for part, own_use, own_life in zip(parts, torch.split(use, sizes), torch.split(life, sizes), strict=True):
+                part.use, part.life = own_use, own_life
+            self._layout = _Layout(rows, use, life, tuple(groups))
         return self._layout
 
 
