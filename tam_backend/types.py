@@ -101,7 +101,7 @@ def _run_ends(mask: BoolMask) -> NDArray[np.intp]:
         return np.zeros(0, np.intp)
     y, x = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
     columns = np.flatnonzero(mask[-1, :-1] != mask[0, 1:])
-    ends = np.concatenate([x * height + y + 1, (columns + 1) * height])
+    ends: NDArray[np.intp] = np.concatenate([x * height + y + 1, (columns + 1) * height])
     ends.sort()
     return ends
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tam_backend.models.captured import captured
 from tam_backend.models.devices import fast_dtype
 from tam_backend.models.protocols import TrackingStep
 from tam_backend.models.transfers import Transfer
@@ -22,6 +23,7 @@ from tam_backend.quality.evidence import (
     WIDEST_BAND,
     AbsenceEvidence,
     Evidence,
+    Look,
     Observation,
     Trace,
     absence,
@@ -40,7 +42,7 @@ class _Sums(NamedTuple):
     """What the device tells of one object: sums and counts of pixels of the frame, then of cells of the grid.
 
     "Near" are the pixels of the box around those where the object is not negligible; p is its probability. Entropies
-    are in nats. Where nothing was read, what is said of cells is 0.
+    are in nats. Cells: how many of them a similarity is known of, and sums over them.
     """
 
     peak: float
@@ -56,25 +58,44 @@ class _Sums(NamedTuple):
     band_entropy: float
     core: float
     core_entropy: float
-    read: float
-    cells: float
-    foreground: float
-    shared: float
-    joined: float
-    both: float
-    similarity: float
+    read: float = 0.0
+    cells: float = 0.0
+    foreground: float = 0.0
+    shared: float = 0.0
+    joined: float = 0.0
+    both: float = 0.0
+    similarity: float = 0.0
 
 
 class MaskSums:
-    """Implements `Look` for a tracker's answer, without waiting for it.
+    """Looks at the frames of one pass, without waiting for what it sees."""
 
-    Args:
-        step: of any device; kept for no longer than this call.
-    """
+    @torch.inference_mode()
+    def look(self, step: TrackingStep) -> Look:
+        """Ask for the sums of a tracker's answer, of any device; it may be changed or forgotten at once."""
+        reading = step.reading
+        if reading is None or not reading.similarity.shape[-1]:
+            return _Look(step.probabilities[0].numel(), Transfer(self._over_pixels(step.probabilities)))
+        nearest = reading.similarity.amax(-1).view_as(reading.foreground)
+        sums = self._over_all(step.probabilities, reading.foreground, nearest)
+        return _Look(step.probabilities[0].numel(), Transfer(sums))
 
-    def __init__(self, step: TrackingStep) -> None:
-        self._pixels = step.probabilities[0].numel()
-        self._transfer = Transfer(torch.cat([_over_pixels(step.probabilities.detach().float()), _over_cells(step)]))
+    @captured
+    def _over_pixels(self, probabilities: Tensor) -> Tensor:
+        return _over_pixels(probabilities.float())
+
+    @captured
+    def _over_all(self, probabilities: Tensor, foreground: Tensor, nearest: Tensor) -> Tensor:
+        exact = probabilities.float()
+        return torch.cat([_over_pixels(exact), _over_cells(exact[1:], foreground.float(), nearest)])
+
+
+class _Look:
+    """What `MaskSums` saw: (`_Sums`, objects), without those over cells where nothing was read."""
+
+    def __init__(self, pixels: int, transfer: Transfer) -> None:
+        self._pixels = pixels
+        self._transfer = transfer
         self._rows: list[_Sums] | None = None
 
     def observe(self, channel: int, before: Trace | None) -> Observation:
@@ -147,16 +168,11 @@ def _over_pixels(probabilities: Tensor) -> Tensor:
     )
 
 
-def _over_cells(step: TrackingStep) -> Tensor:
-    """Return (`_Sums` from the cells' on, objects) float32."""
-    probabilities, reading = step.probabilities.detach()[1:].float(), step.reading
-    if reading is None or not reading.similarity.shape[-1]:
-        return probabilities.new_zeros(len(_Sums._fields) - _Sums._fields.index("read"), len(probabilities))
-    foreground = reading.foreground.detach().float()
-    nearest = reading.similarity.detach().amax(-1).view_as(foreground)
+def _over_cells(probabilities: Tensor, foreground: Tensor, nearest: Tensor) -> Tensor:
+    """Return (`_Sums` from the cells' on, objects) float32 for (objects, H, W), (objects, h, w) and (objects, h, w)."""
     rows, columns = (
         area_weights(size, cells, probabilities)
-        for size, cells in zip(probabilities.shape[1:], reading.grid_hw, strict=True)
+        for size, cells in zip(probabilities.shape[1:], foreground.shape[1:], strict=True)
     )
     cells = rows @ probabilities.nan_to_num() @ columns.T  # the host's have no number where one pixel has none
     known = nearest.isfinite()

@@ -35,6 +35,7 @@ class QualityMeter:
 
     def __init__(self, profile: str) -> None:
         self._models = models_for(profile)
+        self._sums = MaskSums()
         self._traces: dict[int, Trace] = {}
 
     def look(self, step: TrackingStep) -> Look:
@@ -43,7 +44,8 @@ class QualityMeter:
         On a GPU nothing is measured that these models do not ask for, unless they ask for what only the host measures.
         """
         wanted = {*self._models.mask.names, *self._models.absence.names}
-        return MaskSums(step) if step.probabilities.is_cuda and wanted <= MEASURED else FrameEvidence(step)
+        on_device = step.probabilities.is_cuda and wanted <= MEASURED
+        return self._sums.look(step) if on_device else FrameEvidence(step)
 
     def measure(self, step: TrackingStep, given: Collection[int] = ()) -> dict[int, Verdict]:
         """Look at a frame and judge it; see `judge`."""

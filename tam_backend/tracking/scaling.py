@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from tam_backend.models.captured import captured
 from tam_backend.types import BoolMask, RgbFrame
 
 # A panorama keeps at most this many times the pixels of a square with the profile's shorter side.
@@ -66,6 +67,7 @@ class Scaling:
             index[small] = object_id
         return torch.from_numpy(index).to(self._device)
 
+    @torch.inference_mode()
     def labels(self, probabilities: Tensor) -> Tensor:
         """Return (H, W) uint8 at the original size: the most probable channel, the first of equal ones.
 
@@ -74,6 +76,10 @@ class Scaling:
         Args:
             probabilities: (1 + objects, h, w) at the working size, background first.
         """
+        return self._labels(probabilities)
+
+    @captured
+    def _labels(self, probabilities: Tensor) -> Tensor:
         best = self._up(probabilities[0])
         dtype = torch.uint8 if len(probabilities) <= 256 else torch.int16
         labels = torch.zeros(self.original_hw, dtype=dtype, device=probabilities.device)

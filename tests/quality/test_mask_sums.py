@@ -78,7 +78,7 @@ def test_sums_tell_what_the_host_tells(
     seed: int, objects: int, hw: tuple[int, int], cells_hw: tuple[int, int], before: Trace | None
 ) -> None:
     step = tracked(seed, objects, hw, cells_hw)
-    sums, host = MaskSums(step), FrameEvidence(step)
+    sums, host = MaskSums().look(step), FrameEvidence(step)
     for channel in range(1, objects + 1):
         assert_same(sums.observe(channel, before), host.observe(channel, before))
 
@@ -90,7 +90,7 @@ def test_the_band_grows_with_the_object(radius: int) -> None:
     depth = radius - np.hypot(y - 200, x - 330)
     inside = torch.from_numpy((1 / (1 + np.exp(-depth / 1.5))).astype(np.float32))
     step = TrackingStep((4,), torch.stack([1 - inside, inside]))
-    seen, expected = MaskSums(step).observe(1, None), FrameEvidence(step).observe(1, None)
+    seen, expected = MaskSums().look(step).observe(1, None), FrameEvidence(step).observe(1, None)
     assert_same(seen, expected)
     assert isinstance(seen.evidence, Evidence)
     assert seen.evidence.band_entropy > 0.1
@@ -100,7 +100,7 @@ def test_an_object_that_is_nowhere_is_told_apart_from_one_that_is_somewhere() ->
     probabilities = torch.zeros(3, 20, 30)
     probabilities[1, 5:9, 5:9] = 1
     probabilities[0] = 1 - probabilities[1]
-    look = MaskSums(TrackingStep((1, 2), probabilities))
+    look = MaskSums().look(TrackingStep((1, 2), probabilities))
     assert isinstance(look.observe(1, None).evidence, Evidence)
     gone = look.observe(2, BEFORE)
     assert isinstance(gone.evidence, AbsenceEvidence)

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from tam_backend.errors import InvalidPromptError
-from tam_backend.models.devices import fast_precision, has_fast_bfloat16
+from tam_backend.models.captured import captured
+from tam_backend.models.devices import fast_precision, keep_fast_precision
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.checked_frame import frame_size_hw
-from tam_backend.models.segmenters.sam_attention import narrow, quicken
+from tam_backend.models.segmenters.sam_attention import quicken
 from tam_backend.models.segmenters.sam_resizing import resized
 from tam_backend.models.transfers import Transfer
 from tam_backend.types import Box, Point, RgbFrame
@@ -38,8 +39,8 @@ class SamSegmenter:
 
     def __init__(self, network: Sam, name: str, device: torch.device, *, fast: bool = True) -> None:
         quicken(network.image_encoder)
-        if fast and device.type == "cuda" and has_fast_bfloat16(device):
-            narrow(network.image_encoder)
+        if fast and device.type == "cuda":
+            keep_fast_precision(network.image_encoder, device)
         self._network = network
         self._name = name
         self._device = device
@@ -67,6 +68,7 @@ class SamSegmenter:
         square = self._network.preprocess(resized(frame, input_hw, self._device))
         return FrameEmbedding(size_hw, input_hw, {"image": self._embedded(square)})
 
+    @captured
     def _embedded(self, square: Tensor) -> Tensor:
         """Encode a normalised and padded (1, 3, S, S) frame; float16."""
         with fast_precision(self._device) if self._fast else nullcontext():

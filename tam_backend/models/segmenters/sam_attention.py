@@ -35,16 +35,8 @@ def quicken(encoder: nn.Module) -> None:
     _replace(encoder, lambda child: isinstance(child, Attention) and child.use_rel_pos, fused)
     if device.type == "cpu" and has_onednn():
         _replace(encoder, lambda child: type(child) is nn.Linear, ConvolutionalLinear)
-
-
-def narrow(encoder: nn.Module) -> None:
-    """Round an encoder's weights to bfloat16, in place: those that autocast would round again for every frame.
-
-    To be used under autocast, which brings what they are multiplied with to the same precision.
-    """
-    for module in encoder.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            module.to(torch.bfloat16)
+    if device.type == "cuda":
+        for module in encoder.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
 
