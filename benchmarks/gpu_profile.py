@@ -21,9 +21,12 @@ from tam_backend.models import captured
 from tam_backend.models.segmenters import sam_attention
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_network import load_sam
+from tam_backend.models.transfers import Transfer
 from tam_backend.quality.mask_sums import MaskSums
 from tam_backend.quality.meter import QualityMeter
 from tam_backend.tracking import passes, propagation
+from tam_backend.tracking.refinement import Refiner
+from tam_backend.tracking.scaling import Scaling
 from tam_backend.tracking.tracks import Tracks
 from tam_backend.types import Prompt
 from tam_backend.video import open_video
@@ -64,7 +67,7 @@ def sam(variant: str, folder: Path) -> None:
             print(f"== {variant}, {way}: {_ms(lambda: ours.encode(frame), 12 if CUDA else 1, DEVICE):.2f} ms")  # noqa: B023
             if way != "widened":
                 kernels(lambda: ours.encode(frame), 14)  # noqa: B023
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             print("   failed:", repr(error)[:500])
     sam_attention._BIASES_AT_ONCE, sam_attention.WidenedAttention = at_once, widened  # type: ignore[misc]
     captured._PLAIN_CALLS = plain_calls
@@ -95,9 +98,9 @@ def session(profile_name: str, objects: int, refine: bool | None, folder: Path, 
         tracker = type(tam.models.new_tracker())
         for owner, name in (
             (passes.TrackerPass, "advance"), (passes.TrackerPass, "_sight"), (passes.Advance, "masks"),
-            (tracker, "track"), (passes.Scaling, "labels"), (passes.Scaling, "image"), (QualityMeter, "look"),
-            (QualityMeter, "judge"), (propagation, "disjoint"), (Tracks, "put"), (passes.Transfer, "arrays"),
-            (passes.Refiner, "refine"),
+            (tracker, "track"), (Scaling, "labels"), (Scaling, "image"), (QualityMeter, "look"),
+            (QualityMeter, "judge"), (propagation, "disjoint"), (Tracks, "put"), (Transfer, "arrays"),
+            (Refiner, "refine"),
         ):  # fmt: skip
             timed(owner, name)
         began = time.perf_counter()
@@ -110,7 +113,7 @@ def session(profile_name: str, objects: int, refine: bool | None, folder: Path, 
         print(f"   {sum(times) / len(scenes) * 1e3:8.3f} ms a frame, {np.median(times) * 1e3:8.3f} a call: {name}")
 
 
-def evidence(objects: int, folder: Path, scenes: list[Any]) -> None:
+def evidence(objects: int, scenes: list[Any]) -> None:
     tracker = TrackAnything.load("compact", device=str(DEVICE)).models.new_tracker()
     labels = torch.where(scenes[0].labels <= objects, scenes[0].labels, 0).to(DEVICE)
     tracker.track(scenes[0].image.to(DEVICE), labels, list(range(1, objects + 1)))
@@ -124,8 +127,8 @@ with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     scenes = _clip(folder / "clip", 120 if QUICK else 480, 6 if QUICK else 100)
     _write_official(folder)
-    evidence(1, folder, scenes)
-    evidence(5, folder, scenes)
+    evidence(1, scenes)
+    evidence(5, scenes)
     for objects in (1, 5):
         session("compact", objects, None, folder, scenes)
     for refine in (False, True):
