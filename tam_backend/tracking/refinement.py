@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tam_backend.models.protocols import (
     FrameEmbedding,
@@ -24,8 +25,9 @@ from tam_backend.models.protocols import (
     SegmenterPrompts,
     TrackingStep,
 )
+from tam_backend.models.transfers import Transfer
 from tam_backend.quality.meter import QualityMeter, Verdict
-from tam_backend.tracking.scaling import Scaling
+from tam_backend.tracking.scaling import Scaling, most_probable
 from tam_backend.types import BoolMask, Box, Mask, Point, RgbFrame
 
 Floats = NDArray[np.float32]
@@ -81,42 +83,55 @@ class Question:
         mask: (h, w) where it is the most probable.
         others: (h, w) where another object is.
         evidence: (h, w) in 0..1; how much of what memory read there is the object.
+        logits: (h, w) of the probability, on the tracker's device.
     """
 
     probability: Floats
     mask: BoolMask
     others: BoolMask
     evidence: Floats
+    logits: Tensor
 
     @classmethod
+    @torch.inference_mode()
     def of(cls, step: TrackingStep, object_id: int) -> Question | None:
         """Take it from a tracker's answer; None where nothing was read for it."""
         if step.reading is None:
             return None
         row = step.object_ids.index(object_id)
-        probabilities = step.probabilities.detach().float().cpu()
-        winner = probabilities.numpy().argmax(0)  # PyTorch's takes seven times as long over a first dimension
+        own = step.probabilities[row + 1].detach().float().nan_to_num()
+        transfer = Transfer(own, most_probable(step.probabilities), step.reading.foreground[row].float())
+        probability, winner, grid = transfer.arrays()
         height, width = winner.shape
         # The grid reaches as far as the padded frame, which is nearly the same.
-        grid = step.reading.foreground[row].detach().float().cpu().numpy()
         evidence = cv2.resize(np.nan_to_num(grid), (width, height), interpolation=cv2.INTER_LINEAR)
         return cls(
-            probability=np.nan_to_num(probabilities[row + 1].numpy()),
+            probability=probability,
             mask=winner == row + 1,
             others=(winner != row + 1) & (winner != 0),
             evidence=np.asarray(np.clip(evidence, 0, 1), np.float32),
+            logits=torch.logit(own, 1e-6).clamp(-_SUREST_LOGIT, _SUREST_LOGIT),
         )
 
     def probes(self, rules: RefinementRules) -> tuple[Point, ...]:
         """Return points in pixels of the working size: on the object where memory and mask agree most that it is there,
         not at its outline; beside it, in the band that could be taken for it, where they agree most that it is not."""
         reach = max(2, round(rules.band * float(np.count_nonzero(self.mask)) ** 0.5))
-        inside, outside = _depth(self.mask, reach), _depth(~self.mask, reach)
-        on = self.evidence * self.probability * inside
+        near, left, top = self._around(reach + 1)  # farther away nothing speaks for a probe
+        mask, evidence, probability = self.mask[near], self.evidence[near], self.probability[near]
+        inside, outside = _depth(mask, reach), _depth(~mask, reach)
+        on = evidence * probability * inside
         band = (outside > 0) & (outside < 1)
-        against = np.where(band | self.others & (outside > 0), (1 - self.evidence) * (1 - self.probability), 0)
+        against = np.where(band | self.others[near] & (outside > 0), (1 - evidence) * (1 - probability), 0)
         against *= 1 - np.abs(2 * outside - 1)  # neither at the outline nor far from it
-        return (*_peaks(on, rules.positives, reach, True), *_peaks(against, rules.negatives, reach, False))
+        found = (*_peaks(on, rules.positives, reach, True), *_peaks(against, rules.negatives, reach, False))
+        return tuple(Point(point.x + left, point.y + top, point.positive) for point in found)
+
+    def _around(self, margin: int) -> tuple[tuple[slice, slice], int, int]:
+        """Return the mask's box with a margin, as far as the frame reaches, and where it begins (x, y)."""
+        left, top, width, height = cv2.boundingRect(self.mask.view(np.uint8))
+        x, y = max(0, left - margin), max(0, top - margin)
+        return (slice(y, top + height + margin), slice(x, left + width + margin)), x, y
 
     def box(self, margin: float) -> Box:
         """Return a box around the mask, in pixels of the working size."""
@@ -125,11 +140,6 @@ class Question:
         top, bottom, left, right = float(rows[0]), float(rows[-1] + 1), float(columns[0]), float(columns[-1] + 1)
         more_y, more_x = margin * (bottom - top), margin * (right - left)
         return max(0.0, left - more_x), max(0.0, top - more_y), min(width, right + more_x), min(height, bottom + more_y)
-
-    def logits(self) -> Floats:
-        """Return the (h, w) logits of the object's probability."""
-        p = np.clip(self.probability.astype(np.float64), 1e-6, 1 - 1e-6)
-        return np.asarray(np.clip(np.log(p / (1 - p)), -_SUREST_LOGIT, _SUREST_LOGIT), np.float32)
 
     def believes(self, answer: BoolMask, segmentation: Segmentation, rules: RefinementRules) -> bool:
         """Tell whether there is evidence that an answer, (h, w) at the working size, is better than the mask."""
@@ -196,7 +206,7 @@ class Refiner:
             self._tried[object_id] = self._clock
             embedding = embedding or self._segmenter.encode(pixels)
             answer = self._segmenter.segment(embedding, self._prompts(question))
-            small = self._scaling.index_mask({1: answer.mask}).cpu().numpy() > 0
+            small = self._scaling.shrunk(answer.mask)
             if question.believes(small, answer, self._rules):
                 free = answer.mask & ~taken & ~self._up(question.others)
                 quality = (verdicts[object_id].quality + answer.predicted_iou) / 2
@@ -221,7 +231,7 @@ class Refiner:
         return SegmenterPrompts(
             points=tuple(Point(p.x * scale_x, p.y * scale_y, p.positive) for p in question.probes(self._rules)),
             box=(left * scale_x, top * scale_y, right * scale_x, bottom * scale_y),
-            mask_logits=torch.from_numpy(question.logits()),
+            mask_logits=question.logits,
         )
 
     def _up(self, mask: BoolMask) -> BoolMask:

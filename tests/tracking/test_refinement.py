@@ -81,8 +81,8 @@ def test_the_box_holds_the_mask_and_stays_on_the_frame() -> None:
 
 
 def test_logits_say_what_the_tracker_thinks() -> None:
-    logits = question(disc(30)).logits()
-    assert logits[30, 30] == pytest.approx(np.log(0.8 / 0.2), abs=1e-4)
+    logits = question(disc(30)).logits
+    assert float(logits[30, 30]) == pytest.approx(np.log(0.8 / 0.2), abs=1e-4)
     assert logits[0, 0] == -10
 
 

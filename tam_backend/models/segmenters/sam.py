@@ -96,17 +96,10 @@ class SamSegmenter:
             masks=None if prompts.mask_logits is None else frame.mask(prompts.mask_logits, self._device),
         )
         ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask_logits is None
-        low_logits, predicted_iou = self._network.mask_decoder(
-            image_embeddings=embedding.features["image"].float(),
-            image_pe=self._positions,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=ambiguous,
-        )  # 1 x masks x 256 x 256, 1 x masks
-        full = self._network.postprocess_masks(low_logits, embedding.input_hw, embedding.size_hw)[0]
-        threshold = self._network.mask_threshold
-        stability = calculate_stability_score(full, threshold, _STABILITY_OFFSET).nan_to_num(0.0)  # nothing at all: 0
-        *masks, ious, stable = Transfer(*(each > threshold for each in full), predicted_iou[0], stability).arrays()
+        low_logits, *told = self._decoded(
+            embedding.features["image"], sparse, dense, ambiguous, embedding.input_hw, embedding.size_hw
+        )
+        *masks, ious, stable = Transfer(*told).arrays()
         height, width = frame.low_hw
         readings = [
             Segmentation(
@@ -118,6 +111,29 @@ class SamSegmenter:
             for index in torch.from_numpy(ious).argsort(descending=True, stable=True).tolist()
         ]
         return replace(readings[0], alternatives=tuple(readings[1:]))
+
+    @captured
+    def _decoded(
+        self,
+        image: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        ambiguous: bool,
+        input_hw: tuple[int, int],
+        size_hw: tuple[int, int],
+    ) -> tuple[Tensor, ...]:
+        """Return logits (1, masks, 256, 256), each mask (H, W) bool, their predicted IoUs and their stabilities."""
+        low_logits, predicted_iou = self._network.mask_decoder(
+            image_embeddings=image.float(),
+            image_pe=self._positions,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=ambiguous,
+        )
+        full = self._network.postprocess_masks(low_logits, input_hw, size_hw)[0]
+        threshold = self._network.mask_threshold
+        stability = calculate_stability_score(full, threshold, _STABILITY_OFFSET).nan_to_num(0.0)  # nothing at all: 0
+        return low_logits, *(each > threshold for each in full), predicted_iou[0], stability
 
 
 class _Frame:
