@@ -22,6 +22,7 @@ from tam_backend.engine import TrackAnything
 from tam_backend.models.protocols import MemoryReading, SegmenterPrompts, TrackingStep
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_resizing import resized
+from tam_backend.models.transfers import Transfer, uploaded
 from tam_backend.quality.evidence import FrameEvidence
 from tam_backend.quality.mask_sums import MaskSums
 from tam_backend.tracking.scaling import Scaling
@@ -72,7 +73,8 @@ def propagated(profile: str, device: str, weights: Path, video: DrawnVideo, stop
 
 
 def overlap(one: BoolMask, other: BoolMask) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
 
 
 @pytest.mark.parametrize("profile", ["compact", "sam-vit-b+xmem"])
@@ -197,3 +199,14 @@ def test_sams_encoder_is_the_packages_within_bfloat16() -> None:
         embedding = ours.encode(frame).features["image"].float()
         of_ours = float((embedding - expected).norm() / expected.norm())
         assert of_ours < 1.2 * of_the_package + 2e-3, (of_ours, of_the_package)
+
+
+def test_transfers_carry_what_was_there_when_they_were_asked_for() -> None:
+    array = np.arange(2**22, dtype=np.float32)
+    there = uploaded(array, GPU)
+    array[:] = 0
+    asked = Transfer(there, there[::2] > 5)
+    there.zero_()
+    numbers, flags = asked.arrays()
+    assert np.array_equal(numbers, np.arange(2**22, dtype=np.float32))
+    assert flags.dtype == np.bool_ and flags.sum() == 2**21 - 3
