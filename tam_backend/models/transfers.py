@@ -1,12 +1,22 @@
-"""From a GPU to the host without making the host wait until it needs the numbers."""
+"""To a GPU and back without making the host wait before it needs the numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+def uploaded(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array's numbers on a device; a GPU takes them when it comes to it, whatever becomes of the array."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type != "cuda":
+        return tensor.to(device)
+    with torch.cuda.device(device):  # else the host memory would belong to the first GPU
+        return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Transfer:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from tam_backend.models.captured import captured
+from tam_backend.models.transfers import uploaded
 from tam_backend.types import BoolMask, RgbFrame
 
 # A panorama keeps at most this many times the pixels of a square with the profile's shorter side.
@@ -48,10 +49,7 @@ class Scaling:
             # By OpenCV: this runs in a thread beside the networks, and PyTorch would give that thread a team of its
             # own, whose members keep turning when they are done. It took a fifth of the networks' speed on two cores.
             return torch.from_numpy(cv2.LUT(small, _SHARES)).permute(2, 0, 1)
-        tensor = torch.from_numpy(np.ascontiguousarray(small))
-        if self._device.type == "cuda":
-            tensor = tensor.pin_memory()  # so that the copy need not wait for what the GPU is doing
-        return tensor.to(self._device, non_blocking=True).permute(2, 0, 1).float() / 255
+        return uploaded(small, self._device).permute(2, 0, 1).float() / 255
 
     def index_mask(self, masks: Mapping[int, BoolMask]) -> Tensor:
         """Return int64 (h, w) at the working size: pixel = object id; the higher id lies on top where masks overlap."""

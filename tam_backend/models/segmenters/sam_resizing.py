@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from tam_backend.models.transfers import uploaded
 from tam_backend.types import RgbFrame
 
 
@@ -22,9 +23,7 @@ def resized(frame: RgbFrame, size_hw: tuple[int, int], device: torch.device) -> 
         device: where it goes.
     """
     if device.type == "cuda":
-        with torch.cuda.device(device):  # else the host memory would belong to the first GPU
-            pixels = torch.from_numpy(np.ascontiguousarray(frame)).pin_memory()
-        return filtered(pixels.to(device, non_blocking=True).permute(2, 0, 1)[None], size_hw)
+        return filtered(uploaded(frame, device).permute(2, 0, 1)[None], size_hw)
     height, width = size_hw
     picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1)[None]
