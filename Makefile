@@ -75,7 +75,7 @@ bench-export: $(BACKEND)
 
 # How much more two workers on this machine do than one.
 bench-scale: $(BACKEND)
-	.venv/bin/python -m benchmarks.scale --in-process $(ARGS)
+	.venv/bin/python -m benchmarks.scale --in-process --processes 1 2 $(ARGS)
 
 # How long clicks and jobs wait on 1 to 100 workers: a simulation, see docs/scale.md.
 bench-scale-sim: $(BACKEND)
