@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,9 @@ from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE, Settings, g
 if TYPE_CHECKING:
     from tam_backend.dataset_importer import DatasetArrival
     from tam_backend.exporter import OpenMedia
+    from tam_backend.importer import FrameSelection, ImportedVideo
     from tam_backend.labelstudio.client import LabelStudioClient
+    from tam_backend.video.fetch import MediaFetcher
     from tam_backend.video.library import VideoLibrary
 
 
@@ -286,6 +288,10 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     transcode: Annotated[
         bool, typer.Option("--transcode", help="Of videos that browsers cannot play, import a copy in H.264.")
     ] = False,
+    from_project: Annotated[
+        int | None,
+        typer.Option(help="Make pages of this project's <Video> tasks; without --project in a new project."),
+    ] = None,
     form: Annotated[
         ReadableFormatName | None,
         typer.Option("--format", help="VIDEO is a dataset of this format: its masks come too."),
@@ -303,22 +309,26 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
 ) -> None:
-    """Make tasks of videos, or of datasets with their masks. Also gives a project our labeling config."""
+    """Make tasks of videos, of a project's <Video> tasks, or of datasets with their masks. Or give our config."""
     from tam_backend.dataset_importer import DatasetArrival, label_map
     from tam_backend.importer import FrameSelection, import_videos
     from tam_backend.labelstudio.recommended_config import recommended_config
     from tam_backend.video.library import VideoLibrary
 
-    if not videos and not config:
+    if not videos and not config and from_project is None:
         raise InvalidInputError("There is nothing to import.", "Name a video, or ask for the config: --config.")
     settings = _settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "public_url": backend_url})
-    xml = recommended_config(
-        label or ["Object"],
-        masks=masks.value,
-        video=video_boxes,
-        propagate_label=settings.propagate_label,
-        new_objects=new_objects,
+    selection = FrameSelection(fps=fps, stride=stride, max_frames=max_frames)
+    transcode_to = settings.data_dir / "transcoded" if transcode else None
+    config_of = partial(
+        recommended_config, masks=masks.value, propagate_label=settings.propagate_label, new_objects=new_objects
     )
+    if from_project is not None:
+        make = partial(_project_for_frames, config_of=config_of, labels=label, video_boxes=video_boxes)
+        alone = not videos and form is None and not config
+        _project_arrives(from_project, project, make, settings, selection, transcode_to, alone=alone)
+        return
+    xml = config_of(label or ["Object"], video=video_boxes)
     if config and project is None:
         print(xml)
     if project is None:
@@ -344,19 +354,15 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             library=library,
             client=client,
             base_url=settings.own_url,
-            selection=FrameSelection(fps=fps, stride=stride, max_frames=max_frames),
+            selection=selection,
             download=partial(_downloaded, settings, client),
-            transcode_to=settings.data_dir / "transcoded" if transcode else None,
+            transcode_to=transcode_to,
             on_progress=lambda source, doing: status.update(escape(printable(f"{Path(source).name}: {doing} ..."))),
         )
     if report.imported:
         client.install_webhook(project, settings.events_url, library.webhook_secret)
     for done in report.imported:
-        tasks = ", ".join(map(str, done.task_ids))
-        pages = f"{done.pages} of {done.record.frames} frames"
-        _console.print(printable(f"{done.record.name}: {pages}, task {tasks}"), highlight=False, markup=False)
-        for note in done.notes:
-            _say_note(note)
+        _say_imported(done)
     for failed in report.failed:
         _say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:
@@ -587,13 +593,112 @@ def _dataset_arrives(
     return not report.failed
 
 
+def _project_arrives(
+    source: int,
+    project: int | None,
+    make: Callable[[LabelStudioClient, int], int],
+    settings: Settings,
+    selection: FrameSelection,
+    transcode_to: Path | None,
+    *,
+    alone: bool,
+) -> None:
+    """Import the videos of a project, and say what became of them.
+
+    Args:
+        source: the project with the videos.
+        project: the one that their frames go to; None: what `make` makes for the source.
+        make: see `_project_for_frames`.
+        settings: of the environment and the command line.
+        selection: which frames.
+        transcode_to: see `import_videos`.
+        alone: whether the command line asks for nothing else.
+    """
+    from tam_backend.project_importer import import_project
+    from tam_backend.video.library import VideoLibrary
+
+    if not alone:
+        raise InvalidInputError(
+            "--from-project brings the videos of a project, and nothing else.",
+            "Leave out VIDEO, --format and --config.",
+        )
+    client = _label_studio(settings)
+    target = make(client, source) if project is None else project
+    library = VideoLibrary.of(settings)
+    fetcher = _patient_fetcher(settings, client)
+    with _console.status("Importing ...") as status:
+        report = import_project(
+            source,
+            target,
+            library=library,
+            client=client,
+            base_url=settings.own_url,
+            selection=selection,
+            bring=lambda value, task: fetcher.bring(value, settings.data_dir / "imported", task_id=task),
+            transcode_to=transcode_to,
+            on_progress=lambda video, doing: status.update(escape(printable(f"{video}: {doing} ..."))),
+        )
+    if report.imported or report.earlier:
+        client.install_webhook(target, settings.events_url, library.webhook_secret)
+    for done in report.imported:
+        boxes = f", {done.boxes} tracks of boxes" if done.boxes else ""
+        _say_imported(done.video, f"Task {done.task} of project {source}, ", boxes)
+    for sentence in report.left_out:
+        _say_note(f"Left out: {sentence}")
+    for failed in report.failed:
+        _say_error(f"{failed.path} of project {source}: {failed.error.message}", failed.error.remedy)
+    earlier = f"; {report.earlier} were there already" if report.earlier else ""
+    _console.print(f"Project {target} has {len(report.imported)} more videos{earlier}.", highlight=False)
+    if report.failed:
+        sys.exit(2)
+
+
+def _project_for_frames(
+    client: LabelStudioClient,
+    source: int,
+    *,
+    config_of: Callable[..., str],
+    labels: Sequence[str] | None,
+    video_boxes: bool,
+) -> int:
+    """Return the project that the frames of another one's videos go to where nobody named one; make it if need be.
+
+    Its config has the labels of that one's boxes, unless others are named, and boxes if that one has.
+    """
+    from tam_backend.labelstudio.carried_boxes import video_labels
+    from tam_backend.labelstudio.config_xml import read_config
+    from tam_backend.project_importer import frames_title
+
+    title = frames_title(source)
+    found = client.projects_called(title)
+    if found:
+        return found[0]
+    has = read_config(str(client.get_project(source).get("label_config") or ""))
+    boxes = video_boxes or any(has.box_output(media) for media in has.media)
+    project = client.create_project(title, config_of(labels or video_labels(has) or ["Object"], video=boxes))
+    _console.print(f'Project {project}, "{title}", was made, with our labeling config.', highlight=False)
+    return project
+
+
+def _say_imported(done: ImportedVideo, before: str = "", after: str = "") -> None:
+    tasks = ", ".join(map(str, done.task_ids))
+    line = f"{before}{done.record.name}: {done.pages} of {done.record.frames} frames, task {tasks}{after}"
+    _console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    for note in done.notes:
+        _say_note(note)
+
+
 def _downloaded(settings: Settings, client: LabelStudioClient, address: str) -> Path:
-    """Download a video, under the rules for the media of tasks; nobody waits for it in a browser."""
+    """Download a video, under the rules for the media of tasks."""
+    return _patient_fetcher(settings, client).download(address, settings.data_dir / "imported")
+
+
+def _patient_fetcher(settings: Settings, client: LabelStudioClient) -> MediaFetcher:
+    """Return what gets videos here; nobody waits for them in a browser."""
     from tam_backend.video.fetch import MediaFetcher
 
     patient = settings.model_copy(update={"media_timeout_s": max(settings.media_timeout_s, _IMPORT_TIMEOUT_S)})
-    fetcher = MediaFetcher(patient, authorization=client.authorization)
-    return fetcher.download(address, settings.data_dir / "imported")
+    return MediaFetcher(patient, authorization=client.authorization)
 
 
 def _media(settings: Settings, client: LabelStudioClient) -> OpenMedia:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tam_backend.errors import (
-    EmptyVideoError,
     InvalidInputError,
     LabelStudioError,
     LabelStudioRefusedError,
@@ -23,11 +22,10 @@ from tam_backend.errors import (
 )
 from tam_backend.export.dataset import ClassTable, DatasetVideo
 from tam_backend.export.dataset_folder import DatasetFolder, StagedVideo
-from tam_backend.export.dataset_format import FRAMES, DatasetFormat, FrameFiles, Whole, Work
+from tam_backend.export.dataset_format import DatasetFormat, FrameFiles, Work
 from tam_backend.export.formats import dataset_format
-from tam_backend.export.frame_files import write_frames
 from tam_backend.export.splits import split_videos
-from tam_backend.export.tally import SIDECAR, Tally, write_sidecar
+from tam_backend.export.staging import publish, stage_video
 from tam_backend.export.trust import Trust
 from tam_backend.labelstudio.annotated import AnnotatedVideo, Part, ProjectReader
 from tam_backend.labelstudio.chained import Chain
@@ -232,13 +230,7 @@ class _Export:
             )
         names = [each.name for each in self._made]
         split_of = split_videos(names, self._request.split, self._request.seed) if self._request.split else {}
-
-        def assemble(videos: Sequence[StagedVideo], target: Path) -> None:
-            self._format.assemble(videos, Whole(target, split_of, self._work, source))
-            if self._format.has_sidecar:
-                write_sidecar(videos, target / SIDECAR)
-
-        self._folder.publish(self._made, assemble)
+        publish(self._folder, self._format, self._made, self._work, source, split_of)
         return self._summary(Counter(split_of.values()))
 
     def _stage(self, annotated: AnnotatedVideo, left_out: list[str]) -> StagedVideo:
@@ -255,21 +247,14 @@ class _Export:
                 tuple(part.task for part in annotated.parts),
                 pages.frames,
             )
-            about: dict[str, Any] = {}
             self._work.lost = Counter(found.lost)
-            with self._folder.video(video.name, lambda: about) as folder:
-                if self._request.frames != "none":
-                    (folder / FRAMES).mkdir()
-                    gone = write_frames(video, folder / FRAMES, self._request.frames)
-                    left_out += _gone_frames(video.name, gone)
-                    video = _without(video, frozenset(gone))
-                with Tally(video, folder if self._format.has_sidecar else None) as tally:
-                    self._format.write(tally.watched, folder, self._work)
-                if not tally.frames:
-                    raise EmptyVideoError(f"None of its {len(indices)} frames is good enough, or can be read.", "")
-                about |= tally.about()
+            gone: dict[int, MediaError] = {}
+            try:
+                staged = stage_video(self._folder, self._format, video, self._work, gone)
+            finally:
+                left_out += _gone_frames(video.name, gone)
         left_out += [f"{video.name}: {count} {what}." for what, count in self._work.lost.items() if count]
-        return self._folder.completed(video.name)
+        return staged
 
     def _summary(self, splits: Mapping[str, int]) -> ExportSummary:
         def total(what: str) -> int:
@@ -340,10 +325,6 @@ def _gone_frames(video: str, gone: Mapping[int, MediaError]) -> list[str]:
         named = ", ".join(map(str, at[:_NAMED])) + (" .." if at[_NAMED:] else "")
         sentences.append(f"Frames {named} of {video} ({len(at)}) are left out: {why}")
     return sentences
-
-
-def _without(video: DatasetVideo, gone: frozenset[int]) -> DatasetVideo:
-    return replace(video, frames=lambda: (frame for frame in video.frames() if frame.index not in gone))
 
 
 def _as_json(request: ExportRequest) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -62,6 +63,18 @@ class FrameSelection:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where in Label Studio a video was found: the project, the task and its `<Video>` tag.
+
+    It stands in the data of the tasks that are made of it, so that nobody makes them twice.
+    """
+
+    project: int
+    task: int
+    tag: str
+
+
+@dataclass(frozen=True)
 class PlannedTask:
     """One task to be made.
 
@@ -70,6 +83,7 @@ class PlannedTask:
         frame_indices: 0-based frames of the video, ascending; page i shows the i-th of them.
         part, parts: which link of the chain it is, from 1; 1 of 1 if the video is not cut.
         stride: frames of the video from one page to the next (rounded, if they were chosen by rate).
+        origin: of a video that was in Label Studio before.
     """
 
     record: VideoRecord
@@ -77,6 +91,7 @@ class PlannedTask:
     part: int
     parts: int
     stride: int
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,10 @@ class ImportReport:
 
 
 def plan_tasks(
-    record: VideoRecord, selection: FrameSelection, timeline: Timeline | None = None
+    record: VideoRecord,
+    selection: FrameSelection,
+    timeline: Timeline | None = None,
+    origin: Origin | None = None,
 ) -> tuple[PlannedTask, ...]:
     """Choose a video's frames and cut them into tasks.
 
@@ -123,6 +141,7 @@ def plan_tasks(
         record: the video.
         selection: which frames.
         timeline: when each frame is shown, to choose frames by time; None: at a steady rate.
+        origin: of a video that was in Label Studio before.
 
     Raises:
         InvalidInputError: frames per second are asked of images, which have no clock.
@@ -146,7 +165,7 @@ def plan_tasks(
     pages = selection.max_frames or len(indices)
     starts = range(0, len(indices), pages)
     return tuple(
-        PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step))
+        PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step), origin)
         for part, start in enumerate(starts, start=1)
     )
 
@@ -167,7 +186,7 @@ def task_data(
     previous_task: int | None = None,
     next_task: int | None = None,
 ) -> dict[str, Any]:
-    """Return the data of a task: `frames`, of a video file `video` and its rate `fps`, and in a chain `chain`.
+    """Return a task's data: `frames`, of a video file `video` and its rate `fps`, in a chain `chain`, and its `origin`.
 
     Args:
         task: what it shows.
@@ -190,6 +209,8 @@ def task_data(
             "previous_task": previous_task,
             "next_task": next_task,
         }
+    if task.origin is not None:
+        data["origin"] = asdict(task.origin)
     return data
 
 
@@ -234,21 +255,57 @@ def import_videos(
     for path in paths:
         try:
             file = _arrived(path, download, on_progress)
-            on_progress(path, "reading")
-            file, notes = _playable(file, transcode_to, lambda: on_progress(path, "copying as H.264"))  # noqa: B023
-            record = library.register(file)
-            timeline = None if selection.fps is None else _timeline(file)
-            planned = plan_tasks(record, selection, timeline)
-            on_progress(path, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
-            task_ids = create_tasks(planned, project_id, library, client, base_url)
-            if len(planned) > 1:
-                on_progress(path, "linking the tasks")
-                link_tasks(planned, task_ids, library, client, base_url)
-            pages = sum(len(task.frame_indices) for task in planned)
-            imported.append(ImportedVideo(planned[0].record, file, task_ids, pages, notes))
+            imported.append(
+                import_video(
+                    file,
+                    project_id,
+                    library=library,
+                    client=client,
+                    base_url=base_url,
+                    selection=selection,
+                    transcode_to=transcode_to,
+                    on_progress=partial(on_progress, path),
+                )
+            )
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
     return ImportReport(tuple(imported), tuple(failed))
+
+
+def import_video(
+    file: Path,
+    project_id: int,
+    *,
+    library: VideoLibrary,
+    client: TaskClient,
+    base_url: str,
+    selection: FrameSelection,
+    origin: Origin | None = None,
+    transcode_to: Path | None = None,
+    on_progress: Callable[[str], None] = lambda doing: None,  # noqa: ARG005 - says nothing
+) -> ImportedVideo:
+    """Register one video that is here, and make its tasks.
+
+    Args:
+        file: a video file or a folder of images.
+        project_id, library, client, base_url, selection, transcode_to: see `import_videos`.
+        origin: of a video that was in Label Studio before.
+        on_progress: called with what is being done, before each slow step.
+
+    Raises:
+        TamError: it cannot be read, or Label Studio does not take its tasks.
+    """
+    on_progress("reading")
+    file, notes = _playable(file, transcode_to, lambda: on_progress("copying as H.264"))
+    record = library.register(file)
+    timeline = None if selection.fps is None else _timeline(file)
+    planned = plan_tasks(record, selection, timeline, origin)
+    on_progress(f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
+    task_ids = create_tasks(planned, project_id, library, client, base_url)
+    if len(planned) > 1:
+        on_progress("linking the tasks")
+        link_tasks(planned, task_ids, library, client, base_url)
+    return ImportedVideo(record, file, task_ids, sum(len(task.frame_indices) for task in planned), notes)
 
 
 def _arrived(

@@ -274,6 +274,8 @@ def test_the_recommended_config_may_have_labels_that_begin_another_object() -> N
     [
         (["import"], "nothing to import"),
         (["import", "clip.mp4"], "--project"),
+        (["import", "clip.mp4", "--from-project", "1"], "nothing else"),
+        (["import", "--from-project", "1"], "LABEL_STUDIO_URL"),
         (["import", "clip.mp4", "--project", "1"], "LABEL_STUDIO_URL"),
         (["import", "clip.mp4", "--project", "1", "--url", "ftp://x", "--api-key", "k"], "not an http"),
         (["import", "clip.mp4", "--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k"], "clip.mp4"),

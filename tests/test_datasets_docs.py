@@ -13,10 +13,11 @@ from PIL import Image
 from tam_backend.dataset_in.readers import READERS
 from tam_backend.export.dataset import ClassTable, DatasetObject, DatasetVideo, LabelledFrame, Shown
 from tam_backend.export.dataset_folder import DatasetFolder
-from tam_backend.export.dataset_format import Whole, Work
+from tam_backend.export.dataset_format import Work
 from tam_backend.export.formats import FORMATS
 from tam_backend.export.runs import Runs
-from tam_backend.export.tally import SIDECAR, Tally, write_sidecar
+from tam_backend.export.staging import publish, stage_video
+from tam_backend.export.tally import SIDECAR
 from tam_backend.types import RgbFrame
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "datasets.md"
@@ -72,18 +73,9 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, 
     work = Work(ClassTable(["dog"]))
     objects = tuple(DatasetObject(number, "dog", ("dog", "large")) for number in (SURE, DOUBTFUL, BOXED))
     video = DatasetVideo("clip", SIZE_HW, lambda: iter([FRAME]), objects, (7,), Grey())
-    about = {}
     with DatasetFolder(tmp_path / "out", {}) as folder:
-        with folder.video("clip", lambda: about) as part, Tally(video, part if form.has_sidecar else None) as tally:
-            form.write(tally.watched, part, work)
-            about |= tally.about()
-
-        def assemble(videos, target):
-            form.assemble(videos, Whole(target, {}, work, "a test"))
-            if form.has_sidecar:
-                write_sidecar(videos, target / SIDECAR)
-
-        folder.publish([folder.completed("clip")], assemble)
+        staged = stage_video(folder, form, video, work, {})
+        publish(folder, form, [staged], work, "a test")
     return request.param, tmp_path / "out", work
 
 

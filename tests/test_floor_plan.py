@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
     ("prompt_file", "tracking_run", "importer", "exporter"),
-    ("dataset_importer",),
+    ("dataset_importer", "project_importer"),
     ("jobs", "workers"),
     ("service",),
     ("server",),

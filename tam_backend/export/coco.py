@@ -29,6 +29,7 @@ class Coco(DatasetFormat):
     """See the module."""
 
     name = "coco"
+    title = "COCO"
     has_sidecar = False
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:

@@ -74,10 +74,12 @@ class DatasetFormat(ABC):
 
     Attributes:
         name: at the command line.
+        title: for people.
         has_sidecar: attributes and quality leave in a file beside it, as the format has no place for them.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     has_sidecar: ClassVar[bool] = True
 
     @abstractmethod

@@ -24,6 +24,7 @@ class Davis(DatasetFormat):
     """See the module."""
 
     name = "davis"
+    title = "DAVIS"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Write a PNG for every frame, an empty one where no object is."""

@@ -33,6 +33,7 @@ class Mots(DatasetFormat):
     """See the module."""
 
     name = "mots"
+    title = "MOTS"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Write the lines and the PNGs."""

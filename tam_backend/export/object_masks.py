@@ -22,6 +22,7 @@ class ObjectMasks(DatasetFormat):
     """See the module."""
 
     name = "masks"
+    title = "black and white masks"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Write the PNGs, white on black."""

@@ -25,6 +25,7 @@ class Overlays(DatasetFormat):
     """See the module."""
 
     name = "overlay"
+    title = "overlay"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Draw every frame; boxes are drawn as what they enclose."""

@@ -34,6 +34,7 @@ class Yolo(DatasetFormat):
     """See the module."""
 
     name = "yolo"
+    title = "YOLO"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Write a text for every frame, an empty one where no object is: that is how YOLO learns what is none."""

@@ -24,6 +24,7 @@ class YoutubeVis(DatasetFormat):
     """See the module."""
 
     name = "ytvis"
+    title = "YouTube-VIS"
 
     def write(self, video: DatasetVideo, folder: Path, work: Work) -> None:
         """Write a line of JSON for the video, and one for each object."""

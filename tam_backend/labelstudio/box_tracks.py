@@ -26,23 +26,15 @@ class BoxTrack:
         self._keyframes = {each.frame: each for each in keyframes}
         self._ordered = sorted(self._keyframes)
         self._clock = clock
-        # The editor's frame that first shows a frame of the file; a file may have more of them than the editor shows.
-        self._editor_frame: dict[int, int] = {}
-        for frame in range(1, clock.frames_count + 1):
-            self._editor_frame.setdefault(clock.index_of_video_frame(frame), frame)
 
     def by_human(self, index: int) -> bool:
         """Whether a human drew or moved the box on this very frame of the file (from 0)."""
-        keyframe = self._keyframes.get(self._editor_frame.get(index, -1))
+        keyframe = self._keyframes.get(self._clock.first_shown.get(index, -1))
         return keyframe is not None and keyframe.by_human
 
     def box_xyxy(self, index: int, size_hw: tuple[int, int]) -> Box | None:
         """Return the box on a frame of the file (from 0), in pixels within the frame; None where none is shown."""
-        frame = self._editor_frame.get(index)
-        while frame is None and index > 0:
-            index -= 1
-            frame = self._editor_frame.get(index)
-        box = None if frame is None else self._on(frame)
+        box = self._on(self._clock.video_frame_of(index))
         if box is None:
             return None
         x0, y0, x1, y1 = box.enclosing(size_hw)

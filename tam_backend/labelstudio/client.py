@@ -93,6 +93,14 @@ class LabelStudioClient:
         """Return a project, its `label_config` included."""
         return self._object("GET", f"/api/projects/{project_id}/")
 
+    def projects_called(self, title: str) -> list[int]:
+        """Return the ids of the projects with exactly this title, ascending."""
+        query = urlencode({"title": title, "include": "id,title", "page_size": 1000})
+        found = self._object("GET", f"/api/projects/?{query}").get("results")
+        if not isinstance(found, list) or not all(isinstance(each, dict) and "id" in each for each in found):
+            raise self._foreign()
+        return sorted(int(each["id"]) for each in found if each.get("title") == title)
+
     def set_label_config(self, project_id: int, xml: str) -> None:
         """Replace a project's labeling config."""
         self._call("PATCH", f"/api/projects/{project_id}/", {"label_config": xml})

@@ -121,23 +121,23 @@ def box_track_region(
     sequence = []
     for frame, place in drawn.items():
         enabled = humans[frame].enabled if frame in humans else frame + 1 in drawn
-        keyframe: dict[str, Any] = {
-            "frame": frame,
-            "time": round(frame / clock.frame_rate, 6),
-            "enabled": enabled,
-            "rotation": place.rotation_deg,
-            "x": 100 * place.x,
-            "y": 100 * place.y,
-            "width": 100 * place.width,
-            "height": 100 * place.height,
-        }
-        if frame not in humans:
-            keyframe[CHECKSUM_KEY] = keyframe_checksum(frame, enabled, place)
-        sequence.append(keyframe)
+        sequence.append(keyframe_result(VideoKeyframe(frame, enabled, place, frame in humans), clock))
+    return {**box_track_result(control, media, region_id, labels, sequence, clock), "score": round(float(quality), 4)}
+
+
+def box_track_result(
+    control: Control,
+    media: Media,
+    region_id: str,
+    labels: Sequence[str],
+    sequence: Sequence[Mapping[str, Any]],
+    clock: VideoClock,
+) -> dict[str, Any]:
+    """Return a VideoRectangle result of keyframes that `keyframe_result` wrote; the rest as in `box_track_region`."""
     value: dict[str, Any] = {
         "framesCount": clock.frames_count,
         "duration": round(clock.duration_s, 6),
-        "sequence": sequence,
+        "sequence": list(sequence),
     }
     if labels:
         value["labels"] = list(labels)
@@ -147,9 +147,26 @@ def box_track_region(
         "to_name": media.name,
         "type": "videorectangle",
         "origin": "prediction",
-        "score": round(float(quality), 4),
         "value": value,
     }
+
+
+def keyframe_result(keyframe: VideoKeyframe, clock: VideoClock) -> dict[str, Any]:
+    """Return a box on a frame of a <Video> as its region's `sequence` holds it; `read_keyframes` reads it back."""
+    place = keyframe.box
+    written: dict[str, Any] = {
+        "frame": keyframe.frame,
+        "time": round(keyframe.frame / clock.frame_rate, 6),
+        "enabled": keyframe.enabled,
+        "rotation": place.rotation_deg,
+        "x": 100 * place.x,
+        "y": 100 * place.y,
+        "width": 100 * place.width,
+        "height": 100 * place.height,
+    }
+    if not keyframe.by_human:
+        written[CHECKSUM_KEY] = keyframe_checksum(keyframe.frame, keyframe.enabled, place)
+    return written
 
 
 def prediction(results: Iterable[Mapping[str, Any]], score: float | None, model_version: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +54,22 @@ class VideoClock:
             return uneven.frame_at((frame - 1 + _TOLERANCE) / self.frame_rate)
         index = frame - 1 if self._counts_alike else math.floor((frame - 1) / self._ratio + _TOLERANCE)
         return min(max(index, 0), self.length - 1)
+
+    def video_frame_of(self, index: int) -> int:
+        """Return the editor's frame (from 1) that first shows a frame of the file (from 0), or else one before it."""
+        frame = self.first_shown.get(index)
+        while frame is None and index > 0:
+            index -= 1
+            frame = self.first_shown.get(index)
+        return 1 if frame is None else frame
+
+    @cached_property
+    def first_shown(self) -> Mapping[int, int]:
+        """Frame of the file -> the editor's frame that first shows it; a file may have frames that it never shows."""
+        found: dict[int, int] = {}
+        for frame in range(1, self.frames_count + 1):
+            found.setdefault(self.index_of_video_frame(frame), frame)
+        return found
 
     @cached_property
     def _uneven(self) -> Timeline | None:

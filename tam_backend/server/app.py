@@ -11,6 +11,7 @@
 | GET /metrics | Prometheus | text |
 | GET / | people | a status page |
 | GET /tasks/<project>/<task>, ../frames/<n>.jpg | people | what is stored of a task: overlays, quality |
+| GET /tasks/<project>/<task>/masks/<format>.zip | people, scripts | its masks as a dataset |
 | GET /jobs, GET or DELETE /jobs/<id> | people, scripts | running and recent propagations; DELETE stops one |
 | GET /workers | people, scripts | those that have the networks, and how busy they are |
 | GET /frames/.., GET /videos/.. | browsers | signed media, see frames.py |

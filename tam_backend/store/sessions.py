@@ -352,6 +352,10 @@ class SessionStore:
 
     def masks(self, key: SessionKey, frame: int) -> dict[int, BoolMask]:
         """Return object id -> (H, W) mask of one frame; {} where nothing was tracked."""
+        return {each: mask.array for each, mask in self.encoded_masks(key, frame).items()}
+
+    def encoded_masks(self, key: SessionKey, frame: int) -> dict[int, EncodedMask]:
+        """Return object id -> mask of one frame as it is kept; {} where nothing was tracked."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(_masks.c.object, _masks.c.counts, _sessions.c.height, _sessions.c.width)
@@ -359,7 +363,7 @@ class SessionStore:
                 .where(and_(_is(key), _masks.c.frame == frame))
                 .order_by(_masks.c.object)
             ).all()
-        return {row.object: EncodedMask(row.counts, (row.height, row.width)).array for row in rows}
+        return {row.object: EncodedMask(row.counts, (row.height, row.width)) for row in rows}
 
     def delete(self, key: SessionKey) -> None:
         """Drop a session; whoever works on it cannot write to it any more."""

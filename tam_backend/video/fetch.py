@@ -100,6 +100,20 @@ class MediaFetcher:
         places = [self._addresses.locate(url, task_id) for url in value]
         return _FrameList(places, self._borrow, timeout_s)
 
+    def bring(self, value: str, folder: Path, *, task_id: int | None = None) -> Path:
+        """Return the file that a task shows, to stay: one on this machine where it is, any other as `download` does.
+
+        Args:
+            value: an address, a path or a cloud URI.
+            folder: for what is downloaded.
+            task_id: the Label Studio task that shows it; needed for cloud URIs.
+
+        Raises:
+            MediaError, InvalidInputError: as `download` says.
+        """
+        place = self._addresses.locate(value, task_id)
+        return place.path if isinstance(place, LocalFile) else self._kept(place, folder)
+
     def download(self, address: str, folder: Path) -> Path:
         """Bring a file from the web into a folder, to stay there; return its path.
 
@@ -114,7 +128,9 @@ class MediaFetcher:
             InvalidInputError: it is no address of a single file on the web.
             MediaError: as `open_media` says.
         """
-        place = self._addresses.locate(address)
+        return self._kept(self._addresses.locate(address), folder)
+
+    def _kept(self, place: Place, folder: Path) -> Path:
         if not isinstance(place, RemoteFile):
             raise InvalidInputError("It is no web address (URL).", "Give http://... or https://..., or a file.")
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,3 +31,12 @@ def label_of(region: dict[str, Any]) -> str:
     """Return the label of a region."""
     [label] = region["value"][region["type"]]
     return str(label)
+
+
+def masks_by_page(parts: Iterable[Sequence[dict[str, Any]]], pages: int) -> dict[tuple[int, str], BoolMask]:
+    """Return (frame, label) -> mask of the results of a chain's tasks, which show so many frames each."""
+    return {
+        (pages * part + region["item_index"], label_of(region)): mask_of(region)
+        for part, results in enumerate(parts)
+        for region in results
+    }

@@ -1,4 +1,4 @@
-"""From work in a real Label Studio to datasets of every format, each read back by its own ecosystem's reader."""
+"""From work in a real Label Studio to datasets of every format, each read back by its reader, and to tasks again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import dataset_readers as readers
 import numpy as np
 import pytest
 from labelling import DISCS, FRAME_CONFIGS, Project, import_video
-from masks_of import label_of, mask_of
+from masks_of import label_of, mask_of, masks_by_page
 from synthetic import iou
 
 from demo.annotator import Region
 from demo.backend import BackendServer, console_script
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.types import BoolMask
+from tam_backend.video import open_video
 
 pytestmark = pytest.mark.e2e
 RED, BLUE = 1, 2
@@ -82,8 +83,8 @@ def assert_same(found: dict[tuple[int, str], BoolMask], expected: dict[tuple[int
 
 
 @pytest.mark.parametrize("kind", ["BrushLabels", "BitmaskLabels"])
-def test_every_format_holds_the_masks_that_were_submitted(
-    new_project: Callable[[str], Project], backend: BackendServer, tmp_path: Path, kind: str
+def test_every_format_holds_the_masks_that_were_submitted_and_brings_them_into_another_project(
+    new_project: Callable[[str], Project], backend: BackendServer, discs_video: Path, tmp_path: Path, kind: str
 ) -> None:
     import supervision as sv
 
@@ -131,7 +132,19 @@ def test_every_format_holds_the_masks_that_were_submitted(
         for mask, class_id in zip(found.mask, found.class_id, strict=True):
             place = int(Path(path).stem.rpartition("_")[2]), read_by_yolo.classes[class_id]
             assert iou(mask, masks[place]) >= 0.98
-    assert (tmp_path / "overlay" / f"{name}.mp4").stat().st_size > 1000
+    with open_video(tmp_path / "overlay" / f"{name}.mp4") as film:
+        assert (len(film), film.size_hw) == (DISCS.frames, DISCS.size_hw)
+        shown = film[CORRECTED][masks[CORRECTED, "Blue"]].mean(axis=0)
+    with open_video(discs_video) as film:
+        plain = film[CORRECTED][masks[CORRECTED, "Blue"]].mean(axis=0)
+    assert np.abs(shown - plain).max() > 20, "the mask is drawn on the film"
+
+    for form, expected in (("davis", flat(masks)), ("coco", masks)):
+        second = project.annotator.create_project(f"from {form}", FRAME_CONFIGS[kind])
+        import_video(backend, tmp_path / form, second, "--format", form)
+        [task] = project.annotator.tasks(second)
+        [held] = project.annotator.predictions(int(task["id"]))
+        assert_same(masks_by_page([held["result"]], DISCS.frames), expected)
 
 
 def test_a_chain_of_tasks_is_one_video_again_and_predictions_can_be_exported(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labelling import DISCS, FRAME_CONFIGS, Project, import_video
-from masks_of import label_of, mask_of
+from masks_of import masks_by_page
 from test_e2e_export import export
 
 from demo.annotator import Annotator
@@ -66,11 +66,11 @@ def test_a_dataset_of_one_project_is_the_same_in_another(
         import_video(backend, tmp_path / "out", second, "--format", form, "--as", arrival, "--max-frames", "6")
     tasks = [int(each["id"]) for each in annotator.tasks(second)]
     assert len(tasks) == 2
-    found = {}
-    for part, number in enumerate(tasks):
+    results = []
+    for number in tasks:
         [held] = annotator.predictions(number) if arrival == "predictions" else annotator.task(number)["annotations"]
-        for region in held["result"]:
-            found[6 * part + region["item_index"], label_of(region)] = mask_of(region)
+        results.append(held["result"])
+    found = masks_by_page(results, pages=6)
     # Blue is the second object, and on top where DAVIS holds one object a pixel.
     expected = {
         (frame, label): DISCS.truth(frame, number) & ~(DISCS.truth(frame, 2) & (form == "davis" and number == 1))

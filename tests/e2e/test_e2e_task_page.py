@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import pytest
 from browser import chromium
@@ -83,3 +84,14 @@ def test_chart_leads_to_the_frame_below_the_pointer(browser: WebDriver, address:
     assert len(hits) == len(VIDEO)
     hits[20].click()
     assert urlsplit(browser.current_url).path == "/tasks/7/12/frames/20.jpg"
+
+
+def test_masks_are_downloaded_from_the_page(browser: WebDriver, address: str, tmp_path: Path) -> None:
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.get(f"{address}/tasks/7/12")
+    browser.find_element(By.LINK_TEXT, "COCO").click()
+    arrived = tmp_path / "task-12-coco.zip"
+    WebDriverWait(browser, 30, poll_frequency=0.2).until(lambda _: arrived.exists())
+    with ZipFile(arrived) as zipped:
+        assert "task-12-coco/annotations/instances_default.json" in zipped.namelist()
+    assert browser.get_log("browser") == []

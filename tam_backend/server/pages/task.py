@@ -6,14 +6,18 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timezone
+from os import SEEK_END
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from flask import Blueprint, Response, render_template, request
+from werkzeug.wsgi import wrap_file
 
 from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.problems import Problem
+from tam_backend.server.connection import watch_client
+from tam_backend.server.pages.mask_archives import DOWNLOADABLE, Downloads, download_name
 from tam_backend.server.pages.pictures import Pictures
 from tam_backend.server.pages.task_view import task_view
 from tam_backend.server.replies import html_reply
@@ -33,18 +37,20 @@ NO_PROJECT = "-"
 
 _UP = "../../"
 """From a task's page to the status page."""
+_CHUNK_BYTES = 1 << 16
 _JOBS_ON_PAGE = 3
 _PROBLEMS_ON_PAGE = 10
 _BUSY_REFRESH_S, _IDLE_REFRESH_S = 5, 60
 
 
 def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
-    """Return the routes /tasks/<project>/<task> and /tasks/<project>/<task>/frames/<frame>.jpg[?small=1].
+    """Return the routes /tasks/<project>/<task>, and below it /frames/<frame>.jpg[?small=1] and /masks/<format>.zip.
 
-    Neither touches the networks: they read the store, and frames by decoders of their own.
+    None touches the networks: they read the store, and frames by decoders of their own.
     """
     routes = Blueprint("tasks", __name__, template_folder="templates")
     pictures = Pictures(backend.store, backend.task_frame)
+    downloads = Downloads(backend.store, settings.data_dir / "downloads")
 
     def found(find: Callable[[str, str, str], T | None], project: str, task: str) -> T:
         named = ("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
@@ -80,6 +86,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
                 updated_at=datetime.fromtimestamp(view.summary.updated_at, timezone.utc),
                 shown=task_view(view),
                 doubtful=DOUBTFUL,
+                downloads={name: form.title for name, form in DOWNLOADABLE.items()},
                 jobs=jobs,
                 active=ACTIVE_STATES,
                 problems=_problems_of(task, backend.problems.recent())[:_PROBLEMS_ON_PAGE],
@@ -104,6 +111,19 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
             reply.headers["Cache-Control"] = "private, max-age=86400" if "v" in request.args else "private, no-cache"
         else:
             reply.headers["Cache-Control"] = "no-store"
+        return reply
+
+    @routes.get("/tasks/<project>/<task>/masks/<form>.zip")
+    def masks(project: str, task: str, form: str) -> Response:
+        view = found(backend.store.find, project, task)
+        archive = downloads.make(view, form, watch_client(request.environ))
+        # Not past Flask to the server, whose end of it would not be heard of.
+        reply = Response(wrap_file(request.environ, archive, _CHUNK_BYTES), mimetype="application/zip")
+        reply.call_on_close(downloads.sent)
+        reply.content_length = archive.seek(0, SEEK_END)
+        archive.seek(0)
+        reply.headers.set("Content-Disposition", "attachment", filename=f"{download_name(view)}-{form}.zip")
+        reply.headers["Cache-Control"] = "no-store"
         return reply
 
     return routes

@@ -1,0 +1,158 @@
+"""The masks of a stored session as a dataset in one zip, which its page offers.
+
+It is made on disk, frame by frame, before a byte is sent: whoever downloads it gets all of it, or an error. One at a
+time, the sending included: each holds one of the server's threads, and clicks need the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, NoReturn
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+from tam_backend.errors import BusyError, CancelledError, MediaNotFoundError, NotFoundError, OutputError
+from tam_backend.export.dataset import ClassTable, DatasetObject, DatasetVideo, LabelledFrame, Shown, safe_name
+from tam_backend.export.dataset_folder import DatasetFolder
+from tam_backend.export.dataset_format import Work
+from tam_backend.export.formats import FORMATS
+from tam_backend.export.overlays import Overlays
+from tam_backend.export.runs import Runs
+from tam_backend.export.staging import publish, stage_video
+from tam_backend.out_folder import WRITTEN_LIST
+from tam_backend.store.sessions import SessionStore, SessionView
+
+DOWNLOADABLE = {name: form for name, form in FORMATS.items() if not isinstance(form, Overlays)}
+"""The formats that need no frames."""
+
+_WAIT_S = 0.8
+_UNNAMED = "object"
+
+
+class Downloads:
+    """Makes datasets of sessions. Thread-safe.
+
+    Args:
+        store: where the masks are.
+        folder: for what is being made; made if it is not there.
+    """
+
+    def __init__(self, store: SessionStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._one_at_a_time = threading.Lock()
+
+    def make(self, view: SessionView, form: str, hung_up: Callable[[], bool]) -> IO[bytes]:
+        """Return a zip, to be read from its beginning; no file of it stays once it is closed. When it is, call `sent`.
+
+        Args:
+            view: whose masks; they are read frame by frame, as they are then.
+            form: one of `DOWNLOADABLE`.
+            hung_up: whether nobody waits for it any more.
+
+        Raises:
+            NotFoundError: there is no such format, or nothing was tracked yet.
+            InvalidInputError: the format cannot hold so many objects.
+            BusyError: another one is being made or sent.
+            CancelledError: nobody waits for it.
+            OutputError: the disk is full.
+        """
+        if form not in DOWNLOADABLE:
+            raise NotFoundError(
+                f"Masks cannot be downloaded as {form[:40]!r}.", f"Known are {', '.join(DOWNLOADABLE)}."
+            )
+        if not view.quality:
+            raise NotFoundError("Nothing has been tracked yet.", "Click an object, and Propagate.")
+        if not self._one_at_a_time.acquire(timeout=_WAIT_S):
+            raise BusyError("Another download is under way.", "Try again when it is done.")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=self._folder) as place:
+                out = Path(place) / f"{download_name(view)}-{form}"
+                self._write(view, form, out, hung_up)
+                return self._zipped(out)
+        except BaseException as error:
+            self.sent()
+            if isinstance(error, (OSError, OutputError)):
+                _say_full(error)
+            raise
+
+    def sent(self) -> None:
+        """Let the next one be made."""
+        self._one_at_a_time.release()
+
+    def _write(self, view: SessionView, form: str, out: Path, hung_up: Callable[[], bool]) -> None:
+        labels = {each: view.summary.labels.get(each) or _UNNAMED for each in sorted(view.quality)}
+        video = DatasetVideo(
+            download_name(view),
+            view.summary.size_hw,
+            lambda: self._frames(view, hung_up),
+            tuple(DatasetObject(each, label, (label,)) for each, label in labels.items()),
+            (int(view.summary.key.task),) if view.summary.key.task.isdecimal() else (),
+            _NoPictures(),
+        )
+        work = Work(ClassTable(list(labels.values())))
+        with DatasetFolder(out, {}) as folder:
+            staged = stage_video(folder, DOWNLOADABLE[form], video, work, {})
+            publish(folder, DOWNLOADABLE[form], [staged], work, f"what was tracked for task {view.summary.key.task}")
+
+    def _frames(self, view: SessionView, hung_up: Callable[[], bool]) -> Iterator[LabelledFrame]:
+        """Yield the frames that were tracked; an object that is absent is not shown."""
+        for index in sorted({frame for track in view.quality.values() for frame in track}):
+            if hung_up():
+                raise CancelledError("The download was called off.", "")
+            masks = self._store.encoded_masks(view.summary.key, index)
+            yield LabelledFrame(
+                index,
+                tuple(
+                    Shown(
+                        each,
+                        Runs(mask.size_hw, mask.counts),
+                        provenance=view.source[each][index],
+                        quality=view.quality[each][index],
+                    )
+                    for each, mask in masks.items()
+                    if mask.area and index in view.quality.get(each, ())
+                ),
+            )
+
+    def _zipped(self, out: Path) -> IO[bytes]:
+        archive = TemporaryFile(dir=self._folder)  # noqa: SIM115 - whoever sends it closes it
+        try:
+            with ZipFile(archive, "w") as zipped:
+                for path in sorted(out.rglob("*")):
+                    if path.is_file() and path.name != WRITTEN_LIST:
+                        method = ZIP_STORED if path.suffix == ".png" else ZIP_DEFLATED  # a PNG is packed already
+                        zipped.write(path, path.relative_to(out.parent), method)
+            archive.seek(0)
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+
+def download_name(view: SessionView) -> str:
+    """Return what the dataset of a session is called."""
+    return safe_name(f"task-{view.summary.key.task}")
+
+
+class _NoPictures:
+    """The frames stay where they are."""
+
+    def picture(self, index: int) -> NoReturn:
+        raise MediaNotFoundError(f"Frame {index} does not leave with the masks.", "")
+
+    def file(self, index: int) -> None:  # noqa: ARG002 - see `Pictures`
+        return None
+
+    def fps(self) -> None:
+        return None
+
+
+def _say_full(error: OSError | OutputError) -> NoReturn:
+    raise OutputError(
+        "The download cannot be written to the server's disk.",
+        "Make room in TAM_DATA_DIR, and see who may write there.",
+    ) from error
