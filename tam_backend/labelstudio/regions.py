@@ -27,6 +27,7 @@ from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKi
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.polygons import decode_polygon
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
@@ -87,7 +88,7 @@ class Region:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it is a brush or bitmask region."""
+        """Whether it is a mask: a brush or bitmask region, or a polygon that counts as one."""
         return self.kind in MASK_KINDS
 
     @property
@@ -126,6 +127,8 @@ class Region:
         try:
             if self.kind is ControlKind.BITMASK:
                 return EncodedMask.of(decode_bitmask(self.encoded.get("imageDataURL")))
+            if self.kind is ControlKind.POLYGON:
+                return EncodedMask.of(decode_polygon(self.encoded, self._known_size_hw))
             return EncodedMask.of(self._brush_mask(self.encoded))
         except PayloadError as error:
             raise self._named(error) from error
@@ -165,10 +168,14 @@ class Region:
     def _named(self, error: PayloadError) -> RegionError:
         return RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy)
 
-    def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
+    @property
+    def _known_size_hw(self) -> tuple[int, int]:
         if self.size_hw is None:
             raise PayloadError("It has no original_width and original_height.", REMEDY)
-        mask = decode_brush(_or_empty(value.get("rle")), self.size_hw)
+        return self.size_hw
+
+    def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
+        mask = decode_brush(_or_empty(value.get("rle")), self._known_size_hw)
         if value.get("maskDataURL") is not None:  # what the magic wand selected, in a draft
             selected = decode_bitmask(value["maskDataURL"])
             if selected.shape != mask.shape:
