@@ -62,9 +62,18 @@ class ReadableFormatName(str, Enum):
 
     DAVIS = "davis"
     COCO = "coco"
+    YTVIS = "ytvis"
     YOLO = "yolo"
     MOTS = "mots"
     MASKS = "masks"
+
+
+class BoxesName(str, Enum):
+    """What becomes of the boxes of a dataset that have no mask."""
+
+    REGIONS = "regions"
+    PROMPTS = "prompts"
+    NONE = "none"
 
 
 class ArrivalName(str, Enum):
@@ -294,6 +303,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     arrival: Annotated[
         ArrivalName, typer.Option("--as", help="A dataset's masks: to be corrected, or the ground truth.")
     ] = ArrivalName.PREDICTIONS,
+    boxes: Annotated[
+        BoxesName, typer.Option(help="A dataset's boxes without a mask: regions, prompts for Propagate, or none.")
+    ] = BoxesName.REGIONS,
     class_: Annotated[
         list[str] | None,
         typer.Option("--class", metavar="CLASS=LABEL", help="The label of a dataset's class; CLASS= leaves it out."),
@@ -335,7 +347,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     library = VideoLibrary.of(settings)
     if form is not None:
         chosen = fps is not None or stride != 1 or transcode
-        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames)
+        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames, boxes.value)
         _datasets_arrive(videos, wanted, settings, library, client, chosen=chosen)
         return
     with _console.status("Importing ...") as status:
@@ -638,6 +650,7 @@ def _dataset_arrives(
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
+        counts += f", {done.boxes} boxes" if done.boxes else ""
         line = f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
         _console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     for sentence in report.left_out:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
-from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
+from tam_backend.labelstudio.attributes import OBJECT_KEY, SOURCE_KEY, attributes_by_region, human_notes
 from tam_backend.labelstudio.checked import (
     REMEDY,
     VideoKeyframe,
@@ -26,7 +26,7 @@ from tam_backend.labelstudio.checked import (
 from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
-from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.ids import is_object_key, parse_result_id
 from tam_backend.labelstudio.polygons import decode_polygon
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
@@ -55,7 +55,8 @@ class Region:
         attributes: results that a human hung on it, see attributes.py.
         notes: what a human wrote beside its shape.
         gesture: which object a prompt speaks of, by its label.
-        belongs_to: the key of the object that it shows, where people said that it is not the one of its id.
+        belongs_to: the key of the object that it shows, where people said that it is not the one of its id, or it came
+            with a dataset.
     """
 
     region_id: str
@@ -294,6 +295,7 @@ def _read(
     origin = result.get("origin")
     meta = result.get("meta")
     source = meta.get(SOURCE_KEY) if own and isinstance(meta, Mapping) else None
+    told = meta.get(OBJECT_KEY) if isinstance(meta, Mapping) else None
     score = result.get("score")
     return Region(
         region_id=region_id,
@@ -310,6 +312,7 @@ def _read(
         keyframes=read_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
         notes=human_notes(result),
+        belongs_to=told if isinstance(told, str) and is_object_key(told) else None,
     )
 
 

@@ -44,7 +44,7 @@ class StartingRegion:
         """The key of the object that `track` names, the same in all tasks of a chain; None without one."""
         if self.track is None:
             return None
-        return self.region.own_key or object_key(f"track {self.track} of {self.region.shown_label}")
+        return _own_key(self.region) or object_key(f"track {self.track} of {self.region.shown_label}")
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,12 @@ def others_results(task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 def track_of(region: Region) -> str | None:
     """Return the id that says which object a region shows; None where nothing says it.
 
-    It may stand in the region's own id, if that is one of ours; in its `meta`, as `track_id` or the like; in a
+    It may be told by a dataset that was imported; stand in the region's `meta`, as `track_id` or the like; in a
     per-region tag of such a name (Number, TextArea, Choices); or be its note: "7", "track 7".
     """
-    if region.own_key is not None:
-        return region.own_key
+    own = _own_key(region)
+    if own is not None:
+        return own
     meta = region.notes.get("meta", {})
     hung = ((str(each.get("from_name")), _content(each)) for each in region.attributes)
     for name, value in (*meta.items(), *hung):
@@ -125,6 +126,10 @@ def track_of(region: Region) -> str | None:
     note = _one_text(meta.get("text"))
     numbered = _NUMBERED_NOTE.fullmatch(note) if note else None
     return (numbered[1] or numbered[2]) if numbered else None
+
+
+def _own_key(region: Region) -> str | None:
+    return region.own_key or region.belongs_to
 
 
 def _age(prediction: Mapping[str, Any]) -> int:
