@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tam_backend.exporter import OpenMedia
     from tam_backend.importer import FrameSelection, ImportedVideo
     from tam_backend.labelstudio.client import LabelStudioClient
+    from tam_backend.labelstudio.starting_objects import StartReport
     from tam_backend.video.fetch import MediaFetcher
     from tam_backend.video.library import VideoLibrary
 
@@ -63,9 +64,18 @@ class ReadableFormatName(str, Enum):
 
     DAVIS = "davis"
     COCO = "coco"
+    YTVIS = "ytvis"
     YOLO = "yolo"
     MOTS = "mots"
     MASKS = "masks"
+
+
+class BoxesName(str, Enum):
+    """What becomes of the boxes of a dataset that have no mask."""
+
+    REGIONS = "regions"
+    PROMPTS = "prompts"
+    NONE = "none"
 
 
 class ArrivalName(str, Enum):
@@ -299,6 +309,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     arrival: Annotated[
         ArrivalName, typer.Option("--as", help="A dataset's masks: to be corrected, or the ground truth.")
     ] = ArrivalName.PREDICTIONS,
+    boxes: Annotated[
+        BoxesName, typer.Option(help="A dataset's boxes without a mask: regions, prompts for Propagate, or none.")
+    ] = BoxesName.REGIONS,
     class_: Annotated[
         list[str] | None,
         typer.Option("--class", metavar="CLASS=LABEL", help="The label of a dataset's class; CLASS= leaves it out."),
@@ -344,7 +357,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     library = VideoLibrary.of(settings)
     if form is not None:
         chosen = fps is not None or stride != 1 or transcode
-        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames)
+        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames, boxes.value)
         _datasets_arrive(videos, wanted, settings, library, client, chosen=chosen)
         return
     with _console.status("Importing ...") as status:
@@ -436,6 +449,59 @@ def export(  # noqa: PLR0917 - typer makes options of them, whatever their order
     for line in summary.sentences():
         _console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     _console.print(printable(str(out)), highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def propagate(
+    project: Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")],
+    task: Annotated[list[int] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    prompt_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="predictions|TAG",
+            help="Begin with a detector's predictions, or with what an ordinary tag drew; default TAM_PROMPT_FROM.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would begin with.")] = False,
+    profile: _Profile = None,
+    device: _Device = None,
+    url: Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")] = None,
+) -> None:
+    """Track a project's tasks from what is on their frames, and store the masks as predictions."""
+    from tam_backend.models import zoo
+    from tam_backend.project_propagation import ProjectRequest, propagate_project
+    from tam_backend.service.backend import Backend
+
+    settings = _settings_with(
+        {"profile": profile, "device": device, "label_studio_url": url, "label_studio_api_key": api_key}
+    )
+    client = _label_studio(settings)
+    zoo.require_installed(settings.profile)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    request = ProjectRequest(project, tuple(task or ()), prompt_from or "", dry_run)
+    backend = Backend(settings)
+    try:
+        with _progress() as progress:
+            bar = progress.add_task("tracking tasks", total=None)
+            outcomes = propagate_project(
+                backend,
+                client,
+                request,
+                on_seen=_say_how_it_begins,
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        backend.close()
+    for outcome in outcomes:
+        if outcome.state == "nothing":
+            _say_note(f"Task {outcome.task_id} has nothing to begin with.")
+        elif not outcome.is_well:
+            _say_error(f"Task {outcome.task_id}: {outcome.state}. {outcome.message}", "")
+    tracked = sum(outcome.state == "done" for outcome in outcomes)
+    _console.print(f"{tracked} of {len(outcomes)} tasks were tracked.", highlight=False, markup=False)
+    if not all(outcome.is_well for outcome in outcomes):
+        sys.exit(2)
 
 
 @app.command()
@@ -545,6 +611,12 @@ def fetch(
     _console.print(f"Profile {chosen.name} is installed in {store.folder}.", highlight=False, soft_wrap=True)
 
 
+def _say_how_it_begins(task: int, reports: Sequence[StartReport]) -> None:
+    for report in reports:
+        for sentence in report.sentences():
+            _console.print(printable(f"Task {task}: {sentence}"), highlight=False, markup=False, soft_wrap=True)
+
+
 def _datasets_arrive(
     paths: Sequence[str],
     wanted: DatasetArrival,
@@ -584,6 +656,7 @@ def _dataset_arrives(
     for done in report.imported:
         tasks = ", ".join(map(str, done.task_ids))
         counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
+        counts += f", {done.boxes} boxes" if done.boxes else ""
         line = f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
         _console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     for sentence in report.left_out:

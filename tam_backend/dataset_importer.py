@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tam_backend.dataset_in.read_videos import ReadDataset, ReadFrame, ReadVideo
+from tam_backend.dataset_in.read_videos import BOXES, ReadBox, ReadDataset, ReadFrame, ReadMask, ReadVideo
 from tam_backend.errors import EmptyVideoError, InvalidInputError, LabelStudioError, OutputError, TamError
 from tam_backend.export.dataset import safe_name
 from tam_backend.export.dataset_folder import place
@@ -27,7 +27,7 @@ from tam_backend.importer import (
     plan_tasks,
 )
 from tam_backend.labelstudio.config_xml import read_config
-from tam_backend.labelstudio.imported_masks import ImportedMasks, has_ground_truth, has_prediction_of
+from tam_backend.labelstudio.imported_masks import Boxes, ImportedMasks, has_ground_truth, has_prediction_of
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.video.images import images_in
@@ -37,6 +37,7 @@ Arrival = Literal["predictions", "annotations"]
 """As what masks arrive: to be corrected, or as the ground truth."""
 
 CLASS_LEFT_OUT = "masks of classes that are left out"
+_NO_TAG = f"{BOXES}, for which no rectangle tag of the project has a label"
 
 
 class DatasetClient(TaskClient, Protocol):
@@ -73,6 +74,7 @@ class DatasetArrival:
         arrival: as what its masks arrive.
         label_of: class -> label; see `ImportedMasks`.
         max_frames: pages of one task at most; see `FrameSelection`.
+        boxes: as what boxes without a mask arrive.
     """
 
     project: int
@@ -80,6 +82,7 @@ class DatasetArrival:
     arrival: Arrival = "predictions"
     label_of: Mapping[str, str] | None = None
     max_frames: int = FrameSelection().max_frames
+    boxes: Boxes = "regions"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class ArrivedVideo:
         task_ids: in the order of its frames.
         pages, objects, masks: how many.
         is_new: whether its tasks were made now; an earlier import had made them, if not.
+        boxes: of frames that show no more of an object.
     """
 
     name: str
@@ -99,6 +103,7 @@ class ArrivedVideo:
     objects: int
     masks: int
     is_new: bool = True
+    boxes: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def import_dataset(
         LabelStudioError: the project cannot be read.
     """
     about = client.get_project(wanted.project)
-    masks = ImportedMasks(read_config(str(about.get("label_config") or "")), wanted.label_of or {})
+    masks = ImportedMasks(read_config(str(about.get("label_config") or "")), wanted.label_of or {}, wanted.boxes)
     masks.check(dataset.classes)
     known = _known_tasks(client.tasks_data(wanted.project), library)
     arriving = _Arriving(wanted, masks, known, library, client, base_url, frames_folder, on_progress)
@@ -181,7 +186,8 @@ def import_dataset(
         except TamError as error:
             failed.append(FailedVideo(name, error))
         name = "the rest of the dataset"
-    counts = {**dataset.left_out, CLASS_LEFT_OUT: arriving.of_other_classes}
+    untaken = BOXES if wanted.boxes == "none" else _NO_TAG
+    counts = {**dataset.left_out, CLASS_LEFT_OUT: arriving.of_other_classes, untaken: arriving.untaken_boxes}
     left_out = tuple(f"{count} {what}." for what, count in counts.items() if count)
     return DatasetReport(tuple(imported), tuple(failed), left_out)
 
@@ -214,6 +220,7 @@ class _Arriving:
     Attributes:
         known: the tasks that are there from the start.
         of_other_classes: how many masks were left out for their class.
+        untaken_boxes: how many boxes have no tag to go to, or were not wanted.
     """
 
     wanted: DatasetArrival
@@ -225,6 +232,7 @@ class _Arriving:
     frames_folder: Path
     on_progress: Callable[[str, str], None]
     of_other_classes: int = 0
+    untaken_boxes: int = 0
 
     def take(self, video: ReadVideo) -> ArrivedVideo:
         """Bring one video, its tasks and its masks in."""
@@ -255,14 +263,17 @@ class _Arriving:
                 f"{error.message}",
                 "Give the same command again: it goes on from there.",
             ) from error
-        shown = [each for frame in frames.values() for each in frame.masks]
-        objects = len({each.object_id for each in shown})
-        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(shown), is_new)
+        masks = [each for frame in frames.values() for each in frame.masks]
+        boxes = [each for frame in frames.values() for each in frame.boxes]
+        objects = len({*(each.object_id for each in masks), *(each.object_id for each in boxes)})
+        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(masks), is_new, len(boxes))
 
     def _without_other_classes(self, frame: ReadFrame) -> ReadFrame:
         kept = tuple(each for each in frame.masks if not self.masks.is_left_out(each.label))
         self.of_other_classes += len(frame.masks) - len(kept)
-        return ReadFrame(frame.index, kept)
+        boxes = tuple(each for each in frame.boxes if self.masks.takes(each))
+        self.untaken_boxes += len(frame.boxes) - len(boxes)
+        return ReadFrame(frame.index, kept, boxes)
 
     def _has_masks(self, task_id: int) -> bool:
         """Whether an earlier import stored a task's masks."""
@@ -279,8 +290,14 @@ class _Arriving:
         """Store the masks of one task, in the order of their objects: an export numbers them by it."""
         settled = self.wanted.arrival == "annotations"
         there = [(page, frames[index]) for page, index in enumerate(task.frame_indices) if index in frames]
-        drawn = sorted(((page, each) for page, frame in there for each in frame.masks), key=lambda at: at[1].object_id)
-        results = [result for page, each in drawn for result in self.masks.results(each, page, settled=settled)]
+        drawn: list[tuple[int, ReadMask | ReadBox]] = sorted(
+            [
+                *((page, each) for page, frame in there for each in frame.masks),
+                *((page, each) for page, frame in there for each in frame.boxes),
+            ],
+            key=lambda at: at[1].object_id,
+        )
+        results = [result for page, each in drawn for result in self._results(each, page, settled=settled)]
         if settled:
             if there:  # without any object it says that there is none
                 self.client.create_annotation(task_id, results, ground_truth=True)
@@ -288,6 +305,11 @@ class _Arriving:
             told = worst_by_frame((page, each.quality) for page, each in drawn if each.quality is not None)
             made = prediction(results, task_score(told.values()), self._version)
             self.client.create_prediction(task_id, made)
+
+    def _results(self, each: ReadMask | ReadBox, page: int, *, settled: bool) -> tuple[dict[str, Any], ...]:
+        if isinstance(each, ReadBox):
+            return self.masks.box_results(each, page, settled=settled)
+        return self.masks.results(each, page, settled=settled)
 
 
 def registrable(video: ReadVideo, frames_folder: Path) -> Path:

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     label_studio_api_key: SecretStr = Field(SecretStr(""), validation_alias=_known_as("LABEL_STUDIO_API_KEY"))
 
     propagate_label: str = Field("Propagate", description="the label whose prompts mean: track all objects")
+    prompt_from: str = Field(
+        "",
+        description="what a Propagate begins with where humans clicked nothing: `predictions` of others, or a tag's "
+        "name; tamPromptFrom in a labeling config says it for its project",
+    )
     time_budget_s: float = Field(60, gt=0, le=95, description="of one /predict; Label Studio gives up after 100 s")
     draft_wait_s: float = Field(
         7, ge=0, le=30, description="how long a Propagate waits for the draft that has all that was drawn before it"

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dataset_importer", "project_importer"),
     ("jobs", "workers"),
     ("service",),
-    ("server",),
+    ("server", "project_propagation"),
     ("cli",),
     ("label_studio_ml", "__main__"),
 )

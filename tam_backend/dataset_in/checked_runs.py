@@ -90,6 +90,25 @@ def from_lengths(lengths: Sequence[Any], size_hw: tuple[int, int], name: str) ->
     return EncodedMask(bytes(code["counts"]), size_hw)
 
 
+def from_segmentation(drawn: Any, size_hw: tuple[int, int], name: str) -> EncodedMask:
+    """Take what COCO calls a segmentation: polygons, or run lengths with their size.
+
+    Raises: as `from_code` and `from_polygons`.
+    """
+    if isinstance(drawn, list):
+        return from_polygons(drawn, size_hw, name)
+    if not isinstance(drawn, dict) or drawn.get("size") != list(size_hw):
+        raise InvalidInputError(
+            f"The mask of {name} is not of its image's size, {size_hw[1]} x {size_hw[0]}.", "Write the dataset anew."
+        )
+    counts = drawn.get("counts")
+    if isinstance(counts, list):
+        return from_lengths(counts, size_hw, name)
+    if not isinstance(counts, str):
+        raise InvalidInputError(f"The mask of {name} has no run lengths.", "Write the dataset anew.")
+    return from_code(counts, size_hw, name)
+
+
 def from_polygons(polygons: Sequence[Any], size_hw: tuple[int, int], name: str) -> EncodedMask:
     """Fill polygons, each [x, y, x, y, ..] in pixels, as COCO's tools do.
 

@@ -2,37 +2,41 @@
 
 annotations/*.json with the images in images/, in a folder that is named like the part (train2017/), or beside it.
 Images with `video_id` are frames of a video, in the order of `frame_id`; `object_id` or `track_id` of annotations tells
-which are of one object. Segmentations are polygons or run lengths. The file is held whole; its masks stay as they are.
+which are of one object. Segmentations are polygons or run lengths; what has only a `bbox` is a box. The file is held
+whole, once; its masks stay as they are.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons, union
+from tam_backend.dataset_in.checked_runs import from_segmentation, numbers, union
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, inside, read_json, refuse_missing
 from tam_backend.dataset_in.read_videos import (
-    BOXES,
     EMPTY,
     IGNORED,
     MOST_OBJECT_ID,
+    NO_BOXES,
+    ReadBox,
     ReadDataset,
     ReadFrame,
     ReadMask,
     ReadVideo,
+    box_within,
 )
 from tam_backend.errors import InvalidInputError
-from tam_backend.types import EncodedMask
+from tam_backend.types import Box, EncodedMask
 
 _LAYOUT = "annotations/instances_train.json and images/"
 _OBJECT_KEYS = ("object_id", "track_id", "instance_id")
+_BOX_NUMBERS = 4
 _FRAME_KEYS = ("frame_id", "frame_index")
 _PART = re.compile(r"[^_]*_?(.*)")  # instances_train2017 -> train2017
 
@@ -69,12 +73,18 @@ def read_coco(path: Path) -> ReadDataset:
         files = next((found for each in places if (found := sorted(root.glob(each)))), [])
     ask_for(files, root, _LAYOUT)
     left_out: Counter[str] = Counter()
-    # The classes alone are kept: a file is read again when its videos are asked for.
-    classes = {name for each in files for name in _File(root, inside(root, each), left_out).categories.values()}
+    # Of several files the classes alone are kept, and each is read again when its videos are asked for: all of them
+    # at once may be too much. One alone is read once.
+    first = _File(root, inside(root, files[0]), left_out)
+    classes = set(first.categories.values())
+    only = first if len(files) == 1 else None
+    del first
+    for each in files[1:]:
+        classes.update(_File(root, inside(root, each), left_out).categories.values())
 
     def videos() -> Iterator[ReadVideo]:
         for each in files:
-            yield from _File(root, inside(root, each), left_out).videos()
+            yield from (only or _File(root, inside(root, each), left_out)).videos()
 
     return ReadDataset(tuple(sorted(classes)), videos, left_out)
 
@@ -145,55 +155,61 @@ class _File:
             f"{self._path.name} has images that are not in the dataset",
             [image.path.name for image in images if not image.path.is_file()],
         )
-        numbers = self._unnamed_numbers(images)
+        unnamed = self._unnamed_numbers(images)
         for index, image in enumerate(images):
             by_object: dict[int, ReadMask] = {}
+            boxes: dict[int, ReadBox] = {}
             if image.annotations:
                 check_size(f"Image {image.path.name} as {self._path.name} has it", image.size_hw, image.path)
             for each in image.annotations:
                 name = f"annotation {each.get('id')} of {self._path.name}"
-                mask = self._mask(each, image, name)
-                if mask is None:
+                if each.get("iscrowd"):
+                    self._left_out[IGNORED] += 1
                     continue
-                object_id = self._object_id(each, numbers)
-                if object_id in by_object:
-                    mask = union([by_object[object_id].mask, mask])
+                box = None if each.get("segmentation") else self._box(each, image, name)
+                mask = self._mask(each, image, name) if each.get("segmentation") else None
+                if mask is None and box is None:
+                    continue
+                object_id = self._object_id(each, unnamed)
                 category = self._integer(each, "category_id")
                 if category not in self.categories:
                     raise self._error(f"has no category {category}, which {name} is of")
-                by_object[object_id] = ReadMask(object_id, mask, self.categories[category], _quality(each))
-            yield ReadFrame(index, tuple(by_object[each] for each in sorted(by_object)))
+                label = self.categories[category]
+                if box is not None:
+                    boxes[object_id] = ReadBox(object_id, box, image.size_hw, label, _quality(each))
+                if mask is None:
+                    continue
+                if object_id in by_object:
+                    mask = union([by_object[object_id].mask, mask])
+                by_object[object_id] = ReadMask(object_id, mask, label, _quality(each))
+            yield ReadFrame(
+                index,
+                tuple(by_object[each] for each in sorted(by_object)),
+                tuple(boxes[each] for each in sorted(boxes) if each not in by_object),
+            )
+
+    def _box(self, annotation: Mapping[str, Any], image: _Image, name: str) -> Box | None:
+        """Return the box of an annotation without a mask; None where it has none, or none on its frame."""
+        values = numbers(annotation.get("bbox") or [], name)
+        if len(values) != _BOX_NUMBERS:
+            self._left_out[NO_BOXES] += 1
+            return None
+        x, y, width, height = values.tolist()
+        box = box_within((x, y, x + width, y + height), image.size_hw)
+        self._left_out[NO_BOXES] += box is None
+        return box
 
     def _mask(self, annotation: Mapping[str, Any], image: _Image, name: str) -> EncodedMask | None:
-        """Return an annotation's mask; None where it is none to take."""
-        drawn = annotation.get("segmentation")
-        if annotation.get("iscrowd"):
-            self._left_out[IGNORED] += 1
-            return None
-        if not drawn:
-            self._left_out[BOXES] += 1
-            return None
-        if isinstance(drawn, list):
-            mask = from_polygons(drawn, image.size_hw, name)
-        else:
-            if not isinstance(drawn, dict) or drawn.get("size") != list(image.size_hw):
-                raise InvalidInputError(
-                    f"The mask of {name} is not of its image's size, {image.size_hw[1]} x {image.size_hw[0]}.",
-                    "Write the dataset anew.",
-                )
-            counts = drawn.get("counts")
-            read: Callable[..., EncodedMask] = from_lengths if isinstance(counts, list) else from_code
-            if not isinstance(counts, (list, str)):
-                raise InvalidInputError(f"The mask of {name} has no run lengths.", "Write the dataset anew.")
-            mask = read(counts, image.size_hw, name)
+        """Return an annotation's mask; None where it has no pixel."""
+        mask = from_segmentation(annotation["segmentation"], image.size_hw, name)
         if not mask.area:
             self._left_out[EMPTY] += 1
             return None
         return mask
 
-    def _object_id(self, annotation: Mapping[str, Any], numbers: Iterator[int]) -> int:
+    def _object_id(self, annotation: Mapping[str, Any], unnamed: Iterator[int]) -> int:
         key = next((key for key in _OBJECT_KEYS if annotation.get(key) is not None), None)
-        number = next(numbers) if key is None else self._integer(annotation, key)
+        number = next(unnamed) if key is None else self._integer(annotation, key)
         if not 0 <= number < MOST_OBJECT_ID:
             raise self._error(f"has an annotation with the {key} {number}")
         return number

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tam_backend.types import EncodedMask
+from tam_backend.types import Box, EncodedMask
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,35 @@ class ReadMask:
 
 
 @dataclass(frozen=True)
+class ReadBox:
+    """An object on a frame of which the dataset tells no more than a box.
+
+    Args:
+        object_id, label, quality: see `ReadMask`.
+        box_xyxy: in pixels, within the frame; it has an area.
+        size_hw: (height, width) of the frame.
+    """
+
+    object_id: int
+    box_xyxy: Box
+    size_hw: tuple[int, int]
+    label: str = ""
+    quality: float | None = None
+
+
+@dataclass(frozen=True)
 class ReadFrame:
-    """A frame that was annotated, and what is on it; on one without masks there is no object.
+    """A frame that was annotated, and what is on it; on one without masks and boxes there is no object.
 
     Args:
         index: its place among the video's files, from 0.
         masks: at most one an object, in the order of the objects' ids.
+        boxes: of objects without a mask there.
     """
 
     index: int
     masks: tuple[ReadMask, ...]
+    boxes: tuple[ReadBox, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,4 +98,13 @@ MOST_OBJECT_ID = 10**12
 
 IGNORED = "regions that are marked as doubtful (void, crowd, not judged)"
 BOXES = "boxes without a mask"
+NO_BOXES = "boxes without an area on their frame"
 EMPTY = "masks without a pixel"
+
+
+def box_within(box: Box, size_hw: tuple[int, int]) -> Box | None:
+    """Return the part of a box, (x0, y0, x1, y1) in pixels, that lies on its frame; None where it has no area."""
+    height, width = (float(side) for side in size_hw)
+    x0, x1 = (min(max(value, 0.0), width) for value in (box[0], box[2]))
+    y0, y1 = (min(max(value, 0.0), height) for value in (box[1], box[3]))
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None

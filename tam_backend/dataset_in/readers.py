@@ -11,11 +11,13 @@ from tam_backend.dataset_in.masks_in import read_masks
 from tam_backend.dataset_in.mots_in import read_mots
 from tam_backend.dataset_in.read_videos import ReadDataset
 from tam_backend.dataset_in.yolo_in import read_yolo
+from tam_backend.dataset_in.ytvis_in import read_ytvis
 from tam_backend.errors import InvalidInputError
 
 READERS: dict[str, Callable[[Path], ReadDataset]] = {
     "davis": read_davis,
     "coco": read_coco,
+    "ytvis": read_ytvis,
     "yolo": read_yolo,
     "mots": read_mots,
     "masks": read_masks,
@@ -26,7 +28,7 @@ def read_dataset(path: Path, form: str) -> ReadDataset:
     """Open a dataset on disk.
 
     Args:
-        path: its folder; of COCO also one of its JSON files.
+        path: its folder; of COCO and YouTube-VIS also one of its JSON files.
         form: one of `READERS`.
 
     Raises:

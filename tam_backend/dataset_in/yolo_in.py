@@ -1,6 +1,7 @@
-"""YOLO segmentation: a polygon a line, as Ultralytics reads it; dataset.yaml names the classes and the parts.
+"""YOLO: a polygon or a box a line, as Ultralytics reads it; dataset.yaml names the classes and the parts.
 
-images/train/NAME.jpg beside labels/train/NAME.txt, "class x y x y .." in fractions of the frame. A line is an object,
+images/train/NAME.jpg beside labels/train/NAME.txt, "class x y x y .." in fractions of the frame; or, of a box, "class x
+y width height", x and y its centre. A line is an object,
 as the format has no ids. Every image is by itself, but for our exports, whose attributes.json names the videos: there
 VIDEO_00000.jpg is a frame of VIDEO.
 """
@@ -18,10 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.dataset_in.inside import ask_for, folder_of, inside, pictures_in, read_text
-from tam_backend.dataset_in.read_videos import BOXES, EMPTY, ReadDataset, ReadFrame, ReadMask, ReadVideo
+from tam_backend.dataset_in.read_videos import (
+    EMPTY,
+    NO_BOXES,
+    ReadBox,
+    ReadDataset,
+    ReadFrame,
+    ReadMask,
+    ReadVideo,
+    box_within,
+)
 from tam_backend.dataset_in.told_classes import told_classes
 from tam_backend.errors import InvalidInputError
-from tam_backend.types import EncodedMask
+from tam_backend.types import Box, EncodedMask
 from tam_backend.video.images import image_size_hw
 
 _YAMLS = ("dataset.yaml", "data.yaml")
@@ -114,7 +124,7 @@ def _frames(
         if not path.is_file():
             continue
         size_hw = image_size_hw(file)
-        shown = []
+        shown, boxes = [], []
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             if not line.strip():
                 continue
@@ -124,14 +134,23 @@ def _frames(
                     f"Line {number} of {path.name} has class {class_id}, which the YAML does not name.", "Add it there."
                 )
             if len(values) == _BOX_NUMBERS:
-                left_out[BOXES] += 1
+                box = _box(values, size_hw)
+                left_out[NO_BOXES] += box is None
+                boxes += [] if box is None else [ReadBox(next(numbers), box, size_hw, classes[class_id])]
                 continue
             mask = _filled(values, size_hw)
             if mask.area:
                 shown.append(ReadMask(next(numbers), mask, classes[class_id]))
             else:
                 left_out[EMPTY] += 1
-        yield ReadFrame(index, tuple(shown))
+        yield ReadFrame(index, tuple(shown), tuple(boxes))
+
+
+def _box(values: NDArray[np.float64], size_hw: tuple[int, int]) -> Box | None:
+    """Return "x y width height" in fractions as (x0, y0, x1, y1) in pixels; None where it has no area."""
+    height, width = size_hw
+    x, y, w, h = (values * (width, height, width, height)).tolist()
+    return box_within((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size_hw)
 
 
 def _label_file(root: Path, picture: Path) -> Path:

@@ -28,6 +28,7 @@ class Intent:
         label_config: the project's.
         unsaved: see `prompts.read_task`.
         annotator: who asked for it (`annotators.author_of`); "" where it is not known, or all did.
+        prompt_from: what else is prompted with, see `labelstudio/starting_regions.py`; "" = as the config says.
     """
 
     project: str
@@ -37,6 +38,7 @@ class Intent:
     label_config: str
     unsaved: Sequence[Mapping[str, Any]] = ()
     annotator: str = ""
+    prompt_from: str = ""
 
     @property
     def whose(self) -> str:

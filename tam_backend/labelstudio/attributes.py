@@ -12,6 +12,9 @@ from typing import Any
 SOURCE_KEY = "tam_source"
 """Under `meta` of our results: where a mask comes from. The editor keeps meta, and shows only its "text"."""
 
+OBJECT_KEY = "tam_object"
+"""Under `meta` of an imported box: the key of its object. A mask of that has a box's place, so its id is another."""
+
 NEEDS_REVIEW = "needs review"
 """The meta text of doubtful masks."""
 

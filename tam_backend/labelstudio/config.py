@@ -31,16 +31,17 @@ class MediaKind(Enum):
 
 
 class ControlKind(Enum):
-    """What a tag draws; an ellipse or a polygon counts as the box around it."""
+    """What a tag draws; an ellipse or a polygon counts as the box around it, but for a polygon that is a mask."""
 
     POINT = "point"
     BOX = "box"
     BRUSH = "brush"
     BITMASK = "bitmask"
+    POLYGON = "polygon"
     VIDEO_BOX = "video box"
 
 
-MASK_KINDS = (ControlKind.BRUSH, ControlKind.BITMASK)
+MASK_KINDS = (ControlKind.BRUSH, ControlKind.BITMASK, ControlKind.POLYGON)
 
 KINDS = {
     "keypoint": ControlKind.POINT,
@@ -68,6 +69,7 @@ class Media:
         page_flag: set for the pages of a <Repeater>: what stands for the page's number in names. Together they are a
             list of frames, `data_key` holds the list of pages, and
         page_key: tells where a page holds its address; "" = it is the address.
+        prompt_from: what of a task a Propagate begins with, see `starting_regions`; "" = with what humans prompt.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Media:
     frame_rate_key: str | None = None
     page_flag: str = ""
     page_key: str = ""
+    prompt_from: str = ""
 
     def value(self, data: Mapping[str, Any]) -> Any:
         """Return what the task's `data` holds for this tag (address or list of addresses); None where it is missing."""

@@ -22,6 +22,9 @@ from tam_backend.labelstudio.config import (
 )
 from tam_backend.labelstudio.names import LabelSource
 
+PROMPT_FROM = "tamPromptFrom"
+"""The attribute of an <Image> that says what a Propagate begins with: "predictions", or the name of a tag."""
+
 # Of a <Repeater> that names none.
 _USUAL_FLAG = "{{idx}}"
 MAX_CONFIG_CHARS = 1_000_000
@@ -140,12 +143,13 @@ def read_config(xml: str) -> LabelingConfig:
 
 def _media(tag: Tag) -> Media | None:
     frames, value = tag.attributes.get("valuelist", ""), tag.attributes.get("value", "")
+    prompt_from = tag.attributes.get(PROMPT_FROM.lower(), "").strip()
     if tag.repeater is not None:
-        return _repeated(tag, tag.repeater)
+        return _repeated(tag, tag.repeater, prompt_from)
     if tag.kind == "image" and tag.name and _is_variable(frames):
-        return Media(tag.name, MediaKind.FRAMES, frames[1:])
+        return Media(tag.name, MediaKind.FRAMES, frames[1:], prompt_from=prompt_from)
     if tag.kind == "image" and tag.name and _is_variable(value):
-        return Media(tag.name, MediaKind.IMAGE, value[1:])
+        return Media(tag.name, MediaKind.IMAGE, value[1:], prompt_from=prompt_from)
     if tag.kind == "video" and tag.name and _is_variable(value):
         rate = tag.attributes.get("framerate", "")
         key = rate[1:] if _is_variable(rate) else None
@@ -153,13 +157,14 @@ def _media(tag: Tag) -> Media | None:
     return None
 
 
-def _repeated(tag: Tag, repeater: Tag) -> Media | None:
+def _repeated(tag: Tag, repeater: Tag, prompt_from: str) -> Media | None:
     """Return the pages that a <Repeater> makes of one <Image> as one list of frames."""
     pages, flag, value = repeater.attributes.get("on", ""), _flag(repeater), tag.attributes.get("value", "")
     start = f"{pages}[{flag}]"
     if tag.kind != "image" or flag not in tag.name or not _is_variable(pages) or not value.startswith(start):
         return None
-    return Media(tag.name, MediaKind.FRAMES, pages[1:], page_flag=flag, page_key=value[len(start) :].removeprefix("."))
+    page_key = value[len(start) :].removeprefix(".")
+    return Media(tag.name, MediaKind.FRAMES, pages[1:], page_flag=flag, page_key=page_key, prompt_from=prompt_from)
 
 
 def _flag(repeater: Tag) -> str:

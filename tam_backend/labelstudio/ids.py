@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+_KEY = re.compile(r"[0-9a-z]{1,16}")
 _RESULT_ID = re.compile(r"tam-([0-9a-z]{1,16})-([0-9]{1,8})f")
 _KEY_LENGTH = 8  # 41 bits: a collision among a task's hundred objects has a chance of one in 400 million
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -27,6 +28,11 @@ def object_key(region_id: str) -> str:
         number, digit = divmod(number, len(_DIGITS))
         key += _DIGITS[digit]
     return key
+
+
+def is_object_key(text: str) -> bool:
+    """Tell whether a text can be an object's key."""
+    return _KEY.fullmatch(text) is not None
 
 
 def result_id(key: str, frame: int) -> str:

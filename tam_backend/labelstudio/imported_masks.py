@@ -1,14 +1,17 @@
-"""Masks of a dataset -> the results (JSON) of a project's own labeling config."""
+"""Masks and boxes of a dataset -> the results (JSON) of a project's own labeling config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from tam_backend.dataset_in.read_videos import ReadMask
+from tam_backend.dataset_in.read_videos import ReadBox, ReadMask
 from tam_backend.errors import LabelConfigError
 from tam_backend.labelstudio.config import Control, LabelingConfig, Media, MediaKind
-from tam_backend.labelstudio.results import mask_results
+from tam_backend.labelstudio.results import box_results, mask_results
+
+Boxes = Literal["regions", "prompts", "none"]
+"""As what boxes without a mask arrive: regions of an ordinary tag, prompts of a smart one, or not at all."""
 
 _GIVE_CONFIG = "Give the project a config with a tag for masks on pages: tam-backend import --config --project NUMBER."
 
@@ -20,18 +23,25 @@ class ImportedMasks:
         config: the project's.
         label_of: class -> label, where that is not the class itself; "" as a label leaves the class out, "" as a class
             stands for masks without one. Where the config has one label only, those get it.
+        boxes: what becomes of boxes; they go to the config's own rectangle tags.
 
     Raises:
         LabelConfigError: the config has no tag for masks on the pages of `$frames`.
     """
 
-    def __init__(self, config: LabelingConfig, label_of: Mapping[str, str]) -> None:
+    def __init__(self, config: LabelingConfig, label_of: Mapping[str, str], boxes: Boxes = "regions") -> None:
         pages = [media for media in config.media if media.kind is MediaKind.FRAMES and media.value(_PAGES) == ["page"]]
         found = next(((media, tags) for media in pages if (tags := config.mask_outputs(media))), None)
         if found is None:
             raise LabelConfigError("The project has no tag for masks on the pages of $frames.", _GIVE_CONFIG)
         self._media: Media = found[0]
         self._tags: tuple[Control, ...] = found[1]
+        self._boxes: Boxes = boxes
+        self._box_tags = tuple(
+            tag
+            for tag in config.controls_of(self._media)
+            if tag.shape == "rectangle" and bool(tag.smart) == (boxes == "prompts")
+        )
         self._label_of = dict(label_of)
         labels = {label for tag in self._tags for label in tag.labels}
         if len(labels) == 1:
@@ -80,11 +90,34 @@ class ImportedMasks:
         )
         return tuple(map(_as_drawn, made)) if settled else made
 
-    def _target(self, name: str) -> tuple[Control, str] | None:
+    def takes(self, box: ReadBox) -> bool:
+        """Whether a box has a tag to go to."""
+        return self._boxes != "none" and self._target(box.label, self._box_tags) is not None
+
+    def box_results(self, box: ReadBox, page: int, *, settled: bool) -> tuple[dict[str, Any], ...]:
+        """Return a box that is taken as results; see `results`."""
+        target = self._target(box.label, self._box_tags)
+        if target is None:
+            raise LabelConfigError(f'No tag for boxes has a label for "{box.label}".', "Say which one: --class.")
+        control, label = target
+        made = box_results(
+            control,
+            self._media,
+            key=f"in{box.object_id}",
+            frame=page,
+            labels=(label,),
+            box_xyxy=box.box_xyxy,
+            size_hw=box.size_hw,
+            quality=box.quality,
+            is_prompt=self._boxes == "prompts",
+        )
+        return tuple({**_as_drawn(each), "meta": each["meta"]} for each in made) if settled else made
+
+    def _target(self, name: str, tags: tuple[Control, ...] | None = None) -> tuple[Control, str] | None:
         label = self._label_of.get(name, name)
         if not label:
             return None
-        written = ((tag, tag.written(label, label)) for tag in self._tags)
+        written = ((tag, tag.written(label, label)) for tag in (self._tags if tags is None else tags))
         return next(((tag, each) for tag, each in written if each is not None), None)
 
 

@@ -1,6 +1,7 @@
 """Regions -> objects: which regions of a task are the same thing.
 
-Label Studio knows regions, not objects. Regions that we made carry their object's key in their id. What a human drew
+Label Studio knows regions, not objects. Regions that we made carry their object's key in their id, boxes of a dataset
+in their meta. What a human drew
 is grouped within its label:
 
 1. A mask or a box on a frame where the object has none yet continues that object; of several, the nearest one (two
@@ -142,7 +143,8 @@ def group_objects(regions: Sequence[Region], identity: Identity = NOTHING_SAID) 
     by_key: dict[str, _Group] = {}
     drawn: dict[str | None, list[tuple[int, Region]]] = {}
     for place, region in enumerate(regions):
-        if region.own_key is None and region.kind is not ControlKind.VIDEO_BOX:
+        has_key = region.own_key is not None or region.belongs_to is not None
+        if not has_key and region.kind is not ControlKind.VIDEO_BOX:
             drawn.setdefault(region.shown_label, []).append((place, region))
             continue
         key = region.belongs_to or object_key(region.region_id)

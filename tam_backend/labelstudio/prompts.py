@@ -22,6 +22,7 @@ from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gestur
 from tam_backend.labelstudio.identity import Identity, read_identity
 from tam_backend.labelstudio.objects import ObjectId_co, TaskObject, group_objects
 from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.labelstudio.starting_regions import PREDICTIONS, others_results
 from tam_backend.types import DrawnOrder, LastingId
 
 _PROMPT_KINDS = (ControlKind.POINT, ControlKind.BOX)
@@ -55,6 +56,7 @@ class TaskPrompts(Generic[ObjectId_co]):
         held: the ids of the regions that stand in the editor, as far as the draft tells.
         related: the ids of those that a relation speaks of.
         left_out: what is wrong with regions that cannot be used; the others can.
+        ordinary: what was drawn by tags that neither prompt nor hold masks.
     """
 
     media: Media
@@ -65,6 +67,7 @@ class TaskPrompts(Generic[ObjectId_co]):
     held: frozenset[str] = frozenset()
     related: frozenset[str] = frozenset()
     left_out: tuple[RegionError, ...] = ()
+    ordinary: tuple[Region, ...] = ()
 
     def lasting(self, ids: Mapping[str, LastingId]) -> TaskPrompts[LastingId]:
         """Translate the order of drawing into lasting ids: the one place where an object gets its.
@@ -83,6 +86,7 @@ class TaskPrompts(Generic[ObjectId_co]):
             self.held,
             self.related,
             self.left_out,
+            self.ordinary,
         )
 
     def ours_on(self, each: TaskObject[int], frame: int) -> Region | None:
@@ -145,11 +149,9 @@ def read_task(
     _refuse_ordinary(clicked)
     known = {region.region_id for region in saved}
     fresh = {region.region_id: region for region in read_regions(unsaved, config) if region.region_id not in known}
-    saved = tuple(
-        region
-        for region in (*saved, *fresh.values())
-        if region.control.to_name == media.name and (region.is_mask or region.control.smart)
-    )
+    there = [region for region in (*saved, *fresh.values()) if region.control.to_name == media.name]
+    saved = tuple(region for region in there if region.is_mask or region.control.smart)
+    ordinary = tuple(region for region in there if not region.is_mask and not region.control.smart)
 
     def wants_propagation(region: Region) -> bool:
         shown = (*region.labels, *map(region.control.shows, region.labels))
@@ -176,17 +178,18 @@ def read_task(
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
     whose = None if entry is None else author_of(entry)
     related_ids = related(_results(entry))
-    return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), related_ids, tuple(faults))
+    return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), related_ids, tuple(faults), ordinary)
 
 
 def drawn_media(
-    task: Mapping[str, Any], config: LabelingConfig, context: Mapping[str, Any] | None = None
+    task: Mapping[str, Any], config: LabelingConfig, context: Mapping[str, Any] | None = None, prompt_from: str = ""
 ) -> tuple[Media, ...]:
     """Return what has to be looked at for all masks of a task: the media that are drawn on, in the page's order.
 
     Args:
         task, config: see `read_task`.
         context: of the click that asks for it, on what was clicked too; None in a batch call.
+        prompt_from: see `starting_regions`; where predictions of others are prompts, what they draw on counts.
 
     Raises:
         PayloadError: malformed JSON.
@@ -194,7 +197,9 @@ def drawn_media(
     if not isinstance(task, Mapping):
         raise PayloadError("The task is not an object.", "Send Label Studio's own JSON.")
     saved = _results(_newest(task, prefer_drafts=context is not None))
-    drawn = (*read_regions(saved, config, []), *read_regions(_context_results(context), config, []))
+    wants_predictions = PREDICTIONS in (prompt_from, *(media.prompt_from for media in config.media))
+    others = others_results(task) if wants_predictions else ()
+    drawn = [region for each in (saved, others, _context_results(context)) for region in read_regions(each, config, [])]
     drawn_on = {region.control.to_name for region in drawn}
     return tuple(media for media in config.media if media.name in drawn_on)
 

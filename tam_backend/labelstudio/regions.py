@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
-from tam_backend.labelstudio.attributes import SOURCE_KEY, attributes_by_region, human_notes
+from tam_backend.labelstudio.attributes import OBJECT_KEY, SOURCE_KEY, attributes_by_region, human_notes
 from tam_backend.labelstudio.checked import (
     REMEDY,
     VideoKeyframe,
@@ -26,7 +26,8 @@ from tam_backend.labelstudio.checked import (
 from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
-from tam_backend.labelstudio.ids import parse_result_id
+from tam_backend.labelstudio.ids import is_object_key, parse_result_id
+from tam_backend.labelstudio.polygons import decode_polygon
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
@@ -54,7 +55,8 @@ class Region:
         attributes: results that a human hung on it, see attributes.py.
         notes: what a human wrote beside its shape.
         gesture: which object a prompt speaks of, by its label.
-        belongs_to: the key of the object that it shows, where people said that it is not the one of its id.
+        belongs_to: the key of the object that it shows, where people said that it is not the one of its id, or it came
+            with a dataset.
     """
 
     region_id: str
@@ -87,7 +89,7 @@ class Region:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it is a brush or bitmask region."""
+        """Whether it is a mask: a brush or bitmask region, or a polygon that counts as one."""
         return self.kind in MASK_KINDS
 
     @property
@@ -126,6 +128,8 @@ class Region:
         try:
             if self.kind is ControlKind.BITMASK:
                 return EncodedMask.of(decode_bitmask(self.encoded.get("imageDataURL")))
+            if self.kind is ControlKind.POLYGON:
+                return EncodedMask.of(decode_polygon(self.encoded, self._known_size_hw))
             return EncodedMask.of(self._brush_mask(self.encoded))
         except PayloadError as error:
             raise self._named(error) from error
@@ -165,10 +169,14 @@ class Region:
     def _named(self, error: PayloadError) -> RegionError:
         return RegionError(self.region_id, f'Region "{self.region_id}": {error.message}', error.remedy)
 
-    def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
+    @property
+    def _known_size_hw(self) -> tuple[int, int]:
         if self.size_hw is None:
             raise PayloadError("It has no original_width and original_height.", REMEDY)
-        mask = decode_brush(_or_empty(value.get("rle")), self.size_hw)
+        return self.size_hw
+
+    def _brush_mask(self, value: Mapping[str, Any]) -> BoolMask:
+        mask = decode_brush(_or_empty(value.get("rle")), self._known_size_hw)
         if value.get("maskDataURL") is not None:  # what the magic wand selected, in a draft
             selected = decode_bitmask(value["maskDataURL"])
             if selected.shape != mask.shape:
@@ -287,6 +295,7 @@ def _read(
     origin = result.get("origin")
     meta = result.get("meta")
     source = meta.get(SOURCE_KEY) if own and isinstance(meta, Mapping) else None
+    told = meta.get(OBJECT_KEY) if isinstance(meta, Mapping) else None
     score = result.get("score")
     return Region(
         region_id=region_id,
@@ -303,6 +312,7 @@ def _read(
         keyframes=read_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
         encoded=_encoded(region_id, value, control.kind) if control.kind in MASK_KINDS else None,
         notes=human_notes(result),
+        belongs_to=told if isinstance(told, str) and is_object_key(told) else None,
     )
 
 

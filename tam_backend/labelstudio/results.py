@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tam_backend.labelstudio.attributes import NEEDS_REVIEW, SOURCE_KEY
+from tam_backend.labelstudio.attributes import NEEDS_REVIEW, OBJECT_KEY, SOURCE_KEY
 from tam_backend.labelstudio.checked import CHECKSUM_KEY, VideoKeyframe, keyframe_checksum
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
@@ -49,17 +49,63 @@ def mask_results(
         value: dict[str, Any] = {"format": "rle", "rle": encode_brush(mask)}
     else:
         value = {"imageDataURL": encode_bitmask(mask)}
-    kind = control.kind.value
     common: dict[str, Any] = {
         "id": result_id(key, frame),
-        "to_name": media.name_on(frame),
         "original_width": width,
         "original_height": height,
-        "image_rotation": 0,
-        "origin": "prediction",
         "score": round(float(quality), 4),
         "meta": {SOURCE_KEY: source, **({"text": NEEDS_REVIEW} if source != "prompt" and quality < DOUBTFUL else {})},
     }
+    return _drawn(control, media, frame, labels, value, common)
+
+
+def box_results(
+    control: Control,
+    media: Media,
+    *,
+    key: str,
+    frame: int,
+    labels: Sequence[str],
+    box_xyxy: Box,
+    size_hw: tuple[int, int],
+    quality: float | None,
+    is_prompt: bool,
+) -> tuple[dict[str, Any], ...]:
+    """Return a dataset's box as results; see `mask_results`.
+
+    Args:
+        control: a rectangle tag.
+        media, key, frame, labels: see `mask_results`.
+        box_xyxy: (x0, y0, x1, y1) in pixels.
+        size_hw: (height, width) of the frame.
+        quality: 0..1; None: it is not known.
+        is_prompt: its object's mask is to take its place; else both stay, and it needs an id of its own.
+    """
+    height, width = size_hw
+    x0, y0, x1, y1 = box_xyxy
+    place = {"x": x0 / width, "y": y0 / height, "width": (x1 - x0) / width, "height": (y1 - y0) / height}
+    common: dict[str, Any] = {
+        "id": result_id(key, frame) if is_prompt else f"box-{key}-{frame}",
+        "original_width": width,
+        "original_height": height,
+        "meta": {OBJECT_KEY: key},
+        **({} if quality is None else {"score": round(float(quality), 4)}),
+    }
+    value = {**{name: 100 * each for name, each in place.items()}, "rotation": 0}
+    return _drawn(control, media, frame, labels, value, common)
+
+
+def _drawn(
+    control: Control,
+    media: Media,
+    frame: int,
+    labels: Sequence[str],
+    value: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> tuple[dict[str, Any], ...]:
+    """Return what is drawn with a tag as results: one, and one more for each <Labels> tag beside the tag."""
+    kind = control.shape
+    common = {**about, "to_name": media.name_on(frame), "image_rotation": 0, "origin": "prediction"}
     if media.kind is MediaKind.FRAMES and not media.page_flag:
         # Without it the editor would put the region on its first page.
         common["item_index"] = frame

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tam_backend.labelstudio.config import Control, ControlKind, LabelingConfig, Media, MediaKind
-from tam_backend.labelstudio.config_xml import Tag, is_smart, parse_config, read_tags
+from tam_backend.labelstudio.config_xml import PROMPT_FROM, Tag, is_smart, parse_config, read_tags
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
+from tam_backend.labelstudio.starting_regions import PREDICTIONS
 
 SUPPORTED = {
     "Image": "frames (`valueList`) or one picture (`value`); both from the task's data, several on one page",
@@ -70,6 +71,9 @@ def _of_tag(tag: Tag, config: LabelingConfig) -> Iterator[str]:
 
 def _of_media(media: Media, config: LabelingConfig, propagate_label: str) -> Iterator[str]:
     controls, masks = config.controls_of(media), config.mask_outputs(media)
+    if media.prompt_from and media.prompt_from not in (PREDICTIONS, *(each.name for each in controls)):
+        said = f'{PROMPT_FROM}="{media.prompt_from}" of "{media.name}"'
+        yield f'{said} is neither "{PREDICTIONS}" nor a tag that draws on it.'
     prompts = [each for each in controls if each.smart and each.kind not in (ControlKind.BRUSH, ControlKind.BITMASK)]
     if media.kind is MediaKind.VIDEO:
         if controls and not prompts:

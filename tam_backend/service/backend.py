@@ -17,12 +17,14 @@ from tam_backend.errors import (
     WorkerLostError,
 )
 from tam_backend.jobs.executor import InProcessExecutor
+from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import Media, MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
+from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.models import zoo
 from tam_backend.service import annotation_events as events
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
@@ -101,8 +103,10 @@ class Backend:
             self._workers,
             self._media,
             settings.propagate_label,
+            settings.prompt_from,
             self._version,
         )
+        self._correction = Correction(self._desk, self.store)
         self._loop = Loop(
             self.jobs,
             self.problems,
@@ -111,7 +115,7 @@ class Backend:
             InProcessExecutor("track", lambda: self._workers.at_once, one_a_project=False),
             InProcessExecutor("ask-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
             InProcessExecutor("tell-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
-            Correction(self._desk, self.store).carry_out,
+            self._correction.carry_out,
         )
         days = settings.keep_sessions_days
         self._housekeeping = Housekeeping(
@@ -203,6 +207,18 @@ class Backend:
         for each in intents if self._loop.can_push else ():
             self._loop.add(each)
 
+    def look_at(self, intent: Intent) -> tuple[int, list[StartReport]]:
+        """Return how many objects a job would track, and how it would begin with what is there; nothing is changed.
+
+        Raises:
+            TamError: the task cannot be read.
+        """
+        return self._correction.look_at(intent)
+
+    def propagate_later(self, intent: Intent) -> None:
+        """Have a task tracked as a job, and a prediction stored."""
+        self._loop.add(intent)
+
     @property
     def webhook_secret(self) -> str:
         """The last part of the address that Label Studio's events count at."""
@@ -252,9 +268,10 @@ class Backend:
 
     def _predict(self, task: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Answer for one task: a click for what was clicked, a batch call for each media that something is drawn on."""
-        media = drawn_media(task, request.config) if request.context is None else ()
+        usual = self.settings.prompt_from
+        media = drawn_media(task, request.config, prompt_from=usual) if request.context is None else ()
         if len(media) < 2:
-            return self._predict_media(task, request, None)
+            return self._predict_media(task, request, next(iter(media), None))
         answers, complete = self._desk.of_each(task, media, lambda each: self._predict_media(task, request, each))
         scores = [answer["score"] for answer in answers if "score" in answer]
         complete = complete and all(answer["model_version"] == self.model_version for answer in answers)
@@ -283,7 +300,8 @@ class Backend:
                 raise InvalidInputError(
                     f"Task {task.get('id')} has nothing to propagate.",
                     "Click on an object with one of the other labels first, and accept its mask. It counts when Label "
-                    "Studio has saved your draft: do not turn the page for 6 s, or submit, and Propagate again.",
+                    "Studio has saved your draft: do not turn the page for 6 s, or submit, and Propagate again."
+                    + ("" if known.started is None else f" Also: {known.started.sentences()[0]}"),
                 )
             return self._desk.answer([], None)
         on_frames = prompts.media.kind is not MediaKind.VIDEO

@@ -14,6 +14,7 @@ from tam_backend.jobs.registry import Job
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
+from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.service import annotation_events as events
 from tam_backend.service.background import Annotations, Found, GoOn, prediction_digest
 from tam_backend.service.chain import Following, masks_for_next
@@ -62,9 +63,9 @@ class Correction:
                 return Found(go_on=partial(self._withdraw, intent))
             sent = self._desk.memories.get(intent.project, str(intent.task_id)).digests
             task = events.as_one_annotation(intent, annotations, sent)
-        media = drawn_media(task, config, intent.context)
+        media = drawn_media(task, config, intent.context, intent.prompt_from)
         if len(media) < 2:
-            found = [self._tracked(task, None, config, intent, job)]
+            found = [self._tracked(task, next(iter(media), None), config, intent, job)]
         else:
             found, _ = self._desk.of_each(task, media, lambda each: self._tracked(task, each, config, intent, job))
         answers = [each.answer for each in found if each.answer is not None]
@@ -78,6 +79,20 @@ class Correction:
         self._desk.sent(intent.project, task, answer)
         return Found(prediction, go_on)
 
+    def look_at(self, intent: Intent) -> tuple[int, list[StartReport]]:
+        """Return how many objects a job would track, and how it would begin with what is there; nothing is changed."""
+        task, config = intent.task, parse_config(intent.label_config)
+        memory = self._desk.memories.get(intent.project, str(intent.task_id))
+        if events.is_event(intent):
+            task = events.as_one_annotation(intent, intent.task["annotations"], memory.digests)
+        objects, reports = 0, []
+        for each in drawn_media(task, config, intent.context, intent.prompt_from) or (None,):
+            prompts, report = self._desk.glance(task, config, memory, each, intent.prompt_from)
+            if prompts.media.kind is not MediaKind.VIDEO:
+                objects += len({*(found.key for found in prompts.objects), *memory.seeds})
+                reports += [] if report is None else [report]
+        return objects, reports
+
     def _tracked(
         self, task: Mapping[str, Any], media: Media | None, config: LabelingConfig, intent: Intent, job: Job
     ) -> _Tracked:
@@ -90,6 +105,7 @@ class Correction:
             intent.unsaved,
             annotator=intent.annotator or None,
             medium=media,
+            prompt_from=intent.prompt_from,
         )
         if not known.followed or known.prompts.media.kind is MediaKind.VIDEO:
             return _Tracked()
@@ -142,13 +158,15 @@ class Correction:
             data = client.task_data(project, following.task_id)
             annotations = [each for each in client.annotations(following.task_id) if not each.get("was_cancelled")]
             task = {"id": following.task_id, "data": data, "annotations": annotations}
+            if intent.prompt_from:
+                task["predictions"] = client.predictions(following.task_id)
             view = view_of(task, replace(known, whose=None), config, project)
             with self._desk.lent(before, known, config, project, _NETWORKS_S, "background") as opened:
                 seeds = following.seeds(opened, view, _NETWORKS_S)
         except (LabelStudioRefusedError, MediaError, InvalidInputError) as error:
             self._desk.problems.failed(f"task {number}, the next of a chain", error)
             return None
-        if self._desk.memories.get(project, number).seeds == seeds:
+        if self._desk.memories.get(project, number).seeds == seeds and not intent.prompt_from:
             return None
         self._desk.memories.change(project, number, lambda memory: memory.with_seeds(seeds))
-        return Intent(project, following.task_id, task, None, intent.label_config)
+        return Intent(project, following.task_id, task, None, intent.label_config, prompt_from=intent.prompt_from)

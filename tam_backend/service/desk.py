@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +12,19 @@ from typing import Any, TypeVar
 from tam_backend.errors import BusyError, CancelledError, TamError
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.labelstudio.config import LabelingConfig, Media
+from tam_backend.labelstudio.prompts import TaskPrompts, read_task
 from tam_backend.labelstudio.results import prediction
+from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.problems import ProblemLog
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.service.page_frames import TaskMedia
-from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
+from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read, with_what_is_there
 from tam_backend.service.views import view_of
-from tam_backend.store.task_memory import TaskMemories
+from tam_backend.store.task_memory import TaskMemories, TaskMemory
+from tam_backend.types import DrawnOrder
 from tam_backend.workers.workers import OpenView, Tracking, Work, Workers
+
+logger = logging.getLogger(__name__)
 
 # A prediction under another version than the current one is asked for again.
 INCOMPLETE = " (incomplete)"
@@ -53,6 +59,7 @@ class Desk:
         workers: have the networks.
         media: remembers what tasks show, for their pages.
         propagate_label: see `read_task`.
+        prompt_from: the setting; see `read_task.read`.
         version: what predictions are stored under.
     """
 
@@ -63,6 +70,7 @@ class Desk:
     workers: Workers
     media: TaskMedia
     propagate_label: str
+    prompt_from: str
     version: str
 
     def answer(
@@ -103,6 +111,7 @@ class Desk:
         *,
         annotator: str | None = None,
         medium: Media | None = None,
+        prompt_from: str = "",
     ) -> ReadTask:
         """Read one medium of a task, and note what of it cannot be used; see `read_task.read`."""
         known = read(
@@ -115,10 +124,31 @@ class Desk:
             unsaved=unsaved,
             medium=medium,
             annotator=annotator,
+            prompt_from=prompt_from,
+            usual_prompt_from=self.prompt_from,
         )
         for fault in known.prompts.left_out:
             self.problems.note(f"task {task.get('id')}", f"{fault.message} It is left out.", fault.remedy)
+        if known.started is not None:
+            logger.info("Task %s: %s", task.get("id"), known.started.sentences()[0])
+            for complaint in known.started.complaints():
+                self.problems.note(f"task {task.get('id')}", complaint, "`tam-backend propagate --dry-run` names them.")
         return known
+
+    def glance(
+        self,
+        task: Mapping[str, Any],
+        config: LabelingConfig,
+        memory: TaskMemory,
+        medium: Media | None,
+        prompt_from: str,
+    ) -> tuple[TaskPrompts[DrawnOrder], StartReport | None]:
+        """Read one medium of a submitted task without taking note of anything; see `read`."""
+        prompts = read_task(
+            task, None, config, propagate_label=self.propagate_label, sent=memory.digests, medium=medium
+        )
+        source = prompt_from or prompts.media.prompt_from or self.prompt_from
+        return with_what_is_there(task, prompts, config, memory, source, prompts.whose) if source else (prompts, None)
 
     @contextmanager
     def lent(

@@ -18,11 +18,13 @@ from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task
 from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts
-from tam_backend.labelstudio.regions import Region, read_regions
+from tam_backend.labelstudio.regions import Region, mask_bounds, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.labelstudio.starting_objects import StartReport, with_starting_regions
+from tam_backend.labelstudio.starting_regions import starting_regions
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
-from tam_backend.types import EncodedMask, FrameResult, LastingId, Prompt, Source
+from tam_backend.types import Box, DrawnOrder, EncodedMask, FrameResult, LastingId, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
@@ -38,11 +40,13 @@ class ReadTask:
         prompts: of the task, its objects with their lasting ids.
         memory: what was known when it was read.
         whose: the annotator who sees it so (`annotators.author_of`); None: several, or it is not known who.
+        started: how what was there already became prompts; None where none was looked for.
     """
 
     prompts: TaskPrompts[LastingId]
     memory: TaskMemory
     whose: str | None = None
+    started: StartReport | None = None
 
     @property
     def followed(self) -> tuple[TaskObject[LastingId], ...]:
@@ -60,7 +64,7 @@ class ReadTask:
 
     def begins_chains(self, config: LabelingConfig) -> bool:
         """Whether the next task of a chain begins with this media's masks: it is the page's first that takes masks."""
-        return self.prompts.media == next((media for media in config.media if config.mask_outputs(media)), None)
+        return _begins_chains(self.prompts.media, config)
 
     def _erased(self) -> dict[str, set[int]]:
         """Return where objects cannot be seen, by the objects' own keys."""
@@ -132,6 +136,8 @@ def read(
     unsaved: Sequence[Mapping[str, Any]] = (),
     medium: Media | None = None,
     annotator: str | None = None,
+    prompt_from: str = "",
+    usual_prompt_from: str = "",
 ) -> ReadTask:
     """Read one medium of a task, and give objects that are new their ids.
 
@@ -141,6 +147,8 @@ def read(
         project: Label Studio's.
         annotator: who clicked (`annotators.annotator_of`); None: it is not known.
         medium: the one to read; see `read_task`.
+        prompt_from: what else is prompted with, see `starting_regions`; "" = as the config says.
+        usual_prompt_from: the same where the config does not say.
 
     Raises:
         PayloadError: see `read_task`.
@@ -156,12 +164,61 @@ def read(
         sent=known.digests,
         medium=medium,
     )
+    whose = prompts.whose if context is None else annotator
+    started: StartReport | None = None
+    source = prompt_from or prompts.media.prompt_from or usual_prompt_from
+    if source and prompts.asked is None and (context is None or prompts.propagate):
+        prompts, started = with_what_is_there(task, prompts, config, known, source, whose)
     keys = [each.key for each in prompts.objects]
     if not set(keys) <= known.object_ids.keys():
         known = memories.change(project, number, lambda memory: memory.with_objects(keys))
     # Whoever clicks sees their own work; a batch call is answered from the newest annotation, as its author sees it.
-    found = ReadTask(prompts.lasting(known.object_ids), known, prompts.whose if context is None else annotator)
+    found = ReadTask(prompts.lasting(known.object_ids), known, whose, started)
     return found if found.begins_chains(config) else replace(found, memory=replace(known, seeds={}))
+
+
+def with_what_is_there(
+    task: Mapping[str, Any],
+    prompts: TaskPrompts[DrawnOrder],
+    config: LabelingConfig,
+    known: TaskMemory,
+    source: str,
+    whose: str | None,
+) -> tuple[TaskPrompts[DrawnOrder], StartReport]:
+    """Add to what humans said what is on the frames already, and tell how.
+
+    Args:
+        task: as Label Studio sends it.
+        prompts: what humans said of one of its media.
+        config: of its project.
+        known: what is known of it.
+        source: see `starting_regions`.
+        whose: the annotator who sees it so; None: several.
+    """
+    starts, unusable = starting_regions(task, prompts.ordinary, config, prompts.media, source)
+    size_hw = next((each.region.size_hw for each in starts if each.region.size_hw is not None), None)
+    carried = _carried(known, size_hw) if size_hw is not None and _begins_chains(prompts.media, config) else {}
+    return with_starting_regions(
+        prompts, starts, unusable, source, erased=known.erased_for(whose), dropped=known.dropped, carried=carried
+    )
+
+
+def _begins_chains(media: Media, config: LabelingConfig) -> bool:
+    return media == next((each for each in config.media if config.mask_outputs(each)), None)
+
+
+def _carried(known: TaskMemory, size_hw: tuple[int, int]) -> dict[str, tuple[str | None, Box]]:
+    """Return where the task before in the chain ended with its objects, in fractions of the frame."""
+    height, width = size_hw
+    found = {}
+    for key, (label, code) in known.seeds.items():
+        try:
+            box = mask_bounds(EncodedMask(code.encode(), size_hw).array)
+        except ValueError:  # of frames of another size: nobody can tell where it lies on these
+            box = None
+        if box is not None:
+            found[key] = (label, (box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    return found
 
 
 def joined(answers: Sequence[MaskAnswer]) -> MaskAnswer:

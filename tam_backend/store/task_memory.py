@@ -49,6 +49,7 @@ class TaskMemory:
         parents: ids of predictions that annotations were made from.
         erased: annotator -> where they took a mask of ours away: the object cannot be seen there, as they see it.
             Annotators as in `annotators.author_of`, `ANYBODY` where it is not known whose it is.
+        dropped: the keys of objects of which somebody took away all masks, and that no annotation has.
         pushed: id of the prediction stored last; None: none yet.
         pushed_digest: stands for what it holds.
         seeds: key -> (label, the mask's COCO code) of objects that come from the task before in the chain.
@@ -61,6 +62,7 @@ class TaskMemory:
     authors: Mapping[int, str] = field(default_factory=dict)
     parents: frozenset[int] = frozenset()
     erased: Mapping[str, FramesOfObjects] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
     pushed: int | None = None
     pushed_digest: str = ""
     seeds: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
@@ -122,9 +124,12 @@ class TaskMemory:
             # What came with the prediction is none of this annotator's prompts, whoever's it is.
             gone.setdefault(key, set()).update(frames - (set(humans.get(key, ())) - given.get(key, frozenset())))
         left = {key: frozenset(frames - held.get(key, frozenset())) for key, frames in gone.items()}
+        annotations = {**self.annotations, number: held}
+        there = {key for each in annotations.values() for key, frames in each.items() if frames}
         return replace(
             self,
-            annotations={**self.annotations, number: held},
+            annotations=annotations,
+            dropped=frozenset(key for key in (*self.dropped, *(before or {})) if key not in there),
             authors={**self.authors, number: whose},
             parents=self.parents | ({parent_prediction} if parent_prediction is not None else set()),
             erased=_without_empty(
@@ -149,7 +154,8 @@ class TaskMemory:
         authors = {number: whose for number, whose in self.authors.items() if number in left}
         still_here = {ANYBODY, *authors.values()} if left else set()
         erased_by = {whose: frames for whose, frames in self.erased.items() if whose in still_here}
-        return replace(self, annotations=left, authors=authors, erased=erased_by)
+        dropped = self.dropped if left else frozenset()
+        return replace(self, annotations=left, authors=authors, erased=erased_by, dropped=dropped)
 
     def with_seeds(self, seeds: Mapping[str, tuple[str | None, str]]) -> TaskMemory:
         """Take over the objects that the task before in the chain ended with."""
@@ -166,6 +172,7 @@ class TaskMemory:
                 "authors": self.authors,
                 "parents": sorted(self.parents),
                 "erased_by": {whose: _lists(frames) for whose, frames in self.erased.items()},
+                "dropped": sorted(self.dropped),
                 "pushed": self.pushed,
                 "pushed_digest": self.pushed_digest,
                 "seeds": self.seeds,
@@ -187,6 +194,7 @@ class TaskMemory:
             authors={int(number): whose for number, whose in read.get("authors", {}).items()},
             parents=frozenset(read["parents"]),
             erased=_erased_in(read),
+            dropped=frozenset(read.get("dropped", ())),
             pushed=read["pushed"],
             pushed_digest=read["pushed_digest"],
             seeds={key: (label, code) for key, (label, code) in read["seeds"].items()},

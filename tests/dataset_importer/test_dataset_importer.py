@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import dataset_readers
@@ -17,11 +18,15 @@ from exported_discs import CONFIG, DISCS, assert_same, disc_regions, export, tru
 from filled_studio import FilledStudio
 from written_by_hand import SIZE_HW, as_json, grey, indexed, picture, square, text
 
-from tam_backend.cli import ArrivalName, ReadableFormatName
+from tam_backend.cli import ArrivalName, BoxesName, ReadableFormatName
 from tam_backend.dataset_importer import DatasetArrival, DatasetReport, import_dataset, label_map
 from tam_backend.dataset_in.readers import READERS, read_dataset
 from tam_backend.errors import InvalidInputError, LabelConfigError, LabelStudioError, MediaNotFoundError
 from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.labelstudio.config_xml import parse_config
+from tam_backend.labelstudio.imported_masks import Boxes
+from tam_backend.labelstudio.prompts import read_task
+from tam_backend.labelstudio.starting_regions import starting_regions
 from tam_backend.labelstudio.submitted import Choice
 from tam_backend.video.images import read_image
 from tam_backend.video.library import VideoLibrary
@@ -274,6 +279,91 @@ def test_images_by_themselves_are_tasks_by_themselves(
     assert [(each.name, each.pages, each.masks) for each in report.imported] == [("a", 1, 1), ("b", 1, 1)]
 
 
+BOXED = CONFIG.replace(
+    "</View>", '<RectangleLabels name="boxes" toName="pages"><Label value="Red"/></RectangleLabels></View>'
+)
+
+
+def with_boxes(tmp_path: Path) -> Path:
+    """A video of three frames: a red object with a mask, then boxes; and on the last one a blue box."""
+    sizes = {"height": SIZE_HW[0], "width": SIZE_HW[1]}
+    for at in range(3):
+        picture(tmp_path / f"COCO/images/clip/{at}.jpg")
+    images = [
+        {"id": at, "file_name": f"clip/{at}.jpg", "video_id": 1, "frame_id": at, **sizes} for at in range(3)
+    ]  # fmt: skip
+    mask = {"segmentation": [[2, 4, 8, 4, 8, 10, 2, 10]]}
+    shown = [
+        (0, 7, 1, mask),
+        (1, 7, 1, {"bbox": [3, 4, 6, 6]}),
+        (2, 7, 1, {"bbox": [4, 4, 6, 6]}),
+        (2, 8, 2, {"bbox": [20, 4, 6, 6]}),
+    ]
+    annotations = [
+        {"id": at, "image_id": image, "track_id": track, "category_id": category, **what}
+        for at, (image, track, category, what) in enumerate(shown)
+    ]
+    categories = [{"id": 1, "name": "Red"}, {"id": 2, "name": "Blue"}]
+    as_json(
+        tmp_path / "COCO/annotations/instances.json",
+        {"videos": [{"id": 1, "name": "clip"}], "images": images, "categories": categories, "annotations": annotations},
+    )
+    return tmp_path / "COCO"
+
+
+@pytest.mark.parametrize("arrival", ["predictions", "annotations"])
+def test_boxes_without_a_mask_become_regions_of_the_same_object(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path, arrival: Any
+) -> None:
+    studio.config = BOXED.format(kind="BrushLabels")
+    report = arrive(studio, library, with_boxes(tmp_path), "coco", arrival=arrival)
+    [video] = report.imported
+    assert (video.objects, video.masks, video.boxes) == (1, 1, 2)
+    assert report.left_out == ("1 boxes without a mask, for which no rectangle tag of the project has a label.",)
+    boxes = [each for each in studio.results(arrival) if each["type"] == "rectanglelabels"]
+    assert [(each["from_name"], each["item_index"]) for each in boxes] == [("boxes", 1), ("boxes", 2)]
+    place = [boxes[0]["value"][side] for side in ("x", "y", "width", "height")]
+    assert place == pytest.approx([100 * 3 / 32, 100 * 4 / 24, 100 * 6 / 32, 100 * 6 / 24])
+    assert {each["origin"] for each in boxes} == {"prediction" if arrival == "predictions" else "manual"}
+    source = "predictions" if arrival == "predictions" else "annotations"
+    export(studio, tmp_path / "again", "coco", choice=Choice(source))
+    again = read_dataset(tmp_path / "again", "coco")
+    shown = json.loads((tmp_path / "again/annotations/instances_default.json").read_text())["annotations"]
+    assert again.classes and {each["object_id"] for each in shown} == {1}, "one object, as it was"
+    assert [each["bbox"] for each in shown] == [[2, 4, 6, 6], [3, 4, 6, 6], [4, 4, 6, 6]]
+
+
+def test_boxes_become_prompts_of_a_smart_tag_on_request(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    arrive(studio, library, with_boxes(tmp_path), "coco", boxes="prompts")
+    [task] = studio.tasks.values()
+    [stored] = task["predictions"]
+    opened = {**task, "annotations": [{"id": 5, "result": stored["result"]}], "predictions": []}
+    [only] = read_task(opened, None, parse_config(studio.config), propagate_label="Propagate").objects
+    assert only.key == "in7"
+    assert [(each.frame, each.control.name) for each in only.regions] == [(0, "shapes"), (1, "prompts"), (2, "prompts")]
+
+
+def test_boxes_may_be_left_out(studio: FilledStudio, library: VideoLibrary, tmp_path: Path) -> None:
+    studio.config = BOXED.format(kind="BrushLabels")
+    report = arrive(studio, library, with_boxes(tmp_path), "coco", boxes="none")
+    assert report.left_out == ("3 boxes without a mask.",)
+    assert [each["type"] for each in studio.results()] == ["brushlabels"]
+
+
+def test_imported_boxes_are_what_a_propagate_can_begin_with(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    studio.config = BOXED.format(kind="BrushLabels")
+    arrive(studio, library, with_boxes(tmp_path), "coco")
+    [task] = studio.tasks.values()
+    config = parse_config(studio.config)
+    starts, unusable = starting_regions(task, (), config, config.media[0], "predictions")
+    assert [(each.region.frame, each.track_key) for each in starts] == [(0, "in7"), (1, "in7"), (2, "in7")]
+    assert not unusable
+
+
 def test_what_is_no_pair_of_class_and_label_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="CLASS=LABEL"):
         label_map(["dog"])
@@ -319,3 +409,4 @@ def test_what_cannot_be_imported_is_told_in_a_sentence(
 def test_the_command_line_has_every_format_and_arrival() -> None:
     assert [each.value for each in ReadableFormatName] == list(READERS)
     assert [each.value for each in ArrivalName] == ["predictions", "annotations"]
+    assert [each.value for each in BoxesName] == list(get_args(Boxes))

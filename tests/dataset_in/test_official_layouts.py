@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocotools import mask as coco
-from written_by_hand import SIZE_HW, as_json, assert_shows, found, grey, indexed, picture, square, text
+from written_by_hand import SIZE_HW, as_json, assert_shows, boxes_in, found, grey, indexed, picture, square, text
 
-from tam_backend.dataset_in.read_videos import BOXES, EMPTY, IGNORED
+from tam_backend.dataset_in.inside import read_json
+from tam_backend.dataset_in.read_videos import EMPTY, IGNORED, NO_BOXES
 from tam_backend.dataset_in.readers import read_dataset
 
 HEIGHT, WIDTH = SIZE_HW
@@ -101,7 +102,56 @@ def test_plain_coco_has_images_by_themselves(tmp_path: Path) -> None:
                 ("000000000012", 0, 1): ("dog", column),
             },
         )
-        assert dataset.left_out == {IGNORED: 1, BOXES: 1, EMPTY: 1}
+        assert +dataset.left_out == {IGNORED: 1, EMPTY: 1}
+        assert boxes_in(dataset) == {("000000000012", 0, 2): ("dog", (1, 2, 4, 6))}
+
+
+def test_a_box_of_coco_keeps_its_track_and_what_hangs_over_the_edge_is_cut_off(tmp_path: Path) -> None:
+    box = {"image_id": 11, "category_id": 7, "track_id": 5}
+    coco_file(
+        tmp_path,
+        [
+            {"id": 1, "bbox": [-4, 2, 10, 100], "score": 0.5, **box},
+            {"id": 2, "bbox": [-4, 2, 3, 4], **box},
+            {"id": 3, **box},
+        ],
+    )
+    dataset = read_dataset(tmp_path, "coco")
+    assert boxes_in(dataset) == {("000000000011", 0, 5): ("cat", (0, 2, 6, HEIGHT))}
+    assert +dataset.left_out == {NO_BOXES: 2}
+
+
+def test_a_single_file_of_coco_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = coco_file(tmp_path, [{"id": 1, "image_id": 11, "category_id": 7, "segmentation": [[2, 4, 8, 4, 8, 10]]}])
+    read = []
+    monkeypatch.setattr("tam_backend.dataset_in.coco_in.read_json", lambda path: read.append(path) or read_json(path))
+    assert len(found(read_dataset(path, "coco"))) == 1
+    assert len(read) == 1
+
+
+def test_youtube_vis_has_a_track_for_each_annotation(tmp_path: Path) -> None:
+    names = [f"clip/{frame:05d}.jpg" for frame in range(3)]
+    for name in names:
+        picture(tmp_path / "train/JPEGImages" / name)
+    sizes = {"height": HEIGHT, "width": WIDTH}
+    runs = {"size": [HEIGHT, WIDTH], "counts": code(square(2))}
+    track = {"video_id": 1, "iscrowd": 0, **sizes}
+    content = {
+        "categories": [{"id": 7, "name": "dog"}, {"id": 9, "name": "cat"}],
+        "videos": [{"id": 1, "file_names": names, "length": 3, **sizes}],
+        "annotations": [
+            {"id": 4, "category_id": 7, "segmentations": [runs, None, runs], "bboxes": [[2, 4, 6, 6]] * 3, **track},
+            {"id": 6, "category_id": 9, "segmentations": [None] * 3, "bboxes": [None, [1, 2, 3, 4], [0] * 4], **track},
+            {"id": 8, "category_id": 9, "segmentations": [runs, None, None], **{**track, "iscrowd": 1}},
+        ],
+    }  # fmt: skip
+    as_json(tmp_path / "train/instances.json", content)
+    for given in (tmp_path, tmp_path / "train", tmp_path / "train/instances.json"):
+        dataset = read_dataset(given, "ytvis")
+        assert dataset.classes == ("cat", "dog")
+        assert_shows(dataset, {("clip", 0, 4): ("dog", square(2)), ("clip", 2, 4): ("dog", square(2))})
+        assert +dataset.left_out == {IGNORED: 1, NO_BOXES: 1}
+        assert boxes_in(dataset) == {("clip", 1, 4): ("dog", (2, 4, 8, 10)), ("clip", 1, 6): ("cat", (1, 2, 4, 6))}
 
 
 def test_coco_with_videos_and_tracks_keeps_them(tmp_path: Path) -> None:
@@ -144,6 +194,11 @@ def test_mots_challenge(tmp_path: Path) -> None:
     }
     assert_shows(dataset, expected)
     assert dataset.left_out == {IGNORED: 1}
+    text(folder / "gt/boxes.txt", "1,7,2,3,4,5,1,1,1\n2,1,0,0,9,9,1,1,1\n2,3,-5,0,9,9,1,2,1\n2,9,90,0,9,9,1,1,1\n")
+    dataset = read_dataset(tmp_path, "mots")
+    # Object 1 of class 1, and 3 of class 2, are those that the masks call 1001 and 2003, which have masks there.
+    assert boxes_in(dataset) == {("MOTS20-02", 0, 7): ("car", (2, 3, 6, 8))}
+    assert +dataset.left_out == {IGNORED: 1, NO_BOXES: 1}
     assert found(read_dataset(folder, "mots")).keys() == expected.keys(), "one sequence alone"
 
 
@@ -167,7 +222,8 @@ def test_yolo_of_ultralytics(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path, "yolo")
     assert dataset.classes == ("cat", "dog")
     assert_shows(dataset, {("one", 0, 1): ("dog", square(2))})
-    assert dataset.left_out == {BOXES: 1}
+    assert boxes_in(dataset) == {("one", 0, 2): ("cat", (12.8, 9.6, 19.2, 14.4))}
+    assert not +dataset.left_out
     assert [list(video.frames()) for video in dataset.videos()][1] == [], "an image without a text is not annotated"
 
 

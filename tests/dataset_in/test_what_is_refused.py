@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from written_by_hand import SIZE_HW, as_json, found, grey, indexed, picture, square, text
+from written_by_hand import SIZE_HW, as_json, boxes_in, found, grey, indexed, picture, square, text
 
 from tam_backend.dataset_in.readers import READERS, read_dataset
 from tam_backend.errors import (
@@ -36,7 +36,7 @@ def test_a_folder_without_a_dataset_says_what_it_should_hold(tmp_path: Path, for
 
 
 def test_an_unknown_format_is_told_which_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="davis, coco, yolo, mots, masks"):
+    with pytest.raises(InvalidInputError, match="davis, coco, ytvis, yolo, mots, masks"):
         read_dataset(tmp_path, "voc")
 
 
@@ -186,6 +186,26 @@ def test_mots_that_is_wrong(tmp_path: Path, line: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("1,7,2,3,4,5", "Line 1"),
+        ("1,7,2,3,4,x,1,2,1", "Line 1"),
+        ("nan,7,2,3,4,5,1,2,1", "Line 1"),
+        ("1,0,2,3,4,5,1,2,1", "out of range"),
+        ("1,7,2,3,inf,5,1,2,1", "out of range"),
+        ("1,7,2,3,4,5,1,9,1", "Class 9 in line 1 of seq/boxes.txt"),
+        ("3,7,2,3,4,5,1,2,1", "frames without a picture: 3"),
+    ],
+)
+def test_boxes_of_mots_that_are_wrong(tmp_path: Path, line: str, says: str) -> None:
+    picture(tmp_path / "train/seq/img1/000001.jpg")
+    text(tmp_path / "train/seq/gt/gt.txt", "")
+    text(tmp_path / "train/seq/gt/boxes.txt", line + "\n")
+    with pytest.raises((InvalidInputError, MediaNotFoundError), match=says):
+        boxes_in(read_dataset(tmp_path, "mots"))
+
+
+@pytest.mark.parametrize(
     ("yaml", "line", "says"),
     [
         ("train: images\nnames: [dog]", "0 0.1 0.1 0.2", "neither box nor polygon"),
@@ -231,12 +251,42 @@ JSON = st.recursive(
 @given(
     image=st.dictionaries(st.sampled_from(["id", "file_name", "height", "width", "video_id", "frame_id"]), JSON),
     annotation=st.dictionaries(
-        st.sampled_from(["id", "image_id", "category_id", "segmentation", "track_id", "iscrowd", "quality"]), JSON
+        st.sampled_from(["id", "image_id", "category_id", "segmentation", "bbox", "track_id", "iscrowd", "quality"]),
+        JSON,
     ),
 )
 def test_any_json_in_coco_is_read_or_refused(tmp_path: Path, image: dict[str, Any], annotation: dict[str, Any]) -> None:
     try:
-        shown = found(read_dataset(coco_with(tmp_path, image, annotation), "coco"))
+        dataset = read_dataset(coco_with(tmp_path, image, annotation), "coco")
+        shown, boxes = found(dataset), boxes_in(dataset)
     except TamError:
         return
     assert all(mask.shape == SIZE_HW for _, mask in shown.values())
+    assert all(0 <= x0 <= x1 <= WIDTH and 0 <= y0 <= y1 <= HEIGHT for _, (x0, y0, x1, y1) in boxes.values())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    video=st.dictionaries(st.sampled_from(["id", "file_names", "height", "width"]), JSON),
+    annotation=st.dictionaries(
+        st.sampled_from(["id", "video_id", "category_id", "segmentations", "bboxes", "iscrowd"]), JSON
+    ),
+)
+def test_any_json_in_youtube_vis_is_read_or_refused(
+    tmp_path: Path, video: dict[str, Any], annotation: dict[str, Any]
+) -> None:
+    picture(tmp_path / "data/JPEGImages/clip/0.jpg")
+    runs = {"size": list(SIZE_HW), "counts": [0, ALL]}
+    content = {
+        "videos": [{"id": 1, "file_names": ["clip/0.jpg"], "height": HEIGHT, "width": WIDTH, **video}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"id": 5, "video_id": 1, "category_id": 1, "segmentations": [runs], **annotation}],
+    }
+    as_json(tmp_path / "data/instances.json", content)
+    try:
+        dataset = read_dataset(tmp_path / "data", "ytvis")
+        shown, boxes = found(dataset), boxes_in(dataset)
+    except TamError:
+        return
+    assert all(mask.shape == SIZE_HW for _, mask in shown.values())
+    assert all(0 <= x0 <= x1 <= WIDTH and 0 <= y0 <= y1 <= HEIGHT for _, (x0, y0, x1, y1) in boxes.values())

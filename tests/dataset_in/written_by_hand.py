@@ -68,6 +68,16 @@ def found(dataset: ReadDataset) -> dict[tuple[str, int, int], tuple[str, NDArray
     }
 
 
+def boxes_in(dataset: ReadDataset) -> dict[tuple[str, int, int], tuple[str, tuple[float, ...]]]:
+    """(video, frame, object id) -> (class, x0, y0, x1, y1 to the hundredth of a pixel) of what is only a box."""
+    return {
+        (video.name, frame.index, each.object_id): (each.label, tuple(round(side, 2) for side in each.box_xyxy))
+        for video in dataset.videos()
+        for frame in video.frames()
+        for each in frame.boxes
+    }
+
+
 def assert_shows(dataset: ReadDataset, expected: dict[tuple[str, int, int], tuple[str, NDArray[np.bool_]]]) -> None:
     """Compare pixel by pixel."""
     shown = found(dataset)

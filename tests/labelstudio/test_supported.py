@@ -46,6 +46,15 @@ def test_a_label_that_only_looks_like_one_does(label: str) -> None:
     assert f'"{label}"' in said(FRAMES, MASK, POINT.replace("<Label", f'<Label value="{label}"/><Label', 1))
 
 
+@pytest.mark.parametrize("source", ["predictions", "mask", "point"])
+def test_what_a_propagate_begins_with_may_be_predictions_or_a_tag(source: str) -> None:
+    assert said(FRAMES.replace("/>", f' tamPromptFrom="{source}"/>'), MASK, POINT) == ""
+
+
+def test_a_tag_that_is_not_there_begins_nothing() -> None:
+    assert 'tamPromptFrom="boxes"' in said(FRAMES.replace("/>", ' tamPromptFrom="boxes"/>'), MASK, POINT)
+
+
 ORDINARY = (
     '<RectangleLabels name="plate" toName="frames"><Label value="Plate"/></RectangleLabels>',
     '<EllipseLabels name="oval" toName="frames" smart="false"><Label value="Plate"/></EllipseLabels>',

@@ -53,6 +53,17 @@ def test_an_annotation_made_from_a_prediction_is_compared_with_that() -> None:
     assert pushed.with_annotation(5, {"a": frozenset({2})}, None, {}).erased == {}
 
 
+def test_an_object_of_which_no_annotation_has_a_mask_any_more_was_dropped() -> None:
+    both = {"a": frozenset({1}), "b": frozenset({1})}
+    one = {"a": frozenset({1})}
+    made = TaskMemory().with_pushed(9, "digest", both).with_annotation(5, one, 9, {})
+    assert made.dropped == {"b"}
+    assert made.with_annotation(6, both, 9, {}).dropped == frozenset(), "somebody else has it"
+    assert made.with_annotation(5, {}, 9, {}).dropped == {"a", "b"}
+    assert made.with_annotation(5, {}, 9, {}).with_annotation(5, both, 9, {}).dropped == frozenset()
+    assert made.with_deleted([5]).dropped == frozenset(), "nobody says so any more"
+
+
 def test_everything_comes_back_from_the_database(memories: TaskMemories) -> None:
     assert memories.get("7", "1") == TaskMemory()
     whole = (
@@ -61,6 +72,8 @@ def test_everything_comes_back_from_the_database(memories: TaskMemories) -> None
         .with_sent({("a", 3): ("d", "vd")})
         .with_pushed(9, "digest", {"a": frozenset({1, 2})})
         .with_annotation(5, {"a": frozenset({2})}, 9, {})
+        .with_annotation(6, {"d": frozenset({2})}, None, {})
+        .with_annotation(6, {"a": frozenset({2})}, None, {})
         .with_seeds({"b": ("Bird", "code"), "c": (None, "other")})
     )
     memories.change("7", "1", lambda _: whole)

@@ -1,0 +1,251 @@
+"""Propagate without a click: what a detector found, or a team has drawn, becomes prompts where somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from label_studio_double import LabelStudioDouble
+from synthetic import iou
+from test_backend import BRUSH, PROPAGATE, VIDEO, box, by_frame, mask_of, never, point
+from test_background import (  # noqa: F401 - fixtures, found by their names
+    MakeBackend,
+    backend,
+    data,
+    data_of,
+    event,
+    idle,
+    label_studio,
+    make_backend,
+    send,
+)
+
+from tam_backend.errors import InvalidInputError, LabelConfigError
+from tam_backend.labelstudio.encoding import encode_brush
+from tam_backend.labelstudio.polygons import decode_polygon
+from tam_backend.labelstudio.starting_objects import StartReport
+from tam_backend.project_propagation import ProjectRequest, TaskOutcome, propagate_project
+from tam_backend.service.backend import Backend
+
+# ruff: noqa: F811
+ORDINARY = BRUSH.replace(
+    "</View>",
+    '<RectangleLabels name="found" toName="pages"><Label value="Rabbit"/><Label value="Bird"/></RectangleLabels>'
+    '<PolygonLabels name="outlined" toName="pages"><Label value="Rabbit"/></PolygonLabels></View>',
+)
+FRAMES = range(VIDEO.frames)
+
+
+def asking(source: str) -> str:
+    return ORDINARY.replace("valueList", f'tamPromptFrom="{source}" valueList')
+
+
+def found(frame: int, label: str, disc: int = 1, name: str = "f1", **more: Any) -> dict[str, Any]:
+    """A box of the ordinary tag."""
+    return {**box(frame, label, disc, name), "from_name": "found", **more}
+
+
+def detector(*results: Mapping[str, Any], number: int = 70) -> dict[str, Any]:
+    return {"id": number, "model_version": "yolo", "result": list(results)}
+
+
+def propagate(
+    backend: Backend,
+    data: Mapping[str, Any],
+    config: str,
+    *drafted: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    drafts = [{"id": 1, "result": list(drafted), "annotation": None, "updated_at": "2030-01-01T00:00:00Z", "user": "a"}]
+    payload = {
+        "tasks": [{"id": 1, "data": data, "annotations": [], "drafts": drafts, "predictions": list(predictions)}],
+        "project": "7.123",
+        "label_config": config,
+        "params": {"context": {"result": [PROPAGATE]}},
+    }
+    [answer] = backend.predict(payload, cancelled=never)
+    results: list[dict[str, Any]] = answer["result"]
+    return results
+
+
+def follows(results: Sequence[Mapping[str, Any]], disc: int, label: str) -> bool:
+    masks = by_frame(list(results), label)
+    return sorted(masks) == list(FRAMES) and all(iou(mask_of(masks[f]), VIDEO.truth(f, disc)) > 0.6 for f in FRAMES)
+
+
+def test_a_detectors_boxes_are_tracked_where_the_config_says_so(backend, data) -> None:
+    predictions = [detector(found(0, "Rabbit"), found(4, "Bird", 2, "f2"))]
+    results = propagate(backend, data, asking("predictions"), predictions=predictions)
+    assert follows(results, 1, "Rabbit") and follows(results, 2, "Bird")
+    sources = {frame: each["meta"]["tam_source"] for frame, each in by_frame(results, "Bird").items()}
+    assert [frame for frame, source in sources.items() if source == "prompt"] == [4]
+
+
+def test_nothing_begins_with_them_unless_somebody_asks(backend, data) -> None:
+    with pytest.raises(InvalidInputError, match="nothing to propagate"):
+        propagate(backend, data, ORDINARY, found(0, "Rabbit"), predictions=[detector(found(0, "Rabbit"))])
+
+
+def test_what_a_team_drew_with_an_ordinary_tag_is_tracked(backend, data) -> None:
+    results = propagate(backend, data, asking("found"), found(0, "Rabbit"), found(6, "Rabbit", name="f2"))
+    assert follows(results, 1, "Rabbit")
+    assert len({each["id"].split("-")[1] for each in results}) == 1, "keyframes of one object"
+
+
+def test_the_setting_says_it_for_all_projects(make_backend: MakeBackend, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TAM_PROMPT_FROM", "found")
+    here = make_backend()
+    frames = data_of(here, tmp_path, FRAMES)
+    assert follows(propagate(here, frames, ORDINARY, found(0, "Rabbit")), 1, "Rabbit")
+
+
+def test_an_outline_is_the_mask_on_its_frame_bit_for_bit(backend, data) -> None:
+    (x, y), r = VIDEO.centre(2), VIDEO.radius
+    corners = [
+        [100 * (x + dx * r) / VIDEO.width, 100 * (y + dy * r) / VIDEO.height]
+        for dx, dy in ((-1, 0), (0, -1), (1, 0), (0, 1))
+    ]
+    value = {"points": corners, "polygonlabels": ["Rabbit"]}
+    drawn = {**found(2, "Rabbit", name="o"), "from_name": "outlined", "type": "polygonlabels", "value": value}
+    masks = by_frame(propagate(backend, data, asking("outlined"), drawn))
+    assert (mask_of(masks[2]) == decode_polygon(value, VIDEO.size_hw)).all()
+    assert sorted(masks) == list(FRAMES)
+
+
+def test_a_click_wins_over_them_on_its_frame_and_is_the_same_object(backend, data) -> None:
+    wrong = found(0, "Rabbit")
+    wrong["value"]["x"] += 3
+    results = propagate(
+        backend,
+        data,
+        asking("predictions"),
+        point(0, "Rabbit"),
+        predictions=[detector(wrong, found(5, "Rabbit", name="f2"))],
+    )
+    assert follows(results, 1, "Rabbit")
+    assert len({each["id"].split("-")[1] for each in results}) == 1
+
+
+def test_a_humans_mask_on_a_frame_with_a_box_stays_and_is_not_sent_back(backend, data) -> None:
+    mine = by_frame(propagate(backend, data, asking("found"), found(0, "Rabbit")))[0]
+    mine = {**mine, "origin": "manual", "value": {**mine["value"], "rle": encode_brush(VIDEO.truth(0, 1))}}
+    results = propagate(backend, data, asking("found"), found(0, "Rabbit"), mine)
+    assert 0 not in by_frame(results)
+    assert set(by_frame(results)) <= set(FRAMES)
+
+
+def test_boxes_that_cannot_be_used_are_named_and_keep_no_other_away(backend, data) -> None:
+    predictions = [detector(found(0, "Rabbit"), found(99, "Bird", 2, "f2"))]
+    assert follows(propagate(backend, data, asking("predictions"), predictions=predictions), 1, "Rabbit")
+    assert any("on frame 99" in problem.message for problem in backend.problems.recent())
+
+
+class Tasks:
+    """A project in the double of Label Studio."""
+
+    def __init__(self, double: LabelStudioDouble, config: str = ORDINARY) -> None:
+        self.double, self.config = double, config
+
+    def get_project(self, project_id: int) -> Mapping[str, Any]:
+        return {"id": project_id, "label_config": self.config}
+
+    def task_ids(self, project_id: int) -> Sequence[int]:
+        return sorted(self.double.tasks)
+
+    def get_task(self, project_id: int, task_id: int) -> Mapping[str, Any]:
+        return {**self.double.tasks[task_id], "predictions": self.double.stored(task_id)}
+
+
+def run(
+    backend: Backend,
+    tasks: Tasks,
+    source: str = "predictions",
+    **request: Any,
+) -> tuple[list[TaskOutcome], dict[int, Sequence[StartReport]]]:
+    told: dict[int, Sequence[StartReport]] = {}
+    wanted = ProjectRequest(7, prompt_from=source, **request)
+    return propagate_project(backend, tasks, wanted, on_seen=told.__setitem__), told
+
+
+def test_the_tasks_of_a_project_are_tracked_and_predictions_stored(backend, data, label_studio) -> None:
+    for task in (1, 2, 3):
+        label_studio.tasks[task] = {"id": task, "data": data, "annotations": []}
+        if task < 3:
+            label_studio.predictions[70 + task] = {**detector(found(0, "Rabbit"), number=70 + task), "task": task}
+    outcomes, told = run(backend, Tasks(label_studio))
+    assert [(each.task_id, each.state) for each in outcomes] == [(1, "done"), (2, "done"), (3, "nothing")]
+    for task in (1, 2):
+        theirs, ours = label_studio.stored(task)
+        assert theirs["model_version"] == "yolo"
+        assert ours["model_version"] == backend.model_version
+        assert follows(ours["result"], 1, "Rabbit")
+        assert told[task][0].objects[0].used == ((0, "f1", "nothing"),)
+    assert len(label_studio.predictions) == 4
+
+
+def test_a_dry_run_stores_nothing(backend, data, label_studio) -> None:
+    label_studio.tasks[1] = {"id": 1, "data": data, "annotations": []}
+    label_studio.predictions[70] = {**detector(found(0, "Rabbit")), "task": 1}
+    outcomes, told = run(backend, Tasks(label_studio), dry_run=True)
+    assert [each.state for each in outcomes] == ["seen"]
+    assert len(told[1][0].objects) == 1
+    assert len(label_studio.predictions) == 1
+    assert not backend.jobs.all()
+
+
+def test_what_annotators_submitted_counts_first(backend, data, label_studio) -> None:
+    submitted = {"id": 5, "result": [found(0, "Rabbit"), point(0, "Bird", 2)], "was_cancelled": False}
+    label_studio.tasks[1] = {"id": 1, "data": data, "annotations": [submitted]}
+    label_studio.predictions[70] = {**detector(found(0, "Bird", 2, "x"), found(3, "Rabbit", 1, "y")), "task": 1}
+    _, told = run(backend, Tasks(label_studio), "found")
+    [ours] = [each for each in label_studio.stored() if each["model_version"] == backend.model_version]
+    assert follows(ours["result"], 1, "Rabbit") and follows(ours["result"], 2, "Bird")
+    assert [each.label for each in told[1][0].objects] == ["Rabbit"]
+
+
+def test_an_object_that_a_human_deleted_does_not_come_back(backend, data, label_studio) -> None:
+    label_studio.tasks[1] = {"id": 1, "data": data, "annotations": []}
+    label_studio.predictions[70] = {**detector(found(0, "Rabbit"), found(0, "Bird", 2, "f2")), "task": 1}
+    run(backend, Tasks(label_studio))
+    ours = label_studio.stored()[-1]
+    rabbits = [each for each in ours["result"] if each["value"]["brushlabels"] == ["Rabbit"]]
+    made_from = {"parent_prediction": ours["id"], "updated_at": "2030-01-01T00:00:00Z"}
+    send(backend, label_studio, {**event(data, rabbits, **made_from), "project": {"id": 7, "label_config": ORDINARY}})
+    idle(backend)
+    _, told = run(backend, Tasks(label_studio))
+    [bird] = [each for each in told[1][0].objects if each.label == "Bird"]
+    assert not bird.used
+    assert {each["value"]["brushlabels"][0] for each in label_studio.stored()[-1]["result"]} == {"Rabbit"}
+
+
+def test_a_chains_next_task_begins_with_its_own_boxes_too(backend, tmp_path, label_studio) -> None:
+    first, second = data_of(backend, tmp_path, range(5)), data_of(backend, tmp_path, range(5, 10))
+    first["chain"] = {"part": 1, "parts": 2, "previous_task": None, "next_task": 2}
+    second["chain"] = {"part": 2, "parts": 2, "previous_task": 1, "next_task": None}
+    tie = {"meta": {"track_id": 1}}
+    for task, frames, boxes in (
+        (1, first, [found(0, "Rabbit", **tie)]),
+        (
+            2,
+            second,
+            [
+                {**found(6, "Rabbit", name="again", **tie), "item_index": 1},
+                {**found(7, "Bird", 2, "late"), "item_index": 2},
+            ],
+        ),
+    ):
+        label_studio.tasks[task] = {"id": task, "data": frames, "annotations": []}
+        label_studio.predictions[70 + task] = {**detector(*boxes, number=70 + task), "task": task}
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert [each.state for each in outcomes] == ["done", "done"]
+    ours = label_studio.stored(2)[-1]["result"]
+    assert {each["id"].split("-")[1] for each in by_frame(ours).values()} == {
+        each["id"].split("-")[1] for each in label_studio.stored(1)[-1]["result"]
+    }, "one object in both tasks"
+    assert sorted(by_frame(ours, "Rabbit")) == sorted(by_frame(ours, "Bird")) == list(range(5))
+
+
+def test_prompts_come_from_nowhere_else(backend, label_studio) -> None:
+    with pytest.raises(LabelConfigError, match='"boxen"'):
+        run(backend, Tasks(label_studio), "boxen")
