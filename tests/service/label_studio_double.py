@@ -20,6 +20,11 @@ class LabelStudioDouble:
         predictions: id -> what was stored, newest last.
     """
 
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return len(self.asked)
+
     def __init__(self) -> None:
         self.tasks: dict[int, dict[str, Any]] = {}
         self.predictions: dict[int, dict[str, Any]] = {}
@@ -29,7 +34,7 @@ class LabelStudioDouble:
         self.drafts_read = 0
         self.failing = 0
         self.answers_lost = 0  # so many predictions are stored, and the caller told that they are not
-        self.calls = 0
+        self.asked: list[tuple[str, str]] = []  # method and path of every call
         self.url = ""
         self._numbers = iter(range(100, 10_000))
 
@@ -42,7 +47,7 @@ class LabelStudioDouble:
 
         @app.before_request
         def fail() -> Response | None:
-            self.calls += 1
+            self.asked.append((request.method, request.full_path))
             return Response("{}", status=self.failing) if self.failing else None
 
         @app.post("/api/predictions/")
