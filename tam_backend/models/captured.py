@@ -123,14 +123,12 @@ def record_graph(function: Callable[[], Any], device: torch.device) -> tuple[Any
     with torch.cuda.device(device):
         beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):  # libraries set themselves up in the first calls, which cannot be recorded
-            for _ in range(_WARM_UP_CALLS):
+        with torch.cuda.stream(beside):  # nothing can be recorded on the stream that all begin with
+            for _ in range(_WARM_UP_CALLS):  # libraries set themselves up, which cannot be recorded
                 function()
+            graph = torch.cuda.CUDAGraph()
+            answer = _recorded(graph, function, _keeper(device).pool())
         torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads go on using the GPU meanwhile: they bring the next frames there.
-        with torch.cuda.graph(graph, pool=_keeper(device).pool(), capture_error_mode="thread_local"):
-            answer = function()
 
     def replay() -> None:
         with torch.cuda.device(device):
@@ -146,9 +144,22 @@ def _keeper(device: torch.device) -> torch.cuda.CUDAGraph:
     It does nothing and is never let go: a room that no graph uses any more cannot be entered again.
     """
     keeper = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(keeper, capture_error_mode="thread_local"):
-        torch.zeros(1, device=device)
+    _recorded(keeper, lambda: torch.zeros(1, device=device), torch.cuda.graph_pool_handle())
     return keeper
+
+
+def _recorded(graph: torch.cuda.CUDAGraph, function: Callable[[], Any], room: Any) -> Any:
+    """Record what a function launches on the current stream; return its answer, which is there after a replay.
+
+    `torch.cuda.graph` does the same, but first collects garbage and gives back all free memory: half a second.
+    """
+    torch.cuda.current_stream().synchronize()
+    # Other threads go on using the GPU meanwhile: they bring the next frames there.
+    graph.capture_begin(pool=room, capture_error_mode="thread_local")
+    try:
+        return function()
+    finally:
+        graph.capture_end()
 
 
 def _on_gpu(arguments: Sequence[Any]) -> bool:

@@ -15,24 +15,24 @@ Made = TypeVar("Made")
 
 
 def prefetched(
-    items: Iterable[Item], make: Callable[[Item], Made], ahead: int = 2
+    items: Iterable[Item], make: Callable[[Item], Made], ahead: int = 2, threads: int = 1
 ) -> Generator[tuple[Item, Made], None, None]:
-    """Yield (item, make(item)) in the order of `items`; one thread makes up to `ahead` of them in advance.
+    """Yield (item, make(item)) in the order of `items`; threads make up to `ahead` of them in advance.
 
-    Closing the generator waits for the one being made, if any; no thread outlives it.
+    Closing the generator waits for those being made, if any; no thread outlives it.
 
     Raises:
         Exception: what `make` raised, when its item's turn comes.
     """
     coming = iter(items)
     waiting: deque[tuple[Item, Future[Made]]] = deque()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tam-prefetch") as thread:
+    with ThreadPoolExecutor(threads, thread_name_prefix="tam-prefetch") as pool:
         try:
-            waiting.extend((item, thread.submit(make, item)) for item in islice(coming, ahead))
+            waiting.extend((item, pool.submit(make, item)) for item in islice(coming, ahead))
             while waiting:
                 item, future = waiting.popleft()
                 made = future.result()
-                waiting.extend((each, thread.submit(make, each)) for each in islice(coming, 1))
+                waiting.extend((each, pool.submit(make, each)) for each in islice(coming, 1))
                 yield item, made
         finally:
             for _, future in waiting:

@@ -16,6 +16,8 @@ from tam_backend.types import BoolMask, RgbFrame
 
 # A panorama keeps at most this many times the pixels of a square with the profile's shorter side.
 MAX_ASPECT = 4.0
+# Of 255, for each value of a pixel: to look them up takes a quarter of the time of dividing.
+_SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
 class Scaling:
@@ -44,9 +46,9 @@ class Scaling:
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         small = cv2.resize(frame, (width, height), interpolation=interpolation)
         if self._device.type == "cpu":
-            # By NumPy: this runs in a thread beside the networks, and PyTorch would give that thread a team of its own,
-            # whose members keep turning when they are done. It took a fifth of the networks' speed on two cores.
-            return torch.from_numpy(np.divide(small, np.float32(255), dtype=np.float32)).permute(2, 0, 1)
+            # By OpenCV: this runs in a thread beside the networks, and PyTorch would give that thread a team of its
+            # own, whose members keep turning when they are done. It took a fifth of the networks' speed on two cores.
+            return torch.from_numpy(cv2.LUT(small, _SHARES)).permute(2, 0, 1)
         return uploaded(small, self._device).permute(2, 0, 1).float() / 255
 
     def index_mask(self, masks: Mapping[int, BoolMask]) -> Tensor:

@@ -41,6 +41,17 @@ def test_the_next_ones_are_made_while_the_caller_works_and_no_more_than_asked() 
     coming.close()
 
 
+def test_several_threads_work_side_by_side_and_the_order_stays() -> None:
+    together = threading.Barrier(3)  # broken, and an error, unless three come
+
+    def make(frame: int) -> int:
+        together.wait(timeout=20)
+        time.sleep(0.01 * (3 - frame % 3))  # the later ones are done first
+        return 10 * frame
+
+    assert list(prefetched(range(9), make, ahead=6, threads=3)) == [(frame, 10 * frame) for frame in range(9)]
+
+
 def test_closing_stops_it_at_once(threads: Callable[[], int]) -> None:
     made: list[int] = []
     coming = prefetched(range(1000), made.append)
