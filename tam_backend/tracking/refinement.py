@@ -93,7 +93,6 @@ class Question:
     logits: Tensor
 
     @classmethod
-    @torch.inference_mode()
     def of(cls, step: TrackingStep, object_id: int) -> Question | None:
         """Take it from a tracker's answer; None where nothing was read for it."""
         if step.reading is None:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from tam_backend.models.captured import captured
 from tam_backend.models.transfers import uploaded
 from tam_backend.types import BoolMask, RgbFrame
 
@@ -80,10 +79,6 @@ class Scaling:
         Args:
             probabilities: (1 + objects, h, w) at the working size, background first.
         """
-        return self._labels(probabilities)
-
-    @captured
-    def _labels(self, probabilities: Tensor) -> Tensor:
         return most_probable(self._up(channel) for channel in probabilities)
 
     def _up(self, channel: Tensor) -> Tensor:
