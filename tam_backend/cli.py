@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 
 class MaskFormat(str, Enum):
-    """The two tags that hold masks in Label Studio."""
+    """The tags that hold masks in Label Studio."""
 
     BRUSH = "brush"
     BITMASK = "bitmask"
+    POLYGON = "polygon"
 
 
 class DatasetFormatName(str, Enum):
@@ -357,7 +358,15 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     library = VideoLibrary.of(settings)
     if form is not None:
         chosen = fps is not None or stride != 1 or transcode
-        wanted = DatasetArrival(project, form.value, arrival.value, label_map(class_ or ()), max_frames, boxes.value)
+        wanted = DatasetArrival(
+            project,
+            form.value,
+            arrival.value,
+            label_map(class_ or ()),
+            max_frames,
+            boxes.value,
+            settings.polygon_tolerance_px,
+        )
         _datasets_arrive(videos, wanted, settings, library, client, chosen=chosen)
         return
     with _console.status("Importing ...") as status:

@@ -28,6 +28,7 @@ from tam_backend.importer import (
 )
 from tam_backend.labelstudio.config_xml import read_config
 from tam_backend.labelstudio.imported_masks import Boxes, ImportedMasks, has_ground_truth, has_prediction_of
+from tam_backend.labelstudio.polygons import TOLERANCE_PX
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.video.images import images_in
@@ -75,6 +76,7 @@ class DatasetArrival:
         label_of: class -> label; see `ImportedMasks`.
         max_frames: pages of one task at most; see `FrameSelection`.
         boxes: as what boxes without a mask arrive.
+        polygon_tolerance_px: see `ImportedMasks`.
     """
 
     project: int
@@ -83,6 +85,7 @@ class DatasetArrival:
     label_of: Mapping[str, str] | None = None
     max_frames: int = FrameSelection().max_frames
     boxes: Boxes = "regions"
+    polygon_tolerance_px: float = TOLERANCE_PX
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,8 @@ def import_dataset(
         LabelStudioError: the project cannot be read.
     """
     about = client.get_project(wanted.project)
-    masks = ImportedMasks(read_config(str(about.get("label_config") or "")), wanted.label_of or {}, wanted.boxes)
+    config = read_config(str(about.get("label_config") or ""))
+    masks = ImportedMasks(config, wanted.label_of or {}, wanted.boxes, wanted.polygon_tolerance_px)
     masks.check(dataset.classes)
     known = _known_tasks(client.tasks_data(wanted.project), library)
     arriving = _Arriving(wanted, masks, known, library, client, base_url, frames_folder, on_progress)

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
         description="what a Propagate begins with where humans clicked nothing: `predictions` of others, or a tag's "
         "name; tamPromptFrom in a labeling config says it for its project",
     )
+    polygon_tolerance_px: float = Field(
+        1.0, ge=0, le=50, description="how far polygons may leave the outlines of their masks, pixels of the frame"
+    )
     time_budget_s: float = Field(60, gt=0, le=95, description="of one /predict; Label Studio gives up after 100 s")
     draft_wait_s: float = Field(
         7, ge=0, le=30, description="how long a Propagate waits for the draft that has all that was drawn before it"

@@ -1,4 +1,4 @@
-"""Masks -> polygons, for formats that have nothing else: the edges of pixels (COCO), or one closed line (YOLO)."""
+"""Masks -> polygons, for what has nothing else: the edges of pixels (COCO), or one closed line (YOLO, Label Studio)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from tam_backend.export.runs import Runs
 from tam_backend.types import BoolMask
 
+LEAST_IOU = 0.98
+"""So much of a mask its polygon keeps, whatever the tolerance, where it can."""
+
+MOST_RINGS = 100
+"""Parts and holes of a mask beyond it are specks."""
+
 _LEAST_CORNERS = 3
+_LEAST_TOLERANCE_PX = 0.1
 
 
 def edge_polygons(runs: Runs) -> list[list[float]] | None:
@@ -57,16 +64,70 @@ def one_polygon(runs: Runs) -> tuple[NDArray[np.int64], float]:
         return np.zeros((0, 2), np.int64), 1.0
     is_one = len(rings) == 1
     rings.sort(key=len, reverse=True)
-    line = rings.pop(0)
-    while rings:
-        gaps = [_nearest(line, ring) for ring in rings]
-        chosen = min(range(len(rings)), key=lambda each: gaps[each][0])
-        _, here, there = gaps[chosen]
-        ring = np.roll(rings.pop(chosen), -there, axis=0)
-        line = np.concatenate((line[: here + 1], ring, ring[:1], line[here:]))
+    line = _joined(rings)
     if len(line) < _LEAST_CORNERS:
         line = np.concatenate((line, np.repeat(line[-1:], _LEAST_CORNERS - len(line), axis=0)))
     return line + np.array([left, top]), 1.0 if is_one else _overlap(crop, line)
+
+
+def keyhole_polygon(mask: BoolMask, tolerance_px: float) -> tuple[NDArray[np.float64], float]:
+    """Return one closed line of few corners around a mask, along the edges of its pixels.
+
+    Holes are cut open and parts are joined by lines of no width, there and back: filled by whatever rule, they are no
+    part of it. Where the tolerance would change the mask by more than 2 %, as with thin and small ones, it is halved
+    until it does not. Of parts and holes the `MOST_RINGS` largest count.
+
+    Args:
+        mask: (H, W).
+        tolerance_px: so far may the line leave the outline.
+
+    Returns:
+        (N, 2) corners (x, y) in pixels from the upper left corner of the frame; N = 0 for an empty mask, else 3 at
+        least. And the IoU of the mask and its polygon, filled as pycocotools does.
+    """
+    import cv2  # noqa: PLC0415 - the same
+
+    runs = Runs.of(mask)
+    crop, (top, left) = runs.crop()
+    if not crop.size:
+        return np.zeros((0, 2), np.float64), 1.0
+    fine = np.repeat(np.repeat(crop.astype(np.uint8), 2, axis=0), 2, axis=1)
+    contours, _ = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    largest = sorted(contours, key=len, reverse=True)[:MOST_RINGS]
+    best, overlap = np.zeros((0, 2), np.float64), -1.0
+    tolerance = tolerance_px
+    while overlap < LEAST_IOU:
+        simple = [cv2.approxPolyDP(contour, 2 * tolerance, closed=True) for contour in largest]  # of half pixels
+        rings = [ring[:, 0, :].astype(np.float64) for ring in simple if len(ring) >= _LEAST_CORNERS]
+        if rings:
+            line = (_joined(rings) + 0.5) / 2 + np.array([left, top])
+            found = _iou(runs, Runs.of_polygon([(x, y) for x, y in line.tolist()], runs.size_hw))
+            if found > overlap:
+                best, overlap = line, found
+        if not tolerance:
+            break
+        tolerance = tolerance / 2 if tolerance > _LEAST_TOLERANCE_PX else 0.0
+    return best, overlap
+
+
+def _iou(one: Runs, other: Runs) -> float:
+    from pycocotools import mask as coco  # noqa: PLC0415 - the same
+
+    return float(coco.iou([one.as_coco()], [other.as_coco()], [0])[0, 0])
+
+
+def _joined(rings: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return one closed line along all rings, which goes there and back between them where they are nearest."""
+    rest = list(rings)
+    line = rest.pop(0)
+    gaps = [_nearest(line, ring) for ring in rest]
+    while rest:
+        chosen = min(range(len(rest)), key=lambda each: gaps[each][0])
+        _, here, there = gaps.pop(chosen)
+        ring = np.roll(rest.pop(chosen), -there, axis=0)
+        line = np.concatenate((line[: here + 1], ring, ring[:1], line[here:]))
+        gaps = [_nearest(line, each) for each in rest]
+    return line
 
 
 def _overlap(crop: BoolMask, corners: NDArray[np.int64]) -> float:

@@ -34,7 +34,18 @@ _SHAPES = (
 _DRAWING = frozenset((*_SHAPES, "labels", "relation", *(f"{shape}labels" for shape in _SHAPES)))
 # In the value of an attribute, which repeats its region's shape.
 _SHAPE_KEYS = frozenset(
-    ("format", "rle", "touches", "maskDataURL", "imageDataURL", "sequence", "framesCount", "duration")
+    (
+        "format",
+        "rle",
+        "touches",
+        "maskDataURL",
+        "imageDataURL",
+        "points",
+        "closed",
+        "sequence",
+        "framesCount",
+        "duration",
+    )
 )
 _PLACE_KEYS = ("to_name", "item_index", "original_width", "original_height", "image_rotation")
 

@@ -5,14 +5,15 @@ Tag and attribute names are read without regard to case, as Label Studio's edito
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from xml.parsers import expat
 
 from tam_backend.errors import LabelConfigError
 from tam_backend.labelstudio.config import (
     EXAMPLE,
     KINDS,
+    MASK_KINDS,
     Control,
     ControlKind,
     LabelingConfig,
@@ -137,8 +138,17 @@ def read_config(xml: str) -> LabelingConfig:
         for name in tag.to_names if tag.kind == "labels" and tag.name else ():
             shared.setdefault(name, []).append(tag)
     kinds = {m.name: m.kind for m in media}
-    controls = tuple(control for tag in tags for control in _controls(tag, kinds, shared))
-    return LabelingConfig(media, controls, any(_attaches(tag) for tag in tags))
+    controls = [control for tag in tags for control in _controls(tag, kinds, shared)]
+    painted = {control.to_name for control in controls if control.kind in MASK_KINDS}
+    return LabelingConfig(
+        media, tuple(_as_mask(each, painted) for each in controls), any(_attaches(tag) for tag in tags)
+    )
+
+
+def _as_mask(control: Control, painted: Collection[str]) -> Control:
+    """Return an ordinary polygon tag as one for masks, where its media has no other."""
+    is_mask = control.shape == "polygon" and not control.smart and control.to_name not in painted
+    return replace(control, kind=ControlKind.POLYGON) if is_mask else control
 
 
 def _media(tag: Tag) -> Media | None:

@@ -41,7 +41,17 @@ def value_digest(value: Mapping[str, Any]) -> str:
         return ""  # it cannot be decoded either
     digest = hashlib.blake2b(packed, digest_size=8)
     digest.update(f"{touched} {value.get('imageDataURL')}".encode("utf-8", "surrogatepass"))
+    if "points" in value:
+        digest.update(_points_text(value["points"]).encode("utf-8", "surrogatepass"))
     return "v" + digest.hexdigest()
+
+
+def _points_text(points: Any) -> str:
+    """Write corners as they are sent: a browser writes 50.0 as 50."""
+    try:
+        return " ".join(f"{each:.4f}" for corner in points for each in corner)
+    except (TypeError, ValueError):
+        return ""  # it cannot be read either
 
 
 def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) -> Region:

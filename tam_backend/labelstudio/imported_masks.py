@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from tam_backend.dataset_in.read_videos import ReadBox, ReadMask
 from tam_backend.errors import LabelConfigError
-from tam_backend.labelstudio.config import Control, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config import Control, ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.polygons import TOLERANCE_PX, encode_polygon
 from tam_backend.labelstudio.results import box_results, mask_results
 
 Boxes = Literal["regions", "prompts", "none"]
@@ -24,12 +25,19 @@ class ImportedMasks:
         label_of: class -> label, where that is not the class itself; "" as a label leaves the class out, "" as a class
             stands for masks without one. Where the config has one label only, those get it.
         boxes: what becomes of boxes; they go to the config's own rectangle tags.
+        polygon_tolerance_px: see `encode_polygon`, where masks are polygons.
 
     Raises:
         LabelConfigError: the config has no tag for masks on the pages of `$frames`.
     """
 
-    def __init__(self, config: LabelingConfig, label_of: Mapping[str, str], boxes: Boxes = "regions") -> None:
+    def __init__(
+        self,
+        config: LabelingConfig,
+        label_of: Mapping[str, str],
+        boxes: Boxes = "regions",
+        polygon_tolerance_px: float = TOLERANCE_PX,
+    ) -> None:
         pages = [media for media in config.media if media.kind is MediaKind.FRAMES and media.value(_PAGES) == ["page"]]
         found = next(((media, tags) for media in pages if (tags := config.mask_outputs(media))), None)
         if found is None:
@@ -37,6 +45,7 @@ class ImportedMasks:
         self._media: Media = found[0]
         self._tags: tuple[Control, ...] = found[1]
         self._boxes: Boxes = boxes
+        self._tolerance_px = polygon_tolerance_px
         self._box_tags = tuple(
             tag
             for tag in config.controls_of(self._media)
@@ -78,15 +87,18 @@ class ImportedMasks:
         if target is None:
             raise LabelConfigError(f'The project has no label for "{mask.label}".', "Say which one: --class.")
         control, label = target
+        pixels = mask.mask.array
+        is_polygon = control.kind is ControlKind.POLYGON
         made = mask_results(
             control,
             self._media,
             key=f"in{mask.object_id}",
             frame=page,
             labels=(label,),
-            mask=mask.mask.array,
+            mask=pixels,
             quality=1.0 if mask.quality is None else mask.quality,
             source="propagated",
+            polygon=encode_polygon(pixels, self._tolerance_px)[0] if is_polygon else None,
         )
         return tuple(map(_as_drawn, made)) if settled else made
 

@@ -1,4 +1,9 @@
-"""Polygons of Label Studio <-> masks: one closed line, filled as pycocotools fills it."""
+"""Polygons of Label Studio <-> masks: one closed line, filled as pycocotools fills it.
+
+A mask is one region whatever its parts, as it is with brush and bitmask: a result takes the place of the region with
+its id and of no other, so that a part that is gone in a later answer could not be taken away. Parts and holes hang
+together by lines of no width.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from tam_backend.errors import PayloadError
+from tam_backend.export.outlines import keyhole_polygon
 from tam_backend.export.runs import Runs
 from tam_backend.labelstudio.checked import REMEDY, is_number
-from tam_backend.types import BoolMask
+from tam_backend.types import BoolMask, Box
+
+TOLERANCE_PX = 1.0
+"""So far may a polygon leave the outline of its mask, where nobody says otherwise; setting TAM_POLYGON_TOLERANCE_PX."""
 
 _FEWEST_CORNERS = 3
+_DIGITS = 4  # of percent: a hundredth of a pixel on the widest frame
+
+
+def encode_polygon(mask: BoolMask, tolerance_px: float = TOLERANCE_PX) -> tuple[dict[str, Any], float]:
+    """Return a mask as a polygon region's value, without its labels, and the IoU of the mask with what that shows.
+
+    Args:
+        mask: (H, W), not empty.
+        tolerance_px: see `keyhole_polygon`.
+    """
+    height, width = mask.shape
+    corners, overlap = keyhole_polygon(mask, tolerance_px)
+    points = [[round(100 * x / width, _DIGITS), round(100 * y / height, _DIGITS)] for x, y in corners.tolist()]
+    return {"points": points, "closed": True}, overlap
 
 
 def decode_polygon(value: Mapping[str, Any], size_hw: tuple[int, int]) -> BoolMask:
+    """Fill the `points` of a region's value; see `polygon_runs`."""
+    return polygon_runs(value, size_hw).decoded()
+
+
+def polygon_runs(value: Mapping[str, Any], size_hw: tuple[int, int]) -> Runs:
     """Fill the `points` of a region's value.
 
     Args:
@@ -23,12 +51,22 @@ def decode_polygon(value: Mapping[str, Any], size_hw: tuple[int, int]) -> BoolMa
     Raises:
         PayloadError: they are no polygon.
     """
+    height, width = size_hw
+    corners = [(x * width, y * height) for x, y in _corners(value)]
+    return Runs.of_polygon(corners, size_hw)
+
+
+def polygon_bounds(value: Mapping[str, Any]) -> Box:
+    """Return (x0, y0, x1, y1) around a polygon in fractions of the frame. Raises as `polygon_runs`."""
+    xs, ys = zip(*_corners(value), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _corners(value: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Return the corners in fractions of the frame, within it."""
     points = value.get("points")
     if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
         raise PayloadError("It is a polygon without three corners.", REMEDY)
     if not all(isinstance(point, (list, tuple)) and len(point) == 2 and all(map(is_number, point)) for point in points):
         raise PayloadError("It has a corner that is not a pair of numbers.", REMEDY)
-    height, width = size_hw
-    corners = [(float(x) * width / 100, float(y) * height / 100) for x, y in points]
-    inside = [(min(max(x, 0.0), float(width)), min(max(y, 0.0), float(height))) for x, y in corners]
-    return Runs.of_polygon(inside, size_hw).decoded()
+    return [(min(max(x / 100, 0.0), 1.0), min(max(y / 100, 0.0), 1.0)) for x, y in points]

@@ -17,7 +17,7 @@ _MOST_DIGIT_KEYS = 9
 def recommended_config(
     labels: Sequence[str],
     *,
-    masks: Literal["brush", "bitmask"] = "brush",
+    masks: Literal["brush", "bitmask", "polygon"] = "brush",
     video: bool = False,
     propagate_label: str = "Propagate",
     new_objects: bool = False,
@@ -31,7 +31,8 @@ def recommended_config(
     Args:
         labels: the objects' labels, as results shall hold them.
         masks: what masks are written as. Brush regions can be clicked and painted on, but a task with 100 of them is
-            slow in the browser; bitmask regions are fast there and take its memory.
+            slow in the browser; bitmask regions are fast there and take its memory. Polygons are simplified, and
+            their corners can be moved.
         video: add a <Video> with boxes on the same page; the tasks then need `"video"` and `"fps"` too.
         propagate_label: a point with this label means: track all objects.
         new_objects: add a label "New .." for each, to begin another object of it wherever one clicks, and relations to
@@ -48,7 +49,7 @@ def recommended_config(
             f"The labels {list(labels)!r} with {propagate_label!r} do not make a labeling config.",
             "Give at least one label, each once, none of them empty or the propagate label.",
         )
-    mask_tag = "BrushLabels" if masks == "brush" else "BitmaskLabels"
+    mask_tag = {"brush": "BrushLabels", "bitmask": "BitmaskLabels", "polygon": "PolygonLabels"}[masks]
     # Label Studio asks for it on bitmasks: smoothed pixels would not show what the mask holds.
     smoothing = ' smoothing="false"' if masks == "bitmask" else ""
     lines = [

@@ -27,7 +27,7 @@ from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKi
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import is_object_key, parse_result_id
-from tam_backend.labelstudio.polygons import decode_polygon
+from tam_backend.labelstudio.polygons import decode_polygon, polygon_bounds
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
@@ -144,6 +144,8 @@ class Region:
         if self.box is not None:
             return self.box.enclosing((1, 1))
         try:
+            if self.kind is ControlKind.POLYGON and self.encoded is not None:
+                return polygon_bounds(self.encoded)
             if self._plain_brush is not None:
                 return _bounds_of_brush(*self._plain_brush)
             if self.kind is ControlKind.BITMASK and self.encoded is not None:
@@ -241,14 +243,15 @@ def read_regions(
             # A page may have several <Labels>, each with a result of its own.
             more = _forgiven(faults, label_texts, region_id, result.get("value"), "labels") or ()
             shared_labels[region_id] = tuple(dict.fromkeys((*shared_labels.get(region_id, ()), *more)))
-        elif _kind_of(kind_name) in MASK_KINDS:
+        elif _kind_of(kind_name) in MASK_KINDS or _is_polygon_mask(result, config):
             masks.add(region_id)
     attributes = attributes_by_region(results)
     regions = []
     for index, result in enumerate(results):
         # A mask that was accepted while a point label was active comes back twice: as itself, and as a "point" with the
         # mask's value and that label.
-        echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and str(result.get("id")) in masks
+        may_echo = _kind_of(str(result.get("type"))) in _PROMPT_KINDS and not _is_polygon_mask(result, config)
+        echo = may_echo and str(result.get("id")) in masks
         region = None if echo else _forgiven(faults, _read, result, index, config, shared_labels)
         if region is not None:
             hung = attributes.get(region.region_id)
@@ -306,7 +309,7 @@ def _read(
         origin=cast(Origin, origin) if origin in ("prediction", "prediction-changed") else "manual",
         source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
         score=number(region_id, "score", score) if is_number(score) else None,
-        size_hw=_size(region_id, result, needed=control.kind is ControlKind.BRUSH),
+        size_hw=_size(region_id, result, needed=control.kind in (ControlKind.BRUSH, ControlKind.POLYGON)),
         point=read_point(region_id, result, value) if control.kind is ControlKind.POINT else None,
         box=read_outline(region_id, value, control.shape) if control.kind is ControlKind.BOX else None,
         keyframes=read_keyframes(region_id, value) if control.kind is ControlKind.VIDEO_BOX else (),
@@ -314,6 +317,12 @@ def _read(
         notes=human_notes(result),
         belongs_to=told if isinstance(told, str) and is_object_key(told) else None,
     )
+
+
+def _is_polygon_mask(result: Mapping[str, Any], config: LabelingConfig) -> bool:
+    control = config.control(str(result.get("from_name")), str(result.get("to_name")))
+    is_polygon = str(result.get("type")).removesuffix("labels") == "polygon"
+    return is_polygon and control is not None and control.kind is ControlKind.POLYGON
 
 
 def _kind_of(result_type: str) -> ControlKind | None:
@@ -342,6 +351,9 @@ def _encoded(region_id: str, value: Mapping[str, Any], kind: ControlKind) -> Map
     if kind is ControlKind.BITMASK:
         if not isinstance(value.get("imageDataURL"), str):
             raise malformed(region_id, "has no imageDataURL")
+        return value
+    if kind is ControlKind.POLYGON:
+        read_outline(region_id, value, "polygon")
         return value
     has_content = any(isinstance(value.get(key), (list, tuple)) for key in ("rle", "touches"))
     if value.get("format", "rle") != "rle" or not (has_content or "maskDataURL" in value):

@@ -11,6 +11,7 @@ from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKin
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
 from tam_backend.labelstudio.ids import result_id
 from tam_backend.labelstudio.names import PageName
+from tam_backend.labelstudio.polygons import encode_polygon
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
@@ -27,6 +28,7 @@ def mask_results(
     mask: BoolMask,
     quality: float,
     source: Source,
+    polygon: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """Return an object's mask on a frame as results: one, and one more for each <Labels> tag beside the mask tag.
 
@@ -34,7 +36,7 @@ def mask_results(
     masks (they would be empty regions in the editor's list).
 
     Args:
-        control: a brush or bitmask tag: see outputs.py.
+        control: a tag for masks: see outputs.py.
         media: what it draws on.
         key: the object's.
         frame: from 0.
@@ -43,10 +45,13 @@ def mask_results(
         quality: 0..1; the region's score. A tracked mask below `scores.DOUBTFUL` says so in its meta text, which the
             editor shows with the region.
         source: comes back with the region: an accepted answer to a prompt is a keyframe, a propagated mask is none.
+        polygon: of `encode_polygon`, where the tag is one of polygons; None: it is made here.
     """
     height, width = mask.shape
     if control.kind is ControlKind.BRUSH:
-        value: dict[str, Any] = {"format": "rle", "rle": encode_brush(mask)}
+        value: Mapping[str, Any] = {"format": "rle", "rle": encode_brush(mask)}
+    elif control.kind is ControlKind.POLYGON:
+        value = encode_polygon(mask)[0] if polygon is None else polygon
     else:
         value = {"imageDataURL": encode_bitmask(mask)}
     common: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tam_backend.labelstudio.config import Control, ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.config import MASK_KINDS, Control, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import PROMPT_FROM, Tag, is_smart, parse_config, read_tags
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.starting_regions import PREDICTIONS
@@ -17,7 +17,8 @@ SUPPORTED = {
     "KeyPoint": "prompt with `smart`: on the object, with Alt: not on it; the label Propagate: all frames",
     "Rectangle": "prompt with `smart`",
     "Ellipse": "prompt with `smart`: the box around it",
-    "Polygon": "prompt with `smart`: the box around it",
+    "Polygon": "prompt with `smart`: the box around it. Without, where its Image has no Brush and no Bitmask: masks, "
+    "written and read",
     "VideoRectangle": "on a Video: prompt with `smart`, and the answer",
     "Labels": "labels for tags without labels of their own; several are served",
     "Repeater": "the pages of one Image in it, as frames",
@@ -74,7 +75,7 @@ def _of_media(media: Media, config: LabelingConfig, propagate_label: str) -> Ite
     if media.prompt_from and media.prompt_from not in (PREDICTIONS, *(each.name for each in controls)):
         said = f'{PROMPT_FROM}="{media.prompt_from}" of "{media.name}"'
         yield f'{said} is neither "{PREDICTIONS}" nor a tag that draws on it.'
-    prompts = [each for each in controls if each.smart and each.kind not in (ControlKind.BRUSH, ControlKind.BITMASK)]
+    prompts = [each for each in controls if each.smart and each.kind not in MASK_KINDS]
     if media.kind is MediaKind.VIDEO:
         if controls and not prompts:
             yield f'Nothing that draws on "{media.name}" is smart: its boxes are not tracked.'

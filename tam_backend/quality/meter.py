@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tam_backend.models.protocols import TrackingStep
 from tam_backend.quality.evidence import AbsenceEvidence, FrameEvidence, Look, Trace
@@ -71,6 +71,6 @@ class QualityMeter:
             if object_id not in given:
                 absent = isinstance(seen.evidence, AbsenceEvidence)
                 model = self._models.absence if absent else self._models.mask
-                verdicts[object_id] = Verdict(model.predict(asdict(seen.evidence)), absent)
+                verdicts[object_id] = Verdict(model.predict(vars(seen.evidence)), absent)
         self._traces = traces
         return verdicts

@@ -104,6 +104,7 @@ class Backend:
             self._media,
             settings.propagate_label,
             settings.prompt_from,
+            settings.polygon_tolerance_px,
             self._version,
         )
         self._correction = Correction(self._desk, self.store)

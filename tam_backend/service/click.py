@@ -6,7 +6,9 @@ from typing import Any
 
 from tam_backend.errors import InvalidInputError, PayloadError
 from tam_backend.labelstudio.attributes import brought_along
+from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.outputs import mask_output
+from tam_backend.labelstudio.polygons import encode_polygon
 from tam_backend.labelstudio.prompts import TaskPrompts
 from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts, with_what_it_adds_to
 from tam_backend.labelstudio.results import mask_results
@@ -31,15 +33,18 @@ def answer_click(desk: Desk, prompts: TaskPrompts[LastingId], opened: OpenView, 
         raise InvalidInputError(
             f"Nothing was found at the click on frame {asked.frame}.", "Click elsewhere on it, or draw a box."
         )
+    own = resized(with_what_it_adds_to(mask.array, wanted[-1]), opened.own_size_hw(asked.frame))
+    is_polygon = output.control.kind is ControlKind.POLYGON
     results = mask_results(
         output.control,
         prompts.media,
         key=asked.object.key_on(asked.frame),
         frame=asked.frame,
         labels=output.labels,
-        mask=resized(with_what_it_adds_to(mask.array, wanted[-1]), opened.own_size_hw(asked.frame)),
+        mask=own,
         quality=mask.quality,
         source="prompt",
+        polygon=encode_polygon(own, desk.polygon_tolerance_px)[0] if is_polygon else None,
     )
     if there is not None:
         results = brought_along(results, there.attributes, notes=there.notes)

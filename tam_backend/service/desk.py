@@ -60,6 +60,7 @@ class Desk:
         media: remembers what tasks show, for their pages.
         propagate_label: see `read_task`.
         prompt_from: the setting; see `read_task.read`.
+        polygon_tolerance_px: see `encode_polygon`.
         version: what predictions are stored under.
     """
 
@@ -71,6 +72,7 @@ class Desk:
     media: TaskMedia
     propagate_label: str
     prompt_from: str
+    polygon_tolerance_px: float
     version: str
 
     def answer(
@@ -190,7 +192,14 @@ class Desk:
         whole: bool = True,
     ) -> MaskAnswer:
         """Return what was tracked as results; what is left out of them is named."""
-        answer = as_answer(known, config, tracking.results(), size_of=opened.own_size_hw, whole=whole)
+        answer = as_answer(
+            known,
+            config,
+            tracking.results(),
+            size_of=opened.own_size_hw,
+            whole=whole,
+            polygon_tolerance_px=self.polygon_tolerance_px,
+        )
         for error in answer.left_out:
             self.problems.note(f"task {task.get('id')}", error.message, error.remedy)
         return answer

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError, TamError
+from tam_backend.export.outlines import LEAST_IOU
 from tam_backend.labelstudio.attributes import brought_along
-from tam_backend.labelstudio.config import LabelingConfig, Media
+from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, is_as_sent, mask_digest, value_digest
 from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
 from tam_backend.labelstudio.outputs import mask_output
+from tam_backend.labelstudio.polygons import TOLERANCE_PX, decode_polygon, encode_polygon
 from tam_backend.labelstudio.prompts import TaskPrompts, read_task
 from tam_backend.labelstudio.prompts_in_pixels import resized, to_prompts
 from tam_backend.labelstudio.regions import Region, mask_bounds, read_regions
@@ -24,7 +26,7 @@ from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.starting_objects import StartReport, with_starting_regions
 from tam_backend.labelstudio.starting_regions import starting_regions
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
-from tam_backend.types import Box, DrawnOrder, EncodedMask, FrameResult, LastingId, Prompt, Source
+from tam_backend.types import BoolMask, Box, DrawnOrder, EncodedMask, FrameResult, LastingId, Prompt, Source
 
 # A chain's next task begins with what the task before ended with.
 _SEEDED_FRAME = 0
@@ -122,6 +124,15 @@ def in_relation(frames: Sequence[int]) -> TamError:
     return InvalidInputError(
         f"On frame {where} the mask is in a relation: Label Studio's editor cannot replace it, and it stays as it is.",
         "Correct it with brush and eraser, which keeps the relation; or delete the relation first.",
+    )
+
+
+def too_coarse(frames: Sequence[int]) -> TamError:
+    """Return the error for masks in so many parts that one polygon shows less than 98 % of them."""
+    where = ", ".join(map(str, frames))
+    return InvalidInputError(
+        f"On frame {where} a mask has more parts and holes than its polygon can show: less than 98 % of it is there.",
+        "Use BrushLabels or BitmaskLabels for masks like that.",
     )
 
 
@@ -269,7 +280,13 @@ def merged(
 
 
 def as_answer(
-    task: ReadTask, config: LabelingConfig, found: Iterable[FrameResult], *, size_of: SizeOf, whole: bool = True
+    task: ReadTask,
+    config: LabelingConfig,
+    found: Iterable[FrameResult],
+    *,
+    size_of: SizeOf,
+    whole: bool = True,
+    polygon_tolerance_px: float = TOLERANCE_PX,
 ) -> MaskAnswer:
     """Turn masks into results, those that a human gave left out: they must never be sent back.
 
@@ -282,6 +299,7 @@ def as_answer(
         size_of: frame -> its own (height, width), which the masks are brought to.
         whole: False leaves out what stands in the editor already as it is: to send it again would replace it there,
             with whatever was hung on it since the draft was saved.
+        polygon_tolerance_px: see `encode_polygon`.
 
     Raises:
         LabelConfigError: no object has a label that a tag for masks has.
@@ -293,6 +311,7 @@ def as_answer(
     by_id: dict[int, TaskObject[LastingId]] = {each.object_id: each for each in task.followed}
     left_out: dict[int, LabelConfigError] = {}
     kept: list[int] = []  # in relations
+    coarse: list[int] = []  # polygons that show too little of their masks
     unreadable = {parse_result_id(fault.region_id) for fault in task.prompts.left_out}  # may be a human's: not replaced
     for result in found:
         for object_id, mask in result.masks.items():
@@ -304,7 +323,6 @@ def as_answer(
             if (key, result.frame) in unreadable:
                 continue
             own = resized(mask, size_of(result.frame))
-            digest = mask_digest(own)
             there = task.prompts.ours_on(each, result.frame)
             in_a_relation = there is not None and there.region_id in task.prompts.related
             try:
@@ -312,6 +330,14 @@ def as_answer(
             except LabelConfigError as error:
                 left_out[object_id] = error
                 continue
+            polygon: Mapping[str, Any] | None = None
+            if output.control.kind is ControlKind.POLYGON:
+                polygon = _as_it_is(there, own)
+                if polygon is None:
+                    polygon, overlap = encode_polygon(own, polygon_tolerance_px)
+                    coarse += [result.frame] if overlap < LEAST_IOU else []
+                own = decode_polygon(polygon, size_of(result.frame))  # what the editor shows, and sends back
+            digest = mask_digest(own)
             source = _shown_source(task, each, result.frame, result.source[object_id])
             score = each.score_on(result.frame) if source == "prompt" else None
             quality = result.quality[object_id] if score is None else score
@@ -331,14 +357,24 @@ def as_answer(
                 mask=own,
                 quality=quality,
                 source=source,
+                polygon=polygon,
             )
             digests[key, result.frame] = (digest, *(value_digest(one["value"]) for one in made))
             results += made if there is None else brought_along(made, there.attributes, notes=there.notes)
     if left_out and not digests:
         raise next(iter(left_out.values()))
     errors: list[TamError] = [*left_out.values(), *([in_relation(sorted(set(kept)))] if kept else [])]
+    errors += [too_coarse(sorted(set(coarse)))] if coarse else []
     # What a human settled is not in question, unless there is nothing else.
     return MaskAnswer(results, task_score(worst_by_frame(judged or settled).values()), digests, tuple(errors))
+
+
+def _as_it_is(there: Region | None, mask: BoolMask) -> Mapping[str, Any] | None:
+    """Return the polygon that a mask was read from: simplified again and again it would wear away. None for others."""
+    if there is None or there.encoded is None or there.kind is not ControlKind.POLYGON:
+        return None
+    shape = {key: there.encoded[key] for key in ("points", "closed") if key in there.encoded}
+    return shape if _is_same(there, mask_digest(mask)) else None
 
 
 def _is_same(there: Region, digest: str) -> bool:

@@ -30,7 +30,7 @@ def said(*tags: str) -> str:
 
 @pytest.mark.parametrize("new_objects", [False, True])
 @pytest.mark.parametrize("video", [False, True])
-@pytest.mark.parametrize("masks", ["brush", "bitmask"])
+@pytest.mark.parametrize("masks", ["brush", "bitmask", "polygon"])
 def test_our_own_config_is_served_whole(video: bool, masks: str, new_objects: bool) -> None:
     page = recommended_config(["Dog", "Cat"], masks=masks, video=video, new_objects=new_objects)
     assert remarks(page, "Propagate") == ()
