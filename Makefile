@@ -22,7 +22,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store bench-export bench-scale bench-scale-sim train-smoke fuzz serve release clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store bench-export bench-scale bench-scale-sim bench-e2e train-smoke fuzz serve release clean .venv-labelstudio
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -76,6 +76,10 @@ bench-export: $(BACKEND)
 # How much more two workers on this machine do than one.
 bench-scale: $(BACKEND)
 	.venv/bin/python -m benchmarks.scale --in-process --processes 1 2 $(ARGS)
+
+# What people wait for, from a cold start to a dataset, through a real Label Studio.
+bench-e2e: $(BACKEND) $(LABEL_STUDIO_READY)
+	.venv/bin/python -m benchmarks.whole_product $(ARGS)
 
 # How long clicks and jobs wait on 1 to 100 workers: a simulation, see docs/scale.md.
 bench-scale-sim: $(BACKEND)

@@ -15,6 +15,7 @@ from demo.errors import DemoError
 Region = dict[str, Any]
 """A region as Label Studio's JSON has it."""
 
+PROPAGATE_CALLS_LIMIT = 6
 CALL_LIMIT_S = 180
 """Longer than Label Studio's own limit for a backend (100 s), so that its reply comes first."""
 
@@ -155,6 +156,23 @@ class Annotator:
         if "errors" in answer:
             raise DemoError(f"The backend did not answer the prompt: {answer['errors']}")
         return list(answer["data"]["result"])
+
+    def propagate(self, ml_backend: int, task: int, accepted: Region, prompt: Region, frames: int) -> list[Region]:
+        """Accept a mask (a draft, as the editor saves it), ask for all frames, and return one region per frame.
+
+        Each call tracks for as long as Label Studio lets it; a slow machine needs several for a whole clip.
+        """
+        draft = self.save_draft(task, [accepted])
+        by_frame: dict[int, Region] = {accepted["item_index"]: accepted}
+        for _ in range(PROPAGATE_CALLS_LIMIT):
+            before = len(by_frame)
+            answer = self.ask(ml_backend, task, [prompt])
+            by_frame = {**{region["item_index"]: region for region in answer}, **by_frame}
+            if len(by_frame) in (frames, before):
+                break
+        # What came says it all; a draft with one mask would be what the annotator sees instead.
+        self.call("DELETE", f"/api/drafts/{draft}")
+        return [by_frame[frame] for frame in sorted(by_frame)]
 
     def save_draft(self, task: int, result: Sequence[Region]) -> int:
         """Save regions that are not submitted yet, as the editor does every few seconds; return the draft's id."""

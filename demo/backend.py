@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from demo.errors import DemoError
 from demo.label_studio import LabelStudio
 from demo.processes import ServerProcess, free_port
 
@@ -27,6 +29,24 @@ class BackendServer:
 def console_script() -> str:
     """Return the path of `tam-backend` beside the running Python."""
     return os.path.join(os.path.dirname(sys.executable), "tam-backend")  # noqa: PTH118, PTH120 - no symlink followed
+
+
+def tam_backend(backend: BackendServer, *words: str) -> str:
+    """Run a `tam-backend` command with a server's settings; return what it prints.
+
+    Raises:
+        DemoError: it failed; shows what it printed.
+    """
+    done = subprocess.run(  # noqa: S603 - our own command
+        [console_script(), *words],
+        env={**os.environ, **backend.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DemoError(f"`tam-backend {' '.join(words)}` failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 @contextmanager

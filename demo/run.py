@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +16,7 @@ import requests
 
 from demo import clip
 from demo.annotator import Annotator, Page, Region, TagNames
-from demo.backend import BackendServer, console_script, running_backend
+from demo.backend import BackendServer, running_backend, tam_backend
 from demo.console import Step, fail, step
 from demo.errors import DemoError
 from demo.label_studio import LabelStudio, running_label_studio
@@ -31,8 +29,6 @@ CLICK_XY = (420, 350)
 
 MASK_SHARE = (0.05, 0.40)
 """What part of the frame the rabbit's mask may cover: on the clicked frame it covers about an eighth."""
-CALLS_LIMIT = 6
-"""Each call tracks for as long as Label Studio lets it; a slow machine needs several for the whole clip."""
 
 
 @dataclass(frozen=True)
@@ -128,29 +124,16 @@ def _run(out: Path, cache: Path, servers: ExitStack) -> tuple[LabelStudio, Backe
 
 
 def _prepare(label_studio: LabelStudio, backend: BackendServer, video: Path) -> Work:
-    config = _tam_backend(backend, "import", "--config", "--label", LABEL, "--masks", "bitmask")
+    config = tam_backend(backend, "import", "--config", "--label", LABEL, "--masks", "bitmask")
     annotator = Annotator(label_studio.url, label_studio.token)
     project = annotator.create_project("Track Anything: Big Buck Bunny", config)
     ml_backend = annotator.connect_backend(project, backend.url)
-    _tam_backend(backend, "import", str(video), "--project", str(project), "--max-frames", str(clip.FRAMES))
+    tam_backend(backend, "import", str(video), "--project", str(project), "--max-frames", str(clip.FRAMES))
     tasks = annotator.tasks(project)
     pages = [len(task["data"].get("frames", ())) for task in tasks]
     if pages != [clip.FRAMES]:
         raise DemoError(f"The import made tasks of {pages} frames; one task of {clip.FRAMES} was expected.")
     return Work(annotator, project, int(tasks[0]["id"]), ml_backend, TagNames.of(config))
-
-
-def _tam_backend(backend: BackendServer, *words: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own command
-        [console_script(), *words],
-        env={**os.environ, **backend.env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise DemoError(f"`tam-backend {' '.join(words)}` failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def _click(work: Work) -> Region:
@@ -170,20 +153,10 @@ def _check_click(mask: Tracked) -> None:
 
 
 def _propagate(work: Work, clicked: Region, backend: BackendServer, now: Step) -> list[Region]:
-    """Accept the mask (a draft, as the editor saves it), ask for all frames, and return one region per frame."""
-    draft = work.annotator.save_draft(work.task, [clicked])
-    by_frame: dict[int, Region] = {CLICK_FRAME: clicked}
+    """Accept the mask, ask for all frames, and return one region per frame."""
     prompt = work.page.click(work.tags.clicks, CLICK_XY, "Propagate")
-    for _ in range(CALLS_LIMIT):
-        before = len(by_frame)
-        with _progress_of_jobs(backend, now):
-            answer = work.annotator.ask(work.ml_backend, work.task, [prompt])
-        by_frame = {**{region["item_index"]: region for region in answer}, **by_frame}
-        if len(by_frame) == clip.FRAMES or len(by_frame) == before:
-            break
-    # The prediction says it all; a draft with one mask would be what the annotator sees instead.
-    work.annotator.call("DELETE", f"/api/drafts/{draft}")
-    return [by_frame[frame] for frame in sorted(by_frame)]
+    with _progress_of_jobs(backend, now):
+        return work.annotator.propagate(work.ml_backend, work.task, clicked, prompt, clip.FRAMES)
 
 
 @contextmanager
