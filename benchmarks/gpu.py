@@ -12,7 +12,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -41,21 +41,21 @@ SIDE = 480
 _PUBLISHED = {"vit_b": "sam_vit_b_01ec64.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 
 
-def main() -> None:
+def main(asked: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few frames, of 240 rows: does it run?")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", choices=["compact", "sam-vit-b+xmem", "sam"], help="one block of rows")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(asked)
     device = torch.device(arguments.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}, PyTorch {torch.__version__}", flush=True)
-    side, frames = (240, 6) if arguments.quick else (SIDE, 150)
+    side, frames = (240, 3) if arguments.quick else (SIDE, 150)
     with tempfile.TemporaryDirectory() as folder:
         scenes = _clip(Path(folder) / "clip", side, frames)
         if arguments.only in (None, "compact"):
-            for objects in (1, 5):
+            for objects in (2,) if arguments.quick else (1, 5):
                 _profile("compact", objects, None, Path(folder), scenes, device)
         if arguments.only in (None, "sam-vit-b+xmem"):
             _write_official(Path(folder))
@@ -123,7 +123,7 @@ def _parts(
     given = {each: scenes[0].labels.numpy() == each for each in range(1, objects + 1)}
     tracker, meter = models.new_tracker(), QualityMeter(models.profile)
     tracker.track(image, scaling.index_mask(given), sorted(given))
-    for _ in range(4 if len(scenes) < 10 else 30):
+    for _ in range(min(30, len(scenes))):
         step = tracker.track(image)
     (labels,) = Transfer(scaling.labels(step.probabilities)).arrays()
     tracked = {each: TrackedMask(Mask(labels == each, 0.5), "propagated") for each in given}
@@ -167,14 +167,14 @@ def _sam(variant: str, folder: Path, shown: Scene, device: torch.device, count: 
 
 def _ms(step: Callable[[], object], count: int, device: torch.device) -> float:
     """Return the median of a step's milliseconds, the device waited for each time; the first ones are left out."""
-    times = []
-    for _ in range(count + 5):
+    times, left_out = [], min(count, 5)
+    for _ in range(count + left_out):
         began_s = time.perf_counter()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began_s)
-    return statistics.median(times[5:]) * 1e3
+    return statistics.median(times[left_out:]) * 1e3
 
 
 if __name__ == "__main__":
