@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from tam_backend.errors import InvalidPromptError
+from tam_backend.run_lengths import code_of, code_of_crop, crop_of, mask_of
 
 BoolMask = NDArray[np.bool_]
 RgbFrame = NDArray[np.uint8]
@@ -62,13 +63,47 @@ class EncodedMask:
     def of(cls, mask: NDArray[Any]) -> EncodedMask:
         """Encode an (H, W) mask; non-zero = object."""
         is_object = mask if mask.dtype == np.bool_ else mask != 0
-        code = coco.encode(np.asfortranarray(is_object, dtype=np.uint8))
-        return cls(code["counts"], (mask.shape[0], mask.shape[1]))
+        return cls(code_of(is_object), (mask.shape[0], mask.shape[1]))
+
+    @classmethod
+    def of_crop(cls, crop: BoolMask, corner_yx: tuple[int, int], size_hw: tuple[int, int]) -> EncodedMask:
+        """Encode a part of a frame outside of which there is no mask.
+
+        Args:
+            crop: (h, w) bool.
+            corner_yx: where its upper left pixel lies in the frame.
+            size_hw: of the frame.
+        """
+        return cls(code_of_crop(crop, corner_yx, size_hw), size_hw)
+
+    @classmethod
+    def of_polygon(cls, corners_xy: Sequence[tuple[float, float]], size_hw: tuple[int, int]) -> EncodedMask:
+        """Fill a polygon as pycocotools does; corners in pixels, three at least."""
+        [code] = coco.frPyObjects([[value for corner in corners_xy for value in corner]], *size_hw)
+        return cls(bytes(code["counts"]), size_hw)
+
+    @classmethod
+    def union(cls, several: Sequence[EncodedMask]) -> EncodedMask:
+        """Join masks of one size; nothing is decoded."""
+        if len(several) == 1:
+            return several[0]
+        joined = coco.merge([each._code for each in several], intersect=False)
+        return cls(bytes(joined["counts"]), several[0].size_hw)
 
     @property
     def array(self) -> BoolMask:
         """The (H, W) mask, bit for bit as it was; decoded anew each time, so ask once."""
-        return np.asarray(coco.decode(self._code), dtype=np.bool_)
+        return mask_of(self.counts, self.size_hw)
+
+    def crop(self) -> tuple[BoolMask, tuple[int, int]]:
+        """Return the part of the mask with something in it, (h, w) bool, and its upper left pixel (y, x)."""
+        return crop_of(self.counts, self.size_hw)
+
+    @property
+    def box_xyxy(self) -> Box | None:
+        """The box around it, (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; None if it is empty."""
+        x, y, width, height = coco.toBbox(self._code).tolist()
+        return (x, y, x + width, y + height) if width and height else None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.array, dtype=dtype)

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons, union
+from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, inside, read_json, refuse_missing
 from tam_backend.dataset_in.read_videos import (
     BOXES,
@@ -157,7 +157,7 @@ class _File:
                     continue
                 object_id = self._object_id(each, numbers)
                 if object_id in by_object:
-                    mask = union([by_object[object_id].mask, mask])
+                    mask = EncodedMask.union([by_object[object_id].mask, mask])
                 category = self._integer(each, "category_id")
                 if category not in self.categories:
                     raise self._error(f"has no category {category}, which {name} is of")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tam_backend.dataset_in.checked_runs import from_code, union
+from tam_backend.dataset_in.checked_runs import from_code
 from tam_backend.dataset_in.inside import (
     ask_for,
     check_size,
@@ -35,6 +35,7 @@ from tam_backend.dataset_in.read_videos import (
     ReadVideo,
 )
 from tam_backend.errors import InvalidInputError
+from tam_backend.types import EncodedMask
 
 OFFICIAL = {1: "car", 2: "pedestrian"}
 IGNORED_CLASS = 10
@@ -154,6 +155,6 @@ def _frames(
                 left_out[EMPTY] += 1
                 continue
             if line.object_id in by_object:
-                mask = union([by_object[line.object_id].mask, mask])
+                mask = EncodedMask.union([by_object[line.object_id].mask, mask])
             by_object[line.object_id] = ReadMask(line.object_id, mask, classes[line.class_id])
         yield ReadFrame(index, tuple(by_object[each] for each in sorted(by_object)))

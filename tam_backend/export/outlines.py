@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_backend.export.runs import Runs
-from tam_backend.types import BoolMask
+from tam_backend.types import BoolMask, EncodedMask
 
 _LEAST_CORNERS = 3
 
 
-def edge_polygons(runs: Runs) -> list[list[float]] | None:
+def edge_polygons(runs: EncodedMask) -> list[list[float]] | None:
     """Return the outlines of a mask's parts, along the edges of its pixels, each as [x, y, x, y, ..].
 
     Filled by pycocotools they are the mask again, but for single pixels at slants.
@@ -36,7 +35,7 @@ def edge_polygons(runs: Runs) -> list[list[float]] | None:
     return [each.ravel().tolist() for each in corners]
 
 
-def one_polygon(runs: Runs) -> tuple[NDArray[np.int64], float]:
+def one_polygon(runs: EncodedMask) -> tuple[NDArray[np.int64], float]:
     """Return one closed line around all parts and holes of a mask; parts are joined by a line, there and back.
 
     Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines.
