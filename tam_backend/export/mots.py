@@ -110,11 +110,16 @@ def _seen(frame: LabelledFrame, flat: FlatMasks) -> dict[int, EncodedMask]:
     """Return value -> what is to be seen of it in the picture."""
     if not flat.overlap:
         return frame.masks()
-    values = np.flatnonzero(np.bincount(flat.rows.ravel(), minlength=IGNORED_ID + 1))
-    return {
-        value: EncodedMask.of_crop(flat.rows == value, (flat.top, 0), flat.size_hw)
-        for value in values[values > 0].tolist()
-    }
+    boxes = {value: box for value, mask in frame.masks().items() if (box := mask.box_xyxy) is not None}
+    if any(each.ignored for each in frame.shown):
+        boxes[IGNORED_ID] = (0, flat.top, flat.size_hw[1], flat.top + len(flat.rows))
+    seen = {}
+    for value, box in sorted(boxes.items()):
+        left, top, right, bottom = map(int, box)
+        crop = flat.rows[top - flat.top : bottom - flat.top, left:right] == value
+        if crop.any():
+            seen[value] = EncodedMask.of_crop(crop, (top, left), flat.size_hw)
+    return seen
 
 
 def _picture(flat: FlatMasks, ids: NDArray[np.uint16]) -> bytes:
