@@ -15,10 +15,9 @@ from tam_backend.export.dataset import ClassTable, DatasetObject, DatasetVideo, 
 from tam_backend.export.dataset_folder import DatasetFolder
 from tam_backend.export.dataset_format import Work
 from tam_backend.export.formats import FORMATS
-from tam_backend.export.runs import Runs
 from tam_backend.export.staging import publish, stage_video
 from tam_backend.export.tally import SIDECAR
-from tam_backend.types import RgbFrame
+from tam_backend.types import EncodedMask, RgbFrame
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "datasets.md"
 SIZE_HW = (40, 60)
@@ -50,10 +49,10 @@ class Grey:
         return None
 
 
-def square(left: int) -> Runs:
+def square(left: int) -> EncodedMask:
     mask = np.zeros(SIZE_HW, bool)
     mask[10:20, left : left + 10] = True
-    return Runs.of(mask)
+    return EncodedMask.of(mask)
 
 
 FRAME = LabelledFrame(

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tam_backend"
 
 # From the ground up. Rooms that share a tuple share a floor: they import neither each other nor anything above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "run_lengths", "png"),
     ("types", "settings", "threads", "problems", "server_secret", "out_folder", "fonts"),
     ("export", "video", "effort"),
     ("models", "dataset_in"),

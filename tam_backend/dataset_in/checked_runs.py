@@ -153,13 +153,5 @@ def numbers(values: Any, name: str) -> NDArray[np.float64]:
     return found
 
 
-def union(several: Sequence[EncodedMask]) -> EncodedMask:
-    """Join masks of one size."""
-    if len(several) == 1:
-        return several[0]
-    joined = coco.merge([{"size": list(each.size_hw), "counts": each.counts} for each in several], intersect=False)
-    return EncodedMask(bytes(joined["counts"]), several[0].size_hw)
-
-
 def _broken(name: str) -> InvalidInputError:
     return InvalidInputError(f"The run lengths of {name} are damaged.", _REMEDY)

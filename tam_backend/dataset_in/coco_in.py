@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tam_backend.dataset_in.checked_runs import from_segmentation, numbers, union
+from tam_backend.dataset_in.checked_runs import from_segmentation, numbers
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, inside, read_json, refuse_missing
 from tam_backend.dataset_in.read_videos import (
     EMPTY,
@@ -180,7 +180,7 @@ class _File:
                 if mask is None:
                     continue
                 if object_id in by_object:
-                    mask = union([by_object[object_id].mask, mask])
+                    mask = EncodedMask.union([by_object[object_id].mask, mask])
                 by_object[object_id] = ReadMask(object_id, mask, label, _quality(each))
             yield ReadFrame(
                 index,

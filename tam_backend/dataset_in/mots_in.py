@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tam_backend.dataset_in.checked_runs import from_code, union
+from tam_backend.dataset_in.checked_runs import from_code
 from tam_backend.dataset_in.inside import (
     ask_for,
     check_size,
@@ -39,7 +39,7 @@ from tam_backend.dataset_in.read_videos import (
     box_within,
 )
 from tam_backend.errors import InvalidInputError
-from tam_backend.types import Box
+from tam_backend.types import Box, EncodedMask
 from tam_backend.video.images import image_size_hw
 
 OFFICIAL = {1: "car", 2: "pedestrian"}
@@ -192,7 +192,7 @@ def _frames(
                 left_out[EMPTY] += 1
                 continue
             if line.object_id in by_object:
-                mask = union([by_object[line.object_id].mask, mask])
+                mask = EncodedMask.union([by_object[line.object_id].mask, mask])
             by_object[line.object_id] = ReadMask(line.object_id, mask, label)
         there = [line.of(known) for line in boxed.get(frame, ())] if frame is not None else []
         boxes = _boxes_of(there, file, classes, where.name, left_out)

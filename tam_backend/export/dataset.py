@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tam_backend.export.runs import Runs
-from tam_backend.types import Box, RgbFrame
+from tam_backend.types import Box, EncodedMask, RgbFrame
 
 Provenance = Literal["human", "prompt", "propagated", "refined"]
 """Who made a mask: a human drew or changed it; we answered a human's click with it; we tracked or refined it."""
@@ -47,7 +46,7 @@ class Shown:
     """
 
     object_id: int
-    runs: Runs | None = None
+    runs: EncodedMask | None = None
     box_xyxy: Box | None = None
     provenance: Provenance = "human"
     quality: float | None = None
@@ -77,7 +76,7 @@ class LabelledFrame:
         """(height, width) of its masks, which all have one size; None where there is none to tell."""
         return next((each.runs.size_hw for each in self.shown if each.runs is not None), None)
 
-    def masks(self, *, ignored: bool = False) -> dict[int, Runs]:
+    def masks(self, *, ignored: bool = False) -> dict[int, EncodedMask]:
         """Return object id -> mask of those that are, or are not, ignored."""
         return {each.object_id: each.runs for each in self.shown if each.runs is not None and each.ignored == ignored}
 

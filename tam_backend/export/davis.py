@@ -14,7 +14,8 @@ from tam_backend.export.dataset import DatasetVideo, frame_name
 from tam_backend.export.dataset_folder import StagedVideo
 from tam_backend.export.dataset_format import DatasetFormat, Whole, Work, place_all, place_pictures
 from tam_backend.export.flat_masks import IGNORED_ID, flattened
-from tam_backend.export.index_masks import save_index_pixels
+from tam_backend.export.palette import davis_palette
+from tam_backend.png import mask_png
 
 SIZE = "Full-Resolution"
 """What DAVIS calls frames at their original size."""
@@ -35,9 +36,11 @@ class Davis(DatasetFormat):
                 "Export it as COCO or masks.",
             )
         (folder / "masks").mkdir()
+        palette = davis_palette().tobytes()
         for frame in video.frames():
-            pixels = flattened(frame, video.size_hw, work.lost).pixels
-            save_index_pixels(folder / "masks" / f"{frame_name(frame.index)}.png", pixels)
+            flat = flattened(frame, video.size_hw, work.lost)
+            picture = mask_png(flat.rows, flat.top, flat.size_hw[0], palette)
+            (folder / "masks" / f"{frame_name(frame.index)}.png").write_bytes(picture)
 
     def assemble(self, videos: Sequence[StagedVideo], whole: Whole) -> None:
         """Put the folders together."""

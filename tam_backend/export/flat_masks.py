@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.export.dataset import LabelledFrame
-from tam_backend.export.runs import Runs
 
 IGNORED_ID = 255
 """Stands for what is not to be learnt from and not to be judged."""
@@ -23,11 +22,15 @@ class FlatMasks:
     """A frame's objects in one picture.
 
     Args:
-        pixels: (H, W) uint8: 0 = none, `IGNORED_ID` = ignored, else the object's id.
+        rows: (h, W) uint8: the rows with something in them; 0 = none, `IGNORED_ID` = ignored, else the object's id.
+        top: the first one's place in the picture.
+        size_hw: of the picture.
         overlap: whether masks lost pixels to others.
     """
 
-    pixels: NDArray[np.uint8]
+    rows: NDArray[np.uint8]
+    top: int
+    size_hw: tuple[int, int]
     overlap: bool
 
 
@@ -40,25 +43,20 @@ def flattened(frame: LabelledFrame, size_hw: tuple[int, int], lost: Counter[str]
         lost: takes how many pixels overlapped, and the boxes, which have no place here.
     """
     ignored, masks = frame.masks(ignored=True), frame.masks()
+    painted = [(IGNORED_ID, mask.crop()) for mask in ignored.values()]
+    painted += [(object_id, masks[object_id].crop()) for object_id in sorted(masks)]
+    painted = [(value, (crop, corner)) for value, (crop, corner) in painted if crop.size]
+    top = min((corner[0] for _, (_, corner) in painted), default=0)
+    bottom = max((corner[0] + len(crop) for _, (crop, corner) in painted), default=0)
     height, width = frame.size_hw or size_hw
-    # As pycocotools decodes: down the columns, which lie one after the other in memory.
-    columns: NDArray[np.uint8] = np.zeros((width, height), np.uint8)
-    for runs in ignored.values():
-        _paint(columns, runs, IGNORED_ID)
-    for object_id in sorted(masks):
-        _paint(columns, masks[object_id], object_id)
+    rows: NDArray[np.uint8] = np.zeros((bottom - top, width), np.uint8)
+    for value, (crop, (y, x)) in painted:
+        np.copyto(rows[y - top : y - top + crop.shape[0], x : x + crop.shape[1]], np.uint8(value), where=crop)
     overlap = bool(ignored)
     if len(masks) > 1:
-        shown = int(np.count_nonzero(columns)) - int(np.count_nonzero(columns == IGNORED_ID))
-        overlapped = sum(runs.area for runs in masks.values()) - shown
+        shown = int(np.count_nonzero(rows)) - int(np.count_nonzero(rows == IGNORED_ID))
+        overlapped = sum(mask.area for mask in masks.values()) - shown
         lost[OVERLAPPED] += overlapped
         overlap = overlap or overlapped > 0
     lost[BOXES] += sum(each.box_xyxy is not None for each in frame.shown)
-    return FlatMasks(np.ascontiguousarray(columns.T), overlap)
-
-
-def _paint(columns: NDArray[np.uint8], runs: Runs, value: int) -> None:
-    """Give the pixels of a mask a value; `columns` is (W, H)."""
-    crop, (top, left) = runs.crop()
-    height, width = crop.shape
-    np.copyto(columns[left : left + width, top : top + height], np.uint8(value), where=crop.T)
+    return FlatMasks(rows, top, (height, width), overlap)

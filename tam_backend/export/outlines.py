@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tam_backend.export.runs import Runs
-from tam_backend.types import BoolMask
+from tam_backend.types import BoolMask, EncodedMask
 
 LEAST_IOU = 0.98
 """So much of a mask its polygon keeps, whatever the tolerance, where it can."""
@@ -20,7 +19,7 @@ _LEAST_CORNERS = 3
 _LEAST_TOLERANCE_PX = 0.1
 
 
-def edge_polygons(runs: Runs) -> list[list[float]] | None:
+def edge_polygons(runs: EncodedMask) -> list[list[float]] | None:
     """Return the outlines of a mask's parts, along the edges of its pixels, each as [x, y, x, y, ..].
 
     Filled by pycocotools they are the mask again, but for single pixels at slants.
@@ -43,7 +42,7 @@ def edge_polygons(runs: Runs) -> list[list[float]] | None:
     return [each.ravel().tolist() for each in corners]
 
 
-def one_polygon(runs: Runs) -> tuple[NDArray[np.int64], float]:
+def one_polygon(runs: EncodedMask) -> tuple[NDArray[np.int64], float]:
     """Return one closed line around all parts and holes of a mask; parts are joined by a line, there and back.
 
     Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines.
@@ -87,7 +86,7 @@ def keyhole_polygon(mask: BoolMask, tolerance_px: float) -> tuple[NDArray[np.flo
     """
     import cv2  # noqa: PLC0415 - the same
 
-    runs = Runs.of(mask)
+    runs = EncodedMask.of(mask)
     crop, (top, left) = runs.crop()
     if not crop.size:
         return np.zeros((0, 2), np.float64), 1.0
@@ -101,19 +100,13 @@ def keyhole_polygon(mask: BoolMask, tolerance_px: float) -> tuple[NDArray[np.flo
         rings = [ring[:, 0, :].astype(np.float64) for ring in simple if len(ring) >= _LEAST_CORNERS]
         if rings:
             line = (_joined(rings) + 0.5) / 2 + np.array([left, top])
-            found = _iou(runs, Runs.of_polygon([(x, y) for x, y in line.tolist()], runs.size_hw))
+            found = runs.iou(EncodedMask.of_polygon([(x, y) for x, y in line.tolist()], runs.size_hw))
             if found > overlap:
                 best, overlap = line, found
         if not tolerance:
             break
         tolerance = tolerance / 2 if tolerance > _LEAST_TOLERANCE_PX else 0.0
     return best, overlap
-
-
-def _iou(one: Runs, other: Runs) -> float:
-    from pycocotools import mask as coco  # noqa: PLC0415 - the same
-
-    return float(coco.iou([one.as_coco()], [other.as_coco()], [0])[0, 0])
 
 
 def _joined(rings: list[NDArray[Any]]) -> NDArray[Any]:

@@ -52,7 +52,7 @@ class Overlays(DatasetFormat):
 def _drawn(shown: Shown, size_hw: tuple[int, int]) -> BoolMask:
     """Return what to draw of an object, (H, W) bool: its mask, or what its box encloses."""
     if shown.runs is not None:
-        return fitted(shown.runs.decoded().view(np.uint8), size_hw).view(np.bool_)
+        return fitted(shown.runs.array.view(np.uint8), size_hw).view(np.bool_)
     mask: BoolMask = np.zeros(size_hw, np.bool_)
     if shown.box_xyxy is not None:
         x0, y0, x1, y1 = (max(round(value), 0) for value in shown.box_xyxy)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.errors import PayloadError
+from tam_backend.png import PALETTE, png
 from tam_backend.types import BoolMask
 
 MAX_PIXELS = 1 << 26
@@ -149,37 +150,38 @@ def _read_runs(data: bytes, count: int, hw: tuple[int, int]) -> tuple[NDArray[np
         raise PayloadError(f"The brush mask has words of {word_bits} bits; Label Studio writes {_WORD_BITS}.", "")
 
     padded = np.frombuffer(data + bytes(8), np.uint8)
-    starts: list[int] = []  # of the runs, in bits
-    done, position, unlike = 0, _HEADER_BITS, 0
-    first, end, lengths, steps = _steps(padded, position, sizes)
+    starts: list[NDArray[np.int64]] = []  # of the runs, in bits
+    done, position, found = 0, _HEADER_BITS, 0
     while done < count:
         if position + 3 > total_bits:
             raise _truncated()
-        if not first <= position < end:
-            if len(starts) + unlike > MAX_RUNS:
-                raise _too_many_runs()
-            first, end, lengths, steps = _steps(padded, position, sizes)
-        starts.append(position)
-        place = position - first
-        done += lengths[place]
-        step = steps[place]
-        if step > _LONGEST_STEP:
-            unlike += lengths[place]
-        position += step
+        if found > MAX_RUNS:
+            raise _too_many_runs()
+        block = _steps(padded, position, sizes)
+        at = _chain(block, position)
+        reached = done + np.cumsum(block.lengths[at], dtype=np.int64)
+        # What stands behind the last run is none.
+        at = at[: np.searchsorted(reached, count) + 1]
+        done = int(reached[len(at) - 1])
+        starts.append(block.first + at)
+        steps = block.nexts[at] - at
+        found += len(at) + int(block.lengths[at][steps > _LONGEST_STEP].sum())
+        position = block.first + int(block.nexts[at[-1]])
+        if starts[-1][-1] + 3 > total_bits:
+            raise _truncated()
     if done > count:
         raise PayloadError("The brush mask has a run that goes past the frame's end.", _ON_REMEDY)
     if position > total_bits:
         raise _truncated()
-    return _values_of_runs(padded, np.array(starts, np.int64), sizes)
+    return _values_of_runs(padded, np.concatenate(starts), sizes)
 
 
 class _Steps(NamedTuple):
-    """Of each bit from `first` to `end`: of a run that begins there, its values, and how far the next one is."""
+    """Of each bit from `first` on: of a run that begins there, its values, and how far from `first` the next one is."""
 
     first: int
-    end: int
-    lengths: memoryview
-    steps: memoryview
+    lengths: NDArray[np.int32]
+    nexts: NDArray[np.int32]
 
 
 def _steps(data: NDArray[np.uint8], position: int, sizes: Sequence[int]) -> _Steps:
@@ -189,7 +191,19 @@ def _steps(data: NDArray[np.uint8], position: int, sizes: Sequence[int]) -> _Ste
     windows = (_four_bytes(data, np.arange(first, last))[:, None] << np.arange(8, dtype=np.uint32)).ravel()
     is_repeated, length_bits, lengths = _heads(windows, sizes)
     steps = length_bits + np.int32(3) + np.where(is_repeated, np.int32(1), lengths) * np.int32(_WORD_BITS)
-    return _Steps(8 * first, 8 * last, lengths.data, steps.data)
+    nexts = (steps + np.arange(len(steps), dtype=np.int32)).astype(np.int32, copy=False)
+    return _Steps(8 * first, lengths, nexts)
+
+
+def _chain(block: _Steps, position: int) -> NDArray[np.int64]:
+    """Return where in a block, from its first bit, runs begin if one begins at `position`."""
+    nexts, size = block.nexts.data, len(block.nexts)
+    places: list[int] = []
+    place = position - block.first
+    while place < size:
+        places.append(place)
+        place = nexts[place]
+    return np.array(places, np.int64)
 
 
 def _four_bytes(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -243,21 +257,9 @@ def encode_bitmask(mask: BoolMask) -> str:
     rows = np.packbits(array, axis=1)
     lines = np.zeros((height, rows.shape[1] + 1), dtype=np.uint8)  # each line starts with its filter: 0, none
     lines[:, 1:] = rows
-    png = b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)),
-            _chunk(b"PLTE", bytes(6)),
-            _chunk(b"tRNS", b"\x00\xff"),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 6)),
-            _chunk(b"IEND", b""),
-        )
-    )
-    return _DATA_URL + base64.b64encode(png).decode("ascii")
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    colours = ((b"PLTE", bytes(6)), (b"tRNS", b"\x00\xff"))
+    picture = png((height, width), 1, PALETTE, zlib.compress(lines.tobytes(), 6), *colours)
+    return _DATA_URL + base64.b64encode(picture).decode("ascii")
 
 
 def decode_bitmask(url: Any) -> BoolMask:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tam_backend.export.dataset import DatasetObject, LabelledFrame, Provenance, Shown
-from tam_backend.export.runs import Runs
 from tam_backend.labelstudio.box_tracks import BoxTrack
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig
 from tam_backend.labelstudio.identity import Identity
@@ -16,7 +15,7 @@ from tam_backend.labelstudio.light_regions import LightRegion
 from tam_backend.labelstudio.objects import TaskObject, group_objects
 from tam_backend.labelstudio.shapes import FractionPolygon
 from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import Box
+from tam_backend.types import Box, EncodedMask
 
 NO_LABEL = "object"
 """The class of what has no label."""
@@ -128,7 +127,7 @@ def _as_shape(region: LightRegion, lost: Counter[str]) -> LightRegion | None:
     if not isinstance(region.box, FractionPolygon):
         return region
     height, width = region.size_hw
-    runs = Runs.of_polygon([(x * width, y * height) for x, y in region.box.corners], region.size_hw)
+    runs = EncodedMask.of_polygon([(x * width, y * height) for x, y in region.box.corners], region.size_hw)
     # As a mask: two polygons that overlap are two objects, while a box over a mask means the mask's object.
     return replace(region, control=replace(region.control, kind=ControlKind.BITMASK), box=None, runs=runs)
 
@@ -151,7 +150,7 @@ def _shown_on(there: Sequence[tuple[int, LightRegion]], size_hw: tuple[int, int]
     for object_id, regions in by_object.items():
         masks = [each for each in regions if each.runs is not None]
         best = (masks or regions)[-1]
-        runs = Runs.union([each.runs for each in masks if each.runs is not None]) if masks else None
+        runs = EncodedMask.union([each.runs for each in masks if each.runs is not None]) if masks else None
         if runs is not None and not runs.area:
             continue  # the object is absent
         box = None if runs is not None else _box(best, size_hw)

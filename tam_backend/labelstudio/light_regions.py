@@ -14,7 +14,6 @@ from typing import Any, cast
 import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
-from tam_backend.export.runs import Runs
 from tam_backend.labelstudio.attributes import attributes_by_region
 from tam_backend.labelstudio.checked import REMEDY
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig
@@ -23,7 +22,7 @@ from tam_backend.labelstudio.identity import Identity, read_identity
 from tam_backend.labelstudio.polygons import polygon_runs
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.strokes import rasterise_touches
-from tam_backend.types import BoolMask, Box
+from tam_backend.types import BoolMask, Box, EncodedMask
 
 _HEAVY = ("rle", "touches", "maskDataURL", "imageDataURL")
 # Stands in a result's value for what was heavy; no result from Label Studio has it, as its keys are texts.
@@ -38,12 +37,12 @@ class LightRegion(Region):
         runs: of a mask; None for other kinds.
     """
 
-    runs: Runs | None = None
+    runs: EncodedMask | None = None
 
     @property
     def mask(self) -> BoolMask | None:
         """The (height, width) mask, decoded each time, as it is seldom asked for; None for other kinds."""
-        return None if self.runs is None else self.runs.decoded()
+        return None if self.runs is None else self.runs.array
 
     @cached_property
     def bounds(self) -> Box | None:
@@ -112,9 +111,9 @@ def _lightened(result: Any) -> Any:
     return {**result, "value": light}
 
 
-def _runs(result: Mapping[str, Any], value: Mapping[str, Any]) -> Runs:
+def _runs(result: Mapping[str, Any], value: Mapping[str, Any]) -> EncodedMask:
     if str(result.get("type")).startswith("bitmask"):
-        return Runs.of(decode_bitmask(value.get("imageDataURL")))
+        return EncodedMask.of(decode_bitmask(value.get("imageDataURL")))
     try:
         size_hw = checked_size((result.get("original_height"), result.get("original_width")))
     except PayloadError as error:
@@ -123,19 +122,19 @@ def _runs(result: Mapping[str, Any], value: Mapping[str, Any]) -> Runs:
     runs = _runs_of_spans(*brush_spans([] if drawn is None else drawn, size_hw), size_hw)
     if value.get("touches") in (None, []) and value.get("maskDataURL") is None:
         return runs
-    mask = np.ascontiguousarray(runs.decoded())  # OpenCV draws on nothing else
+    mask = np.ascontiguousarray(runs.array)  # OpenCV draws on nothing else
     if value.get("maskDataURL") is not None:  # what the magic wand selected
         selected = decode_bitmask(value["maskDataURL"])
         if selected.shape != mask.shape:
             raise PayloadError("Its magic wand selection is of another size.", REMEDY)
         mask = mask | selected
-    return Runs.of(rasterise_touches(mask, value.get("touches") or []))
+    return EncodedMask.of(rasterise_touches(mask, value.get("touches") or []))
 
 
-def _runs_of_spans(starts: Any, ends: Any, size_hw: tuple[int, int]) -> Runs:
+def _runs_of_spans(starts: Any, ends: Any, size_hw: tuple[int, int]) -> EncodedMask:
     """Turn spans along the rows into runs down the columns, by way of the pixels around the mask only."""
     if not len(starts):
-        return Runs.of_crop(np.zeros((0, 0), np.bool_), (0, 0), size_hw)
+        return EncodedMask.of_crop(np.zeros((0, 0), np.bool_), (0, 0), size_hw)
     width = size_hw[1]
     top, bottom = int(starts[0]) // width, (int(ends[-1]) - 1) // width + 1
     left, right = 0, width
@@ -143,4 +142,4 @@ def _runs_of_spans(starts: Any, ends: Any, size_hw: tuple[int, int]) -> Runs:
         left, right = int((starts % width).min()), int(((ends - 1) % width).max()) + 1
     edges = np.concatenate(([top * width], np.stack((starts, ends), axis=1).ravel(), [bottom * width]))
     rows = np.repeat(np.arange(len(edges) - 1) % 2 == 1, np.diff(edges)).reshape(bottom - top, width)
-    return Runs.of_crop(rows[:, left:right], (top, left), size_hw)
+    return EncodedMask.of_crop(rows[:, left:right], (top, left), size_hw)

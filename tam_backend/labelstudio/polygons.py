@@ -12,9 +12,8 @@ from typing import Any
 
 from tam_backend.errors import PayloadError
 from tam_backend.export.outlines import keyhole_polygon
-from tam_backend.export.runs import Runs
 from tam_backend.labelstudio.checked import REMEDY, is_number
-from tam_backend.types import BoolMask, Box
+from tam_backend.types import BoolMask, Box, EncodedMask
 
 TOLERANCE_PX = 1.0
 """So far may a polygon leave the outline of its mask, where nobody says otherwise; setting TAM_POLYGON_TOLERANCE_PX."""
@@ -38,10 +37,10 @@ def encode_polygon(mask: BoolMask, tolerance_px: float = TOLERANCE_PX) -> tuple[
 
 def decode_polygon(value: Mapping[str, Any], size_hw: tuple[int, int]) -> BoolMask:
     """Fill the `points` of a region's value; see `polygon_runs`."""
-    return polygon_runs(value, size_hw).decoded()
+    return polygon_runs(value, size_hw).array
 
 
-def polygon_runs(value: Mapping[str, Any], size_hw: tuple[int, int]) -> Runs:
+def polygon_runs(value: Mapping[str, Any], size_hw: tuple[int, int]) -> EncodedMask:
     """Fill the `points` of a region's value.
 
     Args:
@@ -53,7 +52,7 @@ def polygon_runs(value: Mapping[str, Any], size_hw: tuple[int, int]) -> Runs:
     """
     height, width = size_hw
     corners = [(x * width, y * height) for x, y in _corners(value)]
-    return Runs.of_polygon(corners, size_hw)
+    return EncodedMask.of_polygon(corners, size_hw)
 
 
 def polygon_bounds(value: Mapping[str, Any]) -> Box:

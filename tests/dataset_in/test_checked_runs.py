@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons, union
+from tam_backend.dataset_in.checked_runs import from_code, from_lengths, from_polygons
 from tam_backend.errors import InvalidInputError, MediaTooLargeError, TamError
 from tam_backend.types import EncodedMask
 
@@ -88,9 +88,3 @@ def test_polygons_are_filled_as_coco_fills_them() -> None:
 def test_polygons_that_are_none_are_refused(polygon: object) -> None:
     with pytest.raises(InvalidInputError):
         from_polygons([polygon], (20, 30), "it")
-
-
-def test_masks_of_one_object_are_joined() -> None:
-    left, right = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
-    left[:, 1], right[2, :] = True, True
-    assert union([EncodedMask.of(left), EncodedMask.of(right)]) == EncodedMask.of(left | right)

@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 from synthetic import iou
 
 from tam_backend.export.outlines import edge_polygons, one_polygon
-from tam_backend.export.runs import Runs
+from tam_backend.types import EncodedMask
 
 SIZE_HW = (90, 120)
 
@@ -37,7 +37,7 @@ def filled(corners: np.ndarray) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 def test_coco_polygons_overlap_by_the_tolerance(seed: int, count: int) -> None:
     mask = blobs(seed, count)
-    polygons = edge_polygons(Runs.of(mask))
+    polygons = edge_polygons(EncodedMask.of(mask))
     assume(polygons is not None)
     again = coco.decode(coco.merge(coco.frPyObjects(polygons, *SIZE_HW))).astype(bool)
     assert iou(again, mask) >= 0.98
@@ -47,7 +47,7 @@ def test_coco_polygons_overlap_by_the_tolerance(seed: int, count: int) -> None:
 @settings(max_examples=60, deadline=None)
 def test_yolo_polygons_differ_by_the_lines_between_parts_only_and_say_how_far(seed: int, count: int) -> None:
     mask = blobs(seed, count)
-    corners, overlap = one_polygon(Runs.of(mask))
+    corners, overlap = one_polygon(EncodedMask.of(mask))
     again = filled(corners)
     assert iou(again, mask) == overlap
     assert not (mask & ~again).any()
@@ -58,7 +58,7 @@ def test_yolo_polygons_differ_by_the_lines_between_parts_only_and_say_how_far(se
 @given(mask=npst.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 @settings(max_examples=200, deadline=None)
 def test_a_mask_of_one_piece_without_holes_is_exact(mask: np.ndarray) -> None:
-    corners, overlap = one_polygon(Runs.of(mask))
+    corners, overlap = one_polygon(EncodedMask.of(mask))
     if not mask.any():
         assert len(corners) == 0
         return
@@ -75,13 +75,13 @@ def test_a_mask_with_a_hole_has_no_coco_polygons_but_a_yolo_polygon() -> None:
     mask = blobs(1, 1)
     rows, columns = (values.mean().astype(int) for values in np.nonzero(mask))
     mask[rows - 3 : rows + 3, columns - 3 : columns + 3] = False
-    assert edge_polygons(Runs.of(mask)) is None
-    corners, overlap = one_polygon(Runs.of(mask))
+    assert edge_polygons(EncodedMask.of(mask)) is None
+    corners, overlap = one_polygon(EncodedMask.of(mask))
     assert overlap >= 0.98
     assert not filled(corners)[rows - 1, columns + 2]
 
 
 def test_an_empty_mask_has_no_polygon() -> None:
-    nothing = Runs.of(np.zeros(SIZE_HW, bool))
+    nothing = EncodedMask.of(np.zeros(SIZE_HW, bool))
     assert edge_polygons(nothing) == []
     assert len(one_polygon(nothing)[0]) == 0

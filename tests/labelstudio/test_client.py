@@ -296,3 +296,11 @@ def test_a_project_without_tasks_has_none(studio):
     path = "/api/tasks?project=5&page=1&page_size=100&fields=task_only"
     studio.answers["GET", path] = (200, {"tasks": [], "total": 0}, {})
     assert LabelStudioClient(studio.url, LEGACY).task_ids(5) == []
+
+
+def test_projects_are_found_by_their_whole_title(studio):
+    path = "/api/projects/?title=Frames+of+project+1&include=id%2Ctitle&page_size=1000"
+    found = [{"id": 9, "title": "Frames of project 1"}, {"id": 8, "title": "Frames of project 12"}]
+    found.append({"id": 4, "title": "Frames of project 1"})
+    studio.answers["GET", path] = (200, {"results": found}, {})
+    assert LabelStudioClient(studio.url, LEGACY).projects_called("Frames of project 1") == [4, 9]

@@ -257,6 +257,24 @@ def test_cloud_storage_is_read_where_label_studio_presigns_it(
     assert elsewhere.requests == [("/signed.mp4?X-Amz-Signature=SECRET", None)]
 
 
+def test_a_task_s_file_is_brought_here_to_stay(
+    fetcher_for: Callable[..., MediaFetcher],
+    label_studio: MediaServer,
+    elsewhere: MediaServer,
+    clip: Path,
+    tmp_path: Path,
+) -> None:
+    """From where Label Studio presigns it; one that is on this machine already stays where it is."""
+    label_studio.redirect("/tasks/31/presign/", f"{elsewhere.url}/signed.mp4?sig=SECRET", 303)
+    elsewhere.serve("/signed.mp4", clip.read_bytes())
+    fetcher = fetcher_for(media_dirs=(clip.parent,))
+    kept = fetcher.bring("s3://bucket/a.mp4", tmp_path / "kept", task_id=31)
+    assert kept.read_bytes() == clip.read_bytes() and kept.is_relative_to(tmp_path / "kept")
+    assert fetcher.bring(str(clip), tmp_path / "kept", task_id=31) == clip
+    with pytest.raises(MediaForbiddenError, match="TAM_MEDIA_DIRS"):
+        fetcher.bring("/etc/hostname", tmp_path / "kept", task_id=31)
+
+
 def test_label_studio_may_also_hand_the_file_through(
     fetcher_for: Callable[..., MediaFetcher], label_studio: MediaServer, clip: Path
 ) -> None:

@@ -19,7 +19,6 @@ from tam_backend.export.dataset_folder import DatasetFolder
 from tam_backend.export.dataset_format import Work
 from tam_backend.export.formats import FORMATS
 from tam_backend.export.overlays import Overlays
-from tam_backend.export.runs import Runs
 from tam_backend.export.staging import publish, stage_video
 from tam_backend.out_folder import WRITTEN_LIST
 from tam_backend.store.sessions import SessionStore, SessionView
@@ -109,7 +108,7 @@ class Downloads:
                 tuple(
                     Shown(
                         each,
-                        Runs(mask.size_hw, mask.counts),
+                        mask,
                         provenance=view.source[each][index],
                         quality=view.quality[each][index],
                     )
