@@ -89,7 +89,7 @@ class TagNames:
             frames=frames,
             clicks=name_of("KeyPointLabels", toName=frames),
             boxes=name_of("RectangleLabels", toName=frames),
-            masks=name_of("BrushLabels", "BitmaskLabels", toName=frames),
+            masks=name_of("BrushLabels", "BitmaskLabels", "PolygonLabels", toName=frames),
         )
 
 

@@ -14,6 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tam_backend.errors import PayloadError
 from tam_backend.labelstudio.ids import object_key
 from tam_backend.labelstudio.objects import TaskObject
@@ -226,24 +229,24 @@ def _named(starts: Sequence[StartingRegion], tied_by: TiedBy) -> _Group:
 
 def _overlapping(starts: Sequence[StartingRegion]) -> list[_Group]:
     """Tie regions of one label where they overlap from frame to frame."""
-    frames = sorted({start.region.frame for start in starts})
-    place = {frame: number for number, frame in enumerate(frames)}
     ordered = sorted(starts, key=lambda start: start.region.frame)
     by_frame: dict[int, list[int]] = {}
     for index, start in enumerate(ordered):
         by_frame.setdefault(start.region.frame, []).append(index)
+    frames = list(by_frame.values())
+    boxes = np.array([_bounds(start.region) or (0.0, 0.0, 0.0, 0.0) for start in ordered])
     pairs = []
-    for index, start in enumerate(ordered):
-        here = place[start.region.frame]
-        for later in range(here + 1, min(here + 1 + MOST_FRAMES_MISSED, len(frames) - 1) + 1):
-            for other in by_frame[frames[later]]:
-                iou = _iou_of(start.region, ordered[other].region)
-                if iou >= OVERLAP_IOU:
-                    pairs.append((later - here, -iou, index, other))
+    for here, of_frame in enumerate(frames):
+        for later in range(here + 1, min(here + 2 + MOST_FRAMES_MISSED, len(frames))):
+            ious = _ious(boxes[of_frame], boxes[frames[later]])
+            for row, column in zip(*np.nonzero(ious >= OVERLAP_IOU), strict=True):
+                pairs.append((later - here, -float(ious[row, column]), of_frame[row], frames[later][column]))
     group_of = {index: [index] for index in range(len(ordered))}
+    frames_of = {index: {start.region.frame} for index, start in enumerate(ordered)}  # of the group of that first index
     for _, _, one, other in sorted(pairs):
-        a, b = group_of[one], group_of[other]
-        if {ordered[each].region.frame for each in a}.isdisjoint(ordered[each].region.frame for each in b):
+        a, b = sorted((group_of[one], group_of[other]), key=len, reverse=True)
+        if frames_of[a[0]].isdisjoint(frames_of[b[0]]):
+            frames_of[a[0]] |= frames_of[b[0]]
             a += b
             group_of.update(dict.fromkeys(b, a))
     distinct = {id(group): group for group in group_of.values()}
@@ -302,17 +305,19 @@ def _bounds(region: Region) -> Box | None:
         return None
 
 
-def _iou_of(one: Region, other: Region) -> float:
-    a, b = _bounds(one), _bounds(other)
-    return 0.0 if a is None or b is None else _iou(a, b)
-
-
 def _iou(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    return float(_ious(np.array([a]), np.array([b]))[0, 0])
+
+
+def _ious(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the IoU of each box with each of the others: (n, 4) and (m, 4) -> (n, m)."""
+    low = np.maximum(ones[:, None, :2], others[None, :, :2])
+    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
+    both = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others)]
+    union = areas[0][:, None] + areas[1][None, :] - both
+    found: NDArray[np.float64] = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return found
 
 
 def _holds(box: Box, point: FractionPoint) -> bool:

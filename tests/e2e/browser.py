@@ -106,15 +106,15 @@ class LabelingPage:
         stage = self.browser.find_element(By.CSS_SELECTOR, ".konvajs-content")
         return np.asarray(Image.open(io.BytesIO(stage.screenshot_as_png)).convert("RGB"), np.int16)
 
-    def drawn(self) -> BoolMask:
-        """Return where the picture changes when the regions are hidden with the eye: (h, w) bool."""
+    def drawn(self, least_change: int = VISIBLE_CHANGE) -> BoolMask:
+        """Return where the picture changes when the regions are hidden with the eye, by so much: (h, w) bool."""
         shown = self.picture()
         self._script("Htx.annotationStore.selected.regionStore.toggleVisibility()")
         self._wait_until_still()
         hidden = self.picture()
         self._script("Htx.annotationStore.selected.regionStore.toggleVisibility()")
         self._wait_until_still()
-        return np.asarray(np.abs(shown - hidden).max(axis=2) > VISIBLE_CHANGE)
+        return np.asarray(np.abs(shown - hidden).max(axis=2) > least_change)
 
     def _wait_for_image(self) -> None:
         self._wait(lambda: self._script(_IMAGE_IS_DRAWN))

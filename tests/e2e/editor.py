@@ -140,7 +140,7 @@ class Editor(LabelingPage):
 
     def masks(self, page: int | None = None) -> list[Result]:
         """Return the masks of the annotation, or of one page (from 1)."""
-        drawn = [each for each in self.results() if each["type"] in ("brushlabels", "bitmasklabels")]
+        drawn = [each for each in self.results() if each["type"] in ("brushlabels", "bitmasklabels", "polygonlabels")]
         return [each for each in drawn if page is None or each["item_index"] == page - 1]
 
     def is_alive(self) -> bool:
