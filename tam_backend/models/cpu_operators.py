@@ -31,13 +31,19 @@ _REFUSALS = (AttributeError, RuntimeError, TypeError)
 _TOLERANCE = 0.05
 
 
-def convolved(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
+def convolved(convolution: nn.Module, x: Tensor, then: Then) -> Tensor:
     """Return the ReLU or ReLU6 of a convolution: (B, in_channels, H, W) -> (B, out_channels, h, w).
 
     Without gradients on a CPU, oneDNN does both in one go, with the same numbers: writing and reading the large early
     maps once less makes MobileNetV2 a fifth quicker (measured; PyTorch has it only as an operator of its compiler's).
+
+    Args:
+        convolution: `nn.Conv2d`, or what does the same in another way (`WinogradConvolution`).
+        x: what it is made of.
+        then: what comes after.
     """
-    if x.device.type == "cpu" and not torch.is_grad_enabled() and convolution.padding_mode == "zeros":
+    onednn_may = x.device.type == "cpu" and not torch.is_grad_enabled()
+    if onednn_may and isinstance(convolution, nn.Conv2d) and convolution.padding_mode == "zeros":
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         if _fuses(then, dtype):
             with contextlib.suppress(*_REFUSALS):  # of these sizes: what is wrong with them, if anything, is said below
@@ -78,7 +84,7 @@ def has_bfloat16_instructions() -> bool:
     return any(getattr(torch.cpu, name)() for name in names if hasattr(torch.cpu, name))
 
 
-def _one_by_one(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
+def _one_by_one(convolution: nn.Module, x: Tensor, then: Then) -> Tensor:
     out: Tensor = convolution(x)
     return _followed(out, then)
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from tam_backend.models import cpu_operators
 from tam_backend.models.cpu_operators import Then, convolved, has_bfloat16_instructions, product
 
-CONVOLUTIONS: dict[str, Callable[[], nn.Conv2d]] = {
+CONVOLUTIONS: dict[str, Callable[[], nn.Module]] = {
     "pointwise": lambda: nn.Conv2d(6, 10, 1),
     "depthwise": lambda: nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6),
     "dilated, no bias": lambda: nn.Conv2d(6, 4, 3, padding=2, dilation=2, bias=False),
