@@ -19,21 +19,31 @@ from torch.nn import functional
 
 Then = Literal["relu", "relu6"]
 
-# What oneDNN calls the function after a convolution, and its arguments.
-_ONEDNN_NAMES: dict[Then, tuple[str, list[float]]] = {"relu": ("relu", []), "relu6": ("hardtanh", [0.0, 6.0])}
+# What oneDNN calls the function after a convolution or a product, and its arguments.
+_ONEDNN_NAMES: dict[Then | None, tuple[str, list[float]]] = {
+    None: ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
 # Missing; not for this CPU, or called with the arguments of another release.
 _REFUSALS = (AttributeError, RuntimeError, TypeError)
 # Far more than bfloat16 rounds numbers of the size that are tried, far less than another function's would differ.
 _TOLERANCE = 0.05
 
 
-def convolved(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
+def convolved(convolution: nn.Module, x: Tensor, then: Then) -> Tensor:
     """Return the ReLU or ReLU6 of a convolution: (B, in_channels, H, W) -> (B, out_channels, h, w).
 
     Without gradients on a CPU, oneDNN does both in one go, with the same numbers: writing and reading the large early
     maps once less makes MobileNetV2 a fifth quicker (measured; PyTorch has it only as an operator of its compiler's).
+
+    Args:
+        convolution: `nn.Conv2d`, or what does the same in another way (`WinogradConvolution`).
+        x: what it is made of.
+        then: what comes after.
     """
-    if x.device.type == "cpu" and not torch.is_grad_enabled() and convolution.padding_mode == "zeros":
+    onednn_may = x.device.type == "cpu" and not torch.is_grad_enabled()
+    if onednn_may and isinstance(convolution, nn.Conv2d) and convolution.padding_mode == "zeros":
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         if _fuses(then, dtype):
             with contextlib.suppress(*_REFUSALS):  # of these sizes: what is wrong with them, if anything, is said below
@@ -41,18 +51,19 @@ def convolved(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
     return _one_by_one(convolution, x, then)
 
 
-def product(rows: Tensor, others: Tensor) -> Tensor:
-    """Return `rows @ others.T`: (Q, C) and (N, C) -> (Q, N).
+def product(rows: Tensor, others: Tensor, then: Then | None = None) -> Tensor:
+    """Return `rows @ others.T`, or its ReLU or ReLU6: (Q, C) and (N, C) -> (Q, N).
 
     On a CPU oneDNN makes it, with the same rounding: on AMD's it is 2.3 times as quick as the MKL that `@` goes to
     (measured; PyTorch lets nobody choose but by this operator of its compiler's).
     """
     trains = torch.is_grad_enabled() and (rows.requires_grad or others.requires_grad)
     # Autocast does not know the operator.
-    if rows.device.type == "cpu" and not trains and not torch.is_autocast_enabled("cpu") and _multiplies(rows.dtype):
+    asked_here = rows.device.type == "cpu" and not trains and not torch.is_autocast_enabled("cpu")
+    if asked_here and _multiplies(then, rows.dtype):
         with contextlib.suppress(*_REFUSALS):
-            return _onednn_product(rows, others)
-    return rows @ others.T
+            return _onednn_product(rows, others, then)
+    return _followed(rows @ others.T, then)
 
 
 def has_onednn() -> bool:
@@ -73,8 +84,15 @@ def has_bfloat16_instructions() -> bool:
     return any(getattr(torch.cpu, name)() for name in names if hasattr(torch.cpu, name))
 
 
-def _one_by_one(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
+def _one_by_one(convolution: nn.Module, x: Tensor, then: Then) -> Tensor:
     out: Tensor = convolution(x)
+    return _followed(out, then)
+
+
+def _followed(out: Tensor, then: Then | None) -> Tensor:
+    """Do in place what comes after."""
+    if then is None:
+        return out
     return functional.relu(out, inplace=True) if then == "relu" else functional.relu6(out, inplace=True)
 
 
@@ -99,8 +117,9 @@ def _fused(convolution: nn.Conv2d, x: Tensor, then: Then) -> Tensor:
     return fused
 
 
-def _onednn_product(rows: Tensor, others: Tensor) -> Tensor:
-    answer: Tensor = torch.ops.mkldnn._linear_pointwise(rows, others, None, "none", [], "")
+def _onednn_product(rows: Tensor, others: Tensor, then: Then | None) -> Tensor:
+    name, limits = _ONEDNN_NAMES[then]
+    answer: Tensor = torch.ops.mkldnn._linear_pointwise(rows, others, None, name, limits, "")
     return answer
 
 
@@ -115,9 +134,9 @@ def _fuses(then: Then, dtype: torch.dtype) -> bool:
 
 
 @functools.cache
-def _multiplies(dtype: torch.dtype) -> bool:
+def _multiplies(then: Then | None, dtype: torch.dtype) -> bool:
     rows, others = _numbers(3, 4).to(dtype), _numbers(5, 4).to(dtype)
-    return _agree(lambda: _onednn_product(rows, others), lambda: rows @ others.T)
+    return _agree(lambda: _onednn_product(rows, others, then), lambda: _followed(rows @ others.T, then))
 
 
 def _agree(private: Callable[[], Tensor], public: Callable[[], Tensor]) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from tam_backend.models import cpu_operators
 from tam_backend.models.cpu_operators import Then, convolved, has_bfloat16_instructions, product
 
-CONVOLUTIONS: dict[str, Callable[[], nn.Conv2d]] = {
+CONVOLUTIONS: dict[str, Callable[[], nn.Module]] = {
     "pointwise": lambda: nn.Conv2d(6, 10, 1),
     "depthwise": lambda: nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6),
     "dilated, no bias": lambda: nn.Conv2d(6, 4, 3, padding=2, dilation=2, bias=False),
@@ -121,7 +121,10 @@ def test_a_product_of_rows_is_that_of_matrices(dtype: torch.dtype, tolerance: fl
     rows, others = (torch.randn(count, 33, generator=generator).to(dtype) for count in (9, 14))
     answer = product(rows, others)
     assert answer.dtype == dtype
-    torch.testing.assert_close(answer.double(), rows.double() @ others.double().T, atol=5 * tolerance, rtol=tolerance)
+    expected = rows.double() @ others.double().T
+    torch.testing.assert_close(answer.double(), expected, atol=5 * tolerance, rtol=tolerance)
+    assert torch.equal(product(rows, others, "relu"), functional.relu(answer))
+    assert torch.equal(product(rows, others, "relu6"), functional.relu6(answer))
 
 
 @pytest.mark.usefixtures("machine")
@@ -146,7 +149,7 @@ def test_private_operators_are_used_where_they_are_right(monkeypatch: pytest.Mon
     def stands_in(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
         seen.append(tuple(x.shape))
         if len(rest) == 3:
-            return x @ weight.T
+            return functional.relu(x @ weight.T) if rest[0] == "relu" else x @ weight.T
         padding, stride, dilation, groups, name, *_ = rest
         return _relu(name)(functional.conv2d(x, weight, bias, stride, padding, dilation, groups))
 
@@ -160,10 +163,12 @@ def test_private_operators_are_used_where_they_are_right(monkeypatch: pytest.Mon
         for _ in range(2):
             convolved(nn.Conv2d(6, 10, 1), _image(), "relu6")
             product(torch.ones(20, 3), torch.ones(4, 3))
+            product(torch.ones(20, 3), torch.ones(4, 3), "relu")
     finally:
         _forget_what_was_tried()
-    assert seen.count((2, 6, 9, 11)) == seen.count((20, 3)) == 2
-    assert len(seen) == 2 + 2 + 2, "each is tried once"
+    assert seen.count((2, 6, 9, 11)) == 2
+    assert seen.count((20, 3)) == 4
+    assert len(seen) == 2 + 4 + 3, "each is tried once"
 
 
 def test_the_cpus_flags_are_those_that_the_kernel_sees() -> None:

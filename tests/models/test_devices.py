@@ -110,6 +110,32 @@ def test_freed_memory_is_given_back_where_the_c_library_can() -> None:
     assert held.sum() == 1000
 
 
+_PAGES_ASKED_FOR_AGAIN = """
+import resource, sys, torch
+from tam_backend.models.devices import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+before = faults()
+for _ in range(5):
+    for megabytes in (48, 44, 40):
+        torch.empty(megabytes * 2**18).fill_(1)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_large_memory_that_was_freed_is_used_again() -> None:
+    asked = [
+        int(subprocess.run([sys.executable, "-c", _PAGES_ASKED_FOR_AGAIN, how], capture_output=True, check=True).stdout)
+        for how in ("given back", "kept")
+    ]
+    assert asked[1] < asked[0] / 2
+
+
 _POOLS_AFTER_TWELVE_THREADS = """
 import ctypes, re, sys, threading
 from tam_backend.models.devices import let_threads_share_memory

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tam_backend.models.compact_tracker.bands import Band, nearest_in
 from tam_backend.models.compact_tracker.windows import Windows
-from tam_backend.models.memory_reading.affinity import (
-    TopK,
-    joined_chunks,
-    queries_at_once,
-    read_out,
-    similarity,
-    top_k_softmax,
-)
+from tam_backend.models.memory_reading.affinity import TopK, joined_chunks, queries_at_once, read_out
 from tam_backend.models.memory_reading.reading import Reading
 
 
@@ -148,42 +142,42 @@ class MemoryBank:
             held: torch.cat([_side_by_side([frames[i][0].values[o] for o in members]) for i in held])
             for held, members in groups.items()
         }
-        tops: dict[tuple[int, ...], list[TopK]] = defaultdict(list)
-        read: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         radii = [self._rules.window_radius(now - frame.time) if windowed else None for frame, windowed in frames]
         height, width = self._grid_hw
+        cells = height * width
         # Whole lines of the grid, so that what lies beyond all of their windows can be left out.
-        lines = max(1, queries_at_once(len(frames) * height * width, queries.device) // width)
-        places = torch.arange(height * width, device=queries.device)
+        lines = max(1, queries_at_once(len(frames) * cells, queries.device) // width)
+        places = torch.arange(cells, device=queries.device)
+        tops: dict[tuple[int, ...], list[TopK]] = defaultdict(list)
+        in_group: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         for first, chunk in zip(range(0, height, lines), torch.split(queries, lines * width), strict=True):
+            # With less than top_k in a frame, every query reads as many as there are, so all get the same number.
             seen = [
-                # With less than top_k in a frame, every query reads as many as there are, so all get the same number.
                 slice(0, height)
-                if radius is None or self._rules.top_k > len(places)
+                if radius is None or self._rules.top_k > cells
                 else self._windows.lines_seen(first, lines, radius)
                 for radius in radii
             ]
-            cells = [slice(each.start * width, each.stop * width) for each in seen]
-            rows = torch.cat([frame.rows[each] for (frame, _), each in zip(frames, cells, strict=True)])
-            scores = similarity(chunk, rows)
-            parts = torch.split(scores, [each.stop - each.start for each in cells], dim=1)
-            for radius, lines_seen, part in zip(radii, seen, parts, strict=True):
-                if radius is not None:
-                    self._windows.hide(part, first, lines_seen.start, radius)
-            for held in groups:
-                own = scores if len(held) == len(frames) else torch.cat([parts[i] for i in held], 1)
-                top = top_k_softmax(own, self._rules.top_k)
+            stretches = [slice(each.start * width, each.stop * width) for each in seen]
+            bands = [
+                Band(frame.rows[stretch], each.start, radius)
+                for (frame, _), stretch, each, radius in zip(frames, stretches, seen, radii, strict=True)
+            ]
+            found = nearest_in(bands, list(groups), chunk, first, self._windows, self._rules.top_k)
+            for held, top in zip(groups, found, strict=True):
                 # Elements by their place among those that the group reads, and among all.
-                in_group = torch.cat([places[cells[i]] + n * len(places) for n, i in enumerate(held)])
-                indices = in_group[top.indices]
-                read[held].append(read_out(TopK(top.similarity, top.weights, indices), group_values[held]))
+                of_group = torch.cat([places[stretches[i]] + n * cells for n, i in enumerate(held)])[top.indices]
+                in_group[held].append(of_group)
                 if len(held) < len(frames):
-                    indices = torch.cat([places[cells[i]] + i * len(places) for i in held])[top.indices]
-                tops[held].append(TopK(top.similarity, top.weights, indices))
+                    of_all = torch.cat([places[stretches[i]] + i * cells for i in held])[top.indices]
+                else:
+                    of_all = of_group
+                tops[held].append(TopK(top.similarity, top.weights, of_all))
         by_object: dict[int, tuple[Tensor, TopK]] = {}
         for held, members in groups.items():
             top = joined_chunks(tops[held])
-            parts = torch.cat(read[held]).chunk(len(members), dim=1)
+            own = TopK(top.similarity, top.weights, torch.cat(in_group[held]))
+            parts = read_out(own, group_values[held]).chunk(len(members), dim=1)
             by_object.update({o: (part, top) for o, part in zip(members, parts, strict=True)})
         return Reading(
             torch.stack([by_object[object_id][0] for object_id in object_ids]),

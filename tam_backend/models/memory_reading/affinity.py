@@ -158,9 +158,13 @@ def top_k_softmax(scores: Tensor, top_k: int) -> TopK:
         top_k: at least 1.
     """
     values, indices = largest(scores, min(top_k, scores.shape[1]))
-    values = values.float()
-    weights = values.softmax(1)  # PyTorch subtracts the maximum
-    return TopK(values, torch.where(torch.isneginf(values[:, :1]), 0.0, weights), indices)
+    return top_k_of(values.float(), indices)
+
+
+def top_k_of(similarity: Tensor, indices: Tensor) -> TopK:
+    """Weigh (Q, K) float32 similarities, nearest first, of elements: 0 all along a row that is masked throughout."""
+    weights = similarity.softmax(1)  # PyTorch subtracts the maximum
+    return TopK(similarity, torch.where(torch.isneginf(similarity[:, :1]), 0.0, weights), indices)
 
 
 def joined_chunks(chunks: Sequence[TopK]) -> TopK:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tam_backend.models.compact_tracker.windows import Windows
+from tam_backend.models.memory_reading.nearest import push_away
 
 
 def _hidden(scores: torch.Tensor) -> list[str]:
@@ -42,10 +43,30 @@ def test_a_radius_counts_whole_cells(radius: float) -> None:
     assert _hidden(scores)[2] == ".ooo.."
 
 
-def test_a_window_as_wide_as_the_grid_hides_nothing() -> None:
+@pytest.mark.parametrize(("radius", "sees_all"), [(3.9, False), (4, True)])
+def test_a_window_as_wide_as_the_grid_hides_nothing(radius: float, sees_all: bool) -> None:
     scores = torch.zeros(20, 20)
-    Windows((4, 5)).hide(scores, 0, 0, 4)
-    assert not torch.isneginf(scores).any()
+    windows = Windows((4, 5))
+    windows.hide(scores, 0, 0, radius)
+    assert windows.hides_nothing(radius) == (not torch.isneginf(scores).any()) == sees_all
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("radius", [1.0, 2.9, 6.0])
+@pytest.mark.parametrize("whole_frame", [False, True])
+def test_distances_are_pushed_away_where_scores_are_hidden(
+    dtype: torch.dtype, radius: float, whole_frame: bool
+) -> None:
+    height, width = grid_hw = (7, 4)
+    windows = Windows(grid_hw)
+    for first in range(0, height, 2):  # the last line of queries is alone
+        seen = slice(0, height) if whole_frame else windows.lines_seen(first, 2, radius)
+        queries = min(height, first + 2) - first
+        distances = torch.ones((seen.stop - seen.start) * width, queries * width, dtype=dtype)
+        scores = -distances.t().float()
+        windows.hide(scores, first, seen.start, radius)
+        push_away(distances, windows.far(distances, first, seen.start, radius))
+        assert torch.equal(-distances.t().float(), scores)
 
 
 def test_neighbouring_lines_of_queries_see_a_band_of_lines_and_all_that_is_in_their_windows() -> None:
