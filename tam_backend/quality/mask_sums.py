@@ -6,6 +6,7 @@ out the pixels around an object, here the others do not count.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +68,18 @@ class _Sums(NamedTuple):
     similarity: float = 0.0
 
 
+@cache
+def mask_sums(_device: torch.device) -> MaskSums:
+    """Return the one for a device: what it has recorded (`captured`) serves every pass. Under the device's lock."""
+    return MaskSums()
+
+
 class MaskSums:
-    """Looks at the frames of one pass, without waiting for what it sees."""
+    """Looks at tracked frames, without waiting for what it sees."""
 
     @torch.inference_mode()
     def look(self, step: TrackingStep) -> Look:
-        """Ask for the sums of a tracker's answer, of any device; it may be changed or forgotten at once."""
+        """Ask for the sums of a tracker's answer; it may be changed or forgotten at once."""
         reading = step.reading
         if reading is None or not reading.similarity.shape[-1]:
             return _Look(step.probabilities[0].numel(), Transfer(self._over_pixels(step.probabilities)))

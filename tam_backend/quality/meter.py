@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tam_backend.models.protocols import TrackingStep
 from tam_backend.quality.evidence import AbsenceEvidence, FrameEvidence, Look, Trace
-from tam_backend.quality.mask_sums import MEASURED, MaskSums
+from tam_backend.quality.mask_sums import MEASURED, mask_sums
 from tam_backend.quality.model import models_for
 
 
@@ -35,7 +35,6 @@ class QualityMeter:
 
     def __init__(self, profile: str) -> None:
         self._models = models_for(profile)
-        self._sums = MaskSums()
         self._traces: dict[int, Trace] = {}
 
     def look(self, step: TrackingStep) -> Look:
@@ -45,7 +44,7 @@ class QualityMeter:
         """
         wanted = {*self._models.mask.names, *self._models.absence.names}
         on_device = step.probabilities.is_cuda and wanted <= MEASURED
-        return self._sums.look(step) if on_device else FrameEvidence(step)
+        return mask_sums(step.probabilities.device).look(step) if on_device else FrameEvidence(step)
 
     def measure(self, step: TrackingStep, given: Collection[int] = ()) -> dict[int, Verdict]:
         """Look at a frame and judge it; see `judge`."""
