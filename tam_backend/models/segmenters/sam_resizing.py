@@ -11,6 +11,9 @@ from torch.nn import functional
 from tam_backend.models.transfers import uploaded
 from tam_backend.types import RgbFrame
 
+# Pillow rounds halves up. They are frequent, and a GPU's arithmetic leaves them a millionth too small or too large.
+_HALF = 0.5 + 1e-3
+
 
 def resized(frame: RgbFrame, size_hw: tuple[int, int], device: torch.device) -> Tensor:
     """Return (1, 3, h, w) RGB in 0..255 on the device, whole numbers.
@@ -37,4 +40,4 @@ def filtered(pixels: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def _filtered(pixels: Tensor, size_hw: tuple[int, int]) -> Tensor:
     smooth = functional.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)
-    return smooth.add_(0.5).floor_().clamp_(0, 255)  # Pillow rounds halves up
+    return smooth.add_(_HALF).floor_().clamp_(0, 255)
