@@ -481,6 +481,8 @@ def propagate(
     from tam_backend.models import zoo
     from tam_backend.project_propagation import ProjectRequest, propagate_project
     from tam_backend.service.backend import Backend
+    from tam_backend.service.parts import database_of
+    from tam_backend.store.task_memory import TaskMemories
 
     settings = _settings_with(
         {"profile": profile, "device": device, "label_studio_url": url, "label_studio_api_key": api_key}
@@ -489,19 +491,28 @@ def propagate(
     zoo.require_installed(settings.profile)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     request = ProjectRequest(project, tuple(task or ()), prompt_from or "", dry_run)
-    backend = Backend(settings)
+    made: list[Backend] = []
+
+    def backend() -> Backend:
+        if not made:
+            made.append(Backend(settings))
+        return made[0]
+
     try:
         with _progress() as progress:
             bar = progress.add_task("tracking tasks", total=None)
             outcomes = propagate_project(
-                backend,
+                settings,
                 client,
                 request,
+                memories=TaskMemories(database_of(settings)),
+                backend=backend,
                 on_seen=_say_how_it_begins,
                 on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
             )
     finally:
-        backend.close()
+        for each in made:
+            each.close()
     for outcome in outcomes:
         if outcome.state == "nothing":
             _say_note(f"Task {outcome.task_id} has nothing to begin with.")

@@ -17,6 +17,9 @@ from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.labelstudio.starting_regions import check_source
 from tam_backend.service.backend import Backend
+from tam_backend.service.glance import glance
+from tam_backend.settings import Settings
+from tam_backend.store.task_memory import TaskMemories
 
 # A queued job holds its whole task: a project of thousands would fill the database.
 _AT_ONCE = 8
@@ -74,19 +77,23 @@ class TaskOutcome:
 
 
 def propagate_project(
-    backend: Backend,
+    settings: Settings,
     client: TasksClient,
     request: ProjectRequest,
     *,
+    memories: TaskMemories,
+    backend: Callable[[], Backend],
     on_seen: Callable[[int, Sequence[StartReport]], None] = lambda task, reports: None,  # noqa: ARG005 - says nothing
     on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - the same
 ) -> list[TaskOutcome]:
     """Track the tasks of a project from all that humans said there, and from what is asked for besides.
 
     Args:
-        backend: does the work.
+        settings: of the backend.
         client: Label Studio.
         request: what is wanted.
+        memories: what is known of tasks.
+        backend: returns who does the work, the same each time; asked for when there is any, since it loads networks.
         on_seen: called with each task and how its prompts were found, before it is tracked.
         on_progress: called with how many tasks are done, of how many.
 
@@ -108,9 +115,10 @@ def propagate_project(
     def settle(room: int) -> None:
         """Wait until no more than so many tasks are at work."""
         while True:
-            ended = _ended(backend.jobs.all(), str(request.project), waiting)
-            outcomes.update(ended)
-            waiting.difference_update(ended)
+            if waiting:
+                ended = _ended(backend().jobs.all(), str(request.project), waiting)
+                outcomes.update(ended)
+                waiting.difference_update(ended)
             on_progress(len(outcomes), len(wanted))
             if len(waiting) <= room:
                 return
@@ -122,7 +130,7 @@ def propagate_project(
             intent = Intent(
                 str(request.project), number, _current(task), None, label_config, prompt_from=request.prompt_from
             )
-            objects, reports = backend.look_at(intent)
+            objects, reports = glance(intent, memories, settings)
         except TamError as error:  # the others shall be tracked
             outcomes[number] = TaskOutcome(number, "unread", str(error))
             continue
@@ -130,7 +138,7 @@ def propagate_project(
         if not objects or request.dry_run:
             outcomes[number] = TaskOutcome(number, "seen" if objects else "nothing")
             continue
-        backend.propagate_later(intent)
+        backend().propagate_later(intent)
         waiting.add(number)
         settle(_AT_ONCE - 1)
     settle(0)

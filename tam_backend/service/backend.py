@@ -24,7 +24,6 @@ from tam_backend.labelstudio.annotators import annotator_of
 from tam_backend.labelstudio.config import Media, MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
-from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.models import zoo
 from tam_backend.service import annotation_events as events
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
@@ -107,7 +106,6 @@ class Backend:
             settings.polygon_tolerance_px,
             self._version,
         )
-        self._correction = Correction(self._desk, self.store)
         self._loop = Loop(
             self.jobs,
             self.problems,
@@ -116,7 +114,7 @@ class Backend:
             InProcessExecutor("track", lambda: self._workers.at_once, one_a_project=False),
             InProcessExecutor("ask-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
             InProcessExecutor("tell-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
-            self._correction.carry_out,
+            Correction(self._desk, self.store).carry_out,
         )
         days = settings.keep_sessions_days
         self._housekeeping = Housekeeping(
@@ -207,14 +205,6 @@ class Backend:
         intents = events.deletions_of(payload, self._memories) if intent is None else [intent]
         for each in intents if self._loop.can_push else ():
             self._loop.add(each)
-
-    def look_at(self, intent: Intent) -> tuple[int, list[StartReport]]:
-        """Return how many objects a job would track, and how it would begin with what is there; nothing is changed.
-
-        Raises:
-            TamError: the task cannot be read.
-        """
-        return self._correction.look_at(intent)
 
     def propagate_later(self, intent: Intent) -> None:
         """Have a task tracked as a job, and a prediction stored."""

@@ -14,7 +14,6 @@ from tam_backend.jobs.registry import Job
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
-from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.service import annotation_events as events
 from tam_backend.service.background import Annotations, Found, GoOn, prediction_digest
 from tam_backend.service.chain import Following, masks_for_next
@@ -78,20 +77,6 @@ class Correction:
             return Found(go_on=go_on)
         self._desk.sent(intent.project, task, answer)
         return Found(prediction, go_on)
-
-    def look_at(self, intent: Intent) -> tuple[int, list[StartReport]]:
-        """Return how many objects a job would track, and how it would begin with what is there; nothing is changed."""
-        task, config = intent.task, parse_config(intent.label_config)
-        memory = self._desk.memories.get(intent.project, str(intent.task_id))
-        if events.is_event(intent):
-            task = events.as_one_annotation(intent, intent.task["annotations"], memory.digests)
-        objects, reports = 0, []
-        for each in drawn_media(task, config, intent.context, intent.prompt_from) or (None,):
-            prompts, report = self._desk.glance(task, config, memory, each, intent.prompt_from)
-            if prompts.media.kind is not MediaKind.VIDEO:
-                objects += len({*(found.key for found in prompts.objects), *memory.seeds})
-                reports += [] if report is None else [report]
-        return objects, reports
 
     def _tracked(
         self, task: Mapping[str, Any], media: Media | None, config: LabelingConfig, intent: Intent, job: Job

@@ -12,16 +12,13 @@ from typing import Any, TypeVar
 from tam_backend.errors import BusyError, CancelledError, TamError
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.labelstudio.config import LabelingConfig, Media
-from tam_backend.labelstudio.prompts import TaskPrompts, read_task
 from tam_backend.labelstudio.results import prediction
-from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.problems import ProblemLog
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.service.page_frames import TaskMedia
-from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read, with_what_is_there
+from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
 from tam_backend.service.views import view_of
-from tam_backend.store.task_memory import TaskMemories, TaskMemory
-from tam_backend.types import DrawnOrder
+from tam_backend.store.task_memory import TaskMemories
 from tam_backend.workers.workers import OpenView, Tracking, Work, Workers
 
 logger = logging.getLogger(__name__)
@@ -136,21 +133,6 @@ class Desk:
             for complaint in known.started.complaints():
                 self.problems.note(f"task {task.get('id')}", complaint, "`tam-backend propagate --dry-run` names them.")
         return known
-
-    def glance(
-        self,
-        task: Mapping[str, Any],
-        config: LabelingConfig,
-        memory: TaskMemory,
-        medium: Media | None,
-        prompt_from: str,
-    ) -> tuple[TaskPrompts[DrawnOrder], StartReport | None]:
-        """Read one medium of a submitted task without taking note of anything; see `read`."""
-        prompts = read_task(
-            task, None, config, propagate_label=self.propagate_label, sent=memory.digests, medium=medium
-        )
-        source = prompt_from or prompts.media.prompt_from or self.prompt_from
-        return with_what_is_there(task, prompts, config, memory, source, prompts.whose) if source else (prompts, None)
 
     @contextmanager
     def lent(

@@ -50,7 +50,7 @@ class Parts:
             StoreError: the database cannot be opened.
         """
         let_threads_share_memory()  # before there are any
-        database = Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
+        database = database_of(settings)
         holders = Holders(settings.data_dir / "running")
         problems = ProblemLog(shelf=ProblemStore(database))
         library = VideoLibrary.of(settings)
@@ -64,6 +64,15 @@ class Parts:
         )
         store = SessionStore(database, settings.lease_s, holders)
         return cls(database, holders, store, problems, library, label_studio, fetcher)
+
+
+def database_of(settings: Settings) -> Database:
+    """Open what outlives a restart.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    return Database(settings.database_url or sqlite_url(settings.data_dir / "tam.sqlite"))
 
 
 def workers_of(settings: Settings, parts: Parts) -> Workers:

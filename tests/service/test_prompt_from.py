@@ -27,6 +27,8 @@ from tam_backend.labelstudio.polygons import decode_polygon
 from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.project_propagation import ProjectRequest, TaskOutcome, propagate_project
 from tam_backend.service.backend import Backend
+from tam_backend.service.parts import database_of
+from tam_backend.store.task_memory import TaskMemories
 
 # ruff: noqa: F811
 ORDINARY = BRUSH.replace(
@@ -165,7 +167,15 @@ def run(
 ) -> tuple[list[TaskOutcome], dict[int, Sequence[StartReport]]]:
     told: dict[int, Sequence[StartReport]] = {}
     wanted = ProjectRequest(7, prompt_from=source, **request)
-    return propagate_project(backend, tasks, wanted, on_seen=told.__setitem__), told
+    found = propagate_project(
+        backend.settings,
+        tasks,
+        wanted,
+        memories=TaskMemories(database_of(backend.settings)),
+        backend=lambda: backend,
+        on_seen=told.__setitem__,
+    )
+    return found, told
 
 
 def test_the_tasks_of_a_project_are_tracked_and_predictions_stored(backend, data, label_studio) -> None:

@@ -1,0 +1,50 @@
+"""`tam-backend propagate` as people type it: what it cannot do it says in a sentence, and what it would do before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from annotated_studio import TOKEN, AnnotatedStudio, serving
+from exported_discs import CONFIG, DISCS
+
+
+@pytest.fixture
+def studio() -> Iterator[AnnotatedStudio]:
+    with serving(AnnotatedStudio(CONFIG.format(kind="BrushLabels"))) as served:
+        yield served
+
+
+def run(studio: AnnotatedStudio, tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tam_backend", "propagate", "--url", studio.url, "--api-key", TOKEN, "--project", "3",
+         *options],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={"COLUMNS": "200", "PATH": "", "PYTHONPATH": ":".join(sys.path), "TAM_DATA_DIR": str(tmp_path / "data")},
+    )  # fmt: skip
+
+
+def test_a_tag_that_is_not_there_is_named_with_those_that_are(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    done = run(studio, tmp_path, "--prompt-from", "boxen")
+    assert done.returncode == 2
+    assert 'Prompts cannot come from "boxen"' in done.stderr
+    assert "shapes, outlines, prompts" in done.stderr
+
+
+def test_a_dry_run_tells_how_the_tasks_would_begin(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    outline = {
+        "id": "o", "from_name": "outlines", "to_name": "pages", "type": "polygonlabels", "item_index": 0,
+        "original_width": DISCS.width, "original_height": DISCS.height, "image_rotation": 0,
+        "value": {"points": [[25, 25], [75, 25], [75, 75]], "polygonlabels": ["Red"]},
+    }  # fmt: skip
+    first = studio.add_task({"frames": ["/f/0.png", "/f/1.png"]}, [outline])
+    second = studio.add_task({"frames": ["/f/0.png"]}, [])
+    done = run(studio, tmp_path, "--prompt-from", "outlines", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f'Task {first}: 1 of 1 regions of "outlines" are prompts of 1 objects' in done.stderr
+    assert '"Red" begins on frames 0 (o).' in done.stderr
+    assert f"Task {second} has nothing to begin with." in done.stderr
+    assert "0 of 2 tasks were tracked." in done.stderr
