@@ -29,7 +29,14 @@ class Band:
 
 
 def nearest_in(
-    bands: Sequence[Band], groups: Sequence[Sequence[int]], queries: Tensor, first: int, windows: Windows, top_k: int
+    bands: Sequence[Band],
+    groups: Sequence[Sequence[int]],
+    queries: Tensor,
+    first: int,
+    windows: Windows,
+    top_k: int,
+    *,
+    by_distance: bool,
 ) -> list[TopK]:
     """Find what is nearest to neighbouring lines of queries, anew for each group of bands.
 
@@ -40,12 +47,12 @@ def nearest_in(
         first: of their lines.
         windows: of the grid.
         top_k: how many elements each query gets.
+        by_distance: the quicker way on a CPU, which no other device knows; the same up to rounding.
 
     Returns:
         One for each group; its indices count the elements of its bands, one band after the other.
     """
-    # The layouts differ: elements by queries on a CPU, queries by elements elsewhere.
-    by_distance = queries.device.type == "cpu"
+    # The layouts differ: distances are elements by queries, scores are queries by elements.
     rows = torch.cat([band.rows for band in bands])
     compared = distances(queries, rows) if by_distance else similarity(queries, rows)
     parts = torch.split(compared, [len(band.rows) for band in bands], dim=0 if by_distance else 1)

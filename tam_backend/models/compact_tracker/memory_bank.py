@@ -163,7 +163,15 @@ class MemoryBank:
                 Band(frame.rows[stretch], each.start, radius)
                 for (frame, _), stretch, each, radius in zip(frames, stretches, seen, radii, strict=True)
             ]
-            found = nearest_in(bands, list(groups), chunk, first, self._windows, self._rules.top_k)
+            found = nearest_in(
+                bands,
+                list(groups),
+                chunk,
+                first,
+                self._windows,
+                self._rules.top_k,
+                by_distance=queries.device.type == "cpu",
+            )
             for held, top in zip(groups, found, strict=True):
                 # Elements by their place among those that the group reads, and among all.
                 of_group = torch.cat([places[stretches[i]] + n * cells for n, i in enumerate(held)])[top.indices]
