@@ -18,7 +18,7 @@ from exported_discs import CONFIG, DISCS, assert_same, disc_regions, export, tru
 from filled_studio import FilledStudio
 from written_by_hand import SIZE_HW, as_json, grey, indexed, picture, square, text
 
-from tam_backend.cli import ArrivalName, BoxesName, ReadableFormatName
+from tam_backend.cli.choices import ArrivalName, BoxesName, ReadableFormatName
 from tam_backend.dataset_importer import DatasetArrival, DatasetReport, import_dataset, label_map
 from tam_backend.dataset_in.readers import READERS, read_dataset
 from tam_backend.errors import InvalidInputError, LabelConfigError, LabelStudioError, MediaNotFoundError

@@ -11,7 +11,7 @@ import pytest
 from annotated_studio import TOKEN, AnnotatedStudio
 from exported_discs import DISCS, RED, assert_same, disc_regions
 
-from tam_backend.cli import DatasetFormatName
+from tam_backend.cli.choices import DatasetFormatName
 from tam_backend.export.formats import FORMATS
 
 

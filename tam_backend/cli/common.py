@@ -1,0 +1,99 @@
+"""What the verbs share: how they speak to people, the settings, and options of the same meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from tam_backend.errors import InvalidInputError, printable
+from tam_backend.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from tam_backend.labelstudio.client import LabelStudioClient
+
+# Everything for people goes to stderr; stdout is for what other programs read.
+console = Console(stderr=True)
+
+Profile = Annotated[str | None, typer.Option(help="Networks and weights; see `tam-backend profiles`.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of the same names in --out that we did not write.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Url = Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")]
+ApiKey = Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")]
+Project = Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")]
+
+
+def say_error(message: str, remedy: str) -> None:
+    """Tell what went wrong, and what to do about it."""
+    console.print("[bold red]Error:[/]", end=" ")
+    for text in filter(None, (message, remedy)):
+        console.print(printable(text), highlight=False, soft_wrap=True, markup=False)  # a path may hold [brackets]
+
+
+def say_note(note: str) -> None:
+    """Tell what people should know, though all goes on."""
+    console.print("[bold yellow]Note:[/]", end=" ")
+    console.print(printable(note), highlight=False, soft_wrap=True, markup=False)
+
+
+def settings_with(given: dict[str, object]) -> Settings:
+    """Return the environment's settings with what the command line says on top."""
+    said = {name: value for name, value in given.items() if value is not None}
+    try:
+        # Read here, so that a mistake in the environment is told like one on the command line.
+        return Settings.model_validate({**get_settings().model_dump(), **said})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "settings"
+        raise InvalidInputError(f"{place}: {first['msg']}.") from error
+
+
+def label_studio(settings: Settings) -> LabelStudioClient:
+    """Return a client of the Label Studio that the settings name. Raises InvalidInputError: they name none."""
+    from tam_backend.labelstudio.client import LabelStudioClient
+
+    key = settings.label_studio_api_key.get_secret_value()
+    if not settings.label_studio_url or not key:
+        raise InvalidInputError(
+            "Label Studio's address or access token is not known.",
+            "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or give --url and --api-key.",
+        )
+    return LabelStudioClient(settings.label_studio_url, key)
+
+
+def progress_bar() -> Progress:
+    """Return a bar for things that are counted."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def transfer_bar() -> Progress:
+    """Return a bar for bytes."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,154 @@
+"""`propagate` and `report`: what is done for, or told of, a whole project."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tam_backend.cli.command_line import app
+from tam_backend.cli.common import (
+    ApiKey,
+    Device,
+    Overwrite,
+    Profile,
+    Project,
+    Url,
+    console,
+    label_studio,
+    progress_bar,
+    say_error,
+    say_note,
+    settings_with,
+)
+from tam_backend.errors import LabelStudioRefusedError, printable
+
+if TYPE_CHECKING:
+    from tam_backend.labelstudio.starting_objects import StartReport
+
+
+@app.command()
+def propagate(
+    project: Project,
+    task: Annotated[list[int] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    prompt_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="predictions|TAG",
+            help="Begin with a detector's predictions, or with what an ordinary tag drew; default TAM_PROMPT_FROM.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would begin with.")] = False,
+    profile: Profile = None,
+    device: Device = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Track a project's tasks from what is on their frames, and store the masks as predictions."""
+    from tam_backend.models import zoo
+    from tam_backend.project_propagation import ProjectRequest, propagate_project
+    from tam_backend.service.backend import Backend
+    from tam_backend.service.parts import database_of
+    from tam_backend.store.task_memory import TaskMemories
+
+    settings = settings_with(
+        {"profile": profile, "device": device, "label_studio_url": url, "label_studio_api_key": api_key}
+    )
+    client = label_studio(settings)
+    zoo.require_installed(settings.profile)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    request = ProjectRequest(project, tuple(task or ()), prompt_from or "", dry_run)
+    made: list[Backend] = []
+
+    def backend() -> Backend:
+        if not made:
+            made.append(Backend(settings))
+        return made[0]
+
+    try:
+        with progress_bar() as progress:
+            bar = progress.add_task("tracking tasks", total=None)
+            outcomes = propagate_project(
+                settings,
+                client,
+                request,
+                memories=TaskMemories(database_of(settings)),
+                backend=backend,
+                on_seen=_say_how_it_begins,
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        for each in made:
+            each.close()
+    for outcome in outcomes:
+        if outcome.state == "nothing":
+            say_note(f"Task {outcome.task_id} has nothing to begin with.")
+        elif not outcome.is_well:
+            say_error(f"Task {outcome.task_id}: {outcome.state}. {outcome.message}", "")
+    tracked = sum(outcome.state == "done" for outcome in outcomes)
+    console.print(f"{tracked} of {len(outcomes)} tasks were tracked.", highlight=False, markup=False)
+    if not all(outcome.is_well for outcome in outcomes):
+        sys.exit(2)
+
+
+@app.command()
+def report(
+    project: Project,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, .png, .csv and .json.")] = None,
+    overwrite: Overwrite = False,
+    seconds_per_mask: Annotated[
+        float | None,
+        typer.Option(help="To draw one mask by hand; default as measured in the project, else 79 (COCO's annotators)."),
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Tell what labeling a project cost people, and what the model spared them."""
+    from tam_backend.effort.files import COLUMNS, DETAILS, WIDE, rows, sentences, write_report
+    from tam_backend.effort.summary import summarise
+    from tam_backend.labelstudio.config_xml import parse_config
+    from tam_backend.labelstudio.history import read_history
+
+    client = label_studio(settings_with({"label_studio_url": url, "label_studio_api_key": api_key}))
+    about = client.get_project(project)
+    config = parse_config(str(about.get("label_config") or ""))
+    records, unread = [], []
+    with progress_bar() as progress:
+        for number in progress.track(client.task_ids(project), description="reading tasks"):
+            try:
+                task = client.get_task(project, number)
+            except LabelStudioRefusedError as error:  # deleted since they were listed
+                unread.append(f"Task {number} is left out: {error.message}")
+                continue
+            record, left_out = read_history(task, config)
+            records.append(record)
+            unread += left_out
+    found = summarise(project, str(about.get("title") or ""), records, seconds_per_mask=seconds_per_mask, unread=unread)
+    console = Console()
+    # The columns would be cut to nothing; all are in the files.
+    shown = [place for place, name in enumerate(COLUMNS) if console.width >= WIDE or name not in DETAILS]
+    table = Table(title=escape(found.title), title_justify="left")
+    for place in shown:
+        table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=place > 0)
+    for row in rows(found)[:-1]:
+        table.add_row(*(escape(row[place]) for place in shown))
+    table.add_section()
+    table.add_row(*(escape(rows(found)[-1][place]) for place in shown), style="bold")
+    console.print(table)
+    for sentence in sentences(found):
+        console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    if out is not None:
+        for path in write_report(found, out, overwrite=overwrite):
+            console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+
+
+def _say_how_it_begins(task: int, reports: Sequence[StartReport]) -> None:
+    for report in reports:
+        for sentence in report.sentences():
+            console.print(printable(f"Task {task}: {sentence}"), highlight=False, markup=False, soft_wrap=True)
