@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+
+import torch
 
 from tam_backend.models import zoo
 from tam_backend.models.protocols import Models
@@ -34,7 +37,7 @@ class TrackAnything:
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._lock = FairLock()
+        self._lock = _lock_of(models.device)
 
     @classmethod
     def load(
@@ -81,3 +84,15 @@ class TrackAnything:
             EmptyVideoError: the video has no frame.
         """
         return Session(self._models, self._lock, video, stored)
+
+
+def _lock_of(device: torch.device) -> FairLock:
+    """Return the lock around a device: one for all networks on a GPU, which share what graphs work in (`captured`)."""
+    if device.type != "cuda":
+        return FairLock()
+    return _lock_of_gpu(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@cache
+def _lock_of_gpu(_index: int) -> FairLock:
+    return FairLock()

@@ -7,8 +7,10 @@ expects them, and copies the answers away from where it leaves them.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -22,6 +24,8 @@ Owner = TypeVar("Owner")
 Replay = Callable[[], None]
 Record = Callable[[Callable[[], Any], torch.device], tuple[Any, Replay]]
 """Runs a function on a device: gives what it returned, and what fills that again with the function's next answer."""
+
+_log = logging.getLogger(__name__)
 
 # A recording takes as long as some ten calls: shapes that come once or twice are not worth it.
 _PLAIN_CALLS = 2
@@ -65,6 +69,7 @@ class Recordings:
         self._record = record
         self._seen: OrderedDict[Hashable, int] = OrderedDict()
         self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
+        self._refused: set[Hashable] = set()
 
     def __len__(self) -> int:
         return len(self._recordings)
@@ -74,9 +79,14 @@ class Recordings:
         shape = _shape(arguments)
         recording = self._recordings.get(shape)
         if recording is None:
-            if not self._is_worth_it(shape):
+            if shape in self._refused or not self._is_worth_it(shape):
                 return self._function(*arguments)
-            recording = self._new_recording(arguments)
+            try:
+                recording = self._new_recording(arguments)
+            except RuntimeError as error:  # no memory for it, or something that cannot be recorded
+                _log.warning("The GPU goes on kernel by kernel: %s", str(error).splitlines()[0])
+                self._refused.add(shape)
+                return self._function(*arguments)
             self._recordings[shape] = recording
             if len(self._recordings) > _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)
@@ -157,9 +167,13 @@ def _recorded(graph: torch.cuda.CUDAGraph, function: Callable[[], Any], room: An
     # Other threads go on using the GPU meanwhile: they bring the next frames there.
     graph.capture_begin(pool=room, capture_error_mode="thread_local")
     try:
-        return function()
-    finally:
-        graph.capture_end()
+        answer = function()
+    except BaseException:
+        with suppress(RuntimeError):  # which would say of the recording what was wrong with the function
+            graph.capture_end()
+        raise
+    graph.capture_end()
+    return answer
 
 
 def _on_gpu(arguments: Sequence[Any]) -> bool:

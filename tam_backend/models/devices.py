@@ -21,6 +21,8 @@ _EMULATING_LEVELS = {"AVX512_CORE", "AVX512_CORE_VNNI"}
 _MALLOPT_KEPT, _MALLOPT_LARGE, _MALLOPT_POOLS = -1, -3, -8
 # A frame's largest features take 40 MB, all that it frees in a stretch less than twice that.
 _KEPT_BYTES = 128 * 2**20
+# Releases that take no more than this for large pieces refuse more (DEFAULT_MMAP_THRESHOLD_MAX on 64 bits).
+_MOST_OF_OLD_GLIBC = 32 * 2**20
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -103,7 +105,8 @@ def keep_freed_memory() -> None:
     the layer with the largest features). Of small pieces glibc keeps much by itself. Other C libraries are left alone.
     """
     mallopt = _from_c_library("mallopt", lambda _name, _value: 0)
-    mallopt(_MALLOPT_LARGE, _KEPT_BYTES)
+    if not mallopt(_MALLOPT_LARGE, _KEPT_BYTES):
+        mallopt(_MALLOPT_LARGE, _MOST_OF_OLD_GLIBC)
     mallopt(_MALLOPT_KEPT, _KEPT_BYTES)
 
 

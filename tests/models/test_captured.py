@@ -108,6 +108,19 @@ def test_recordings_are_few_and_those_not_used_for_longest_give_way() -> None:
     assert recorder.recorded == 20, "its recording had given way, and it came often enough"
 
 
+def test_what_cannot_be_recorded_goes_on_kernel_by_kernel() -> None:
+    tried = []
+
+    def refuse(function: Callable[[], Any], device: torch.device) -> tuple[Any, Replay]:
+        tried.append(device)
+        raise torch.cuda.OutOfMemoryError("no room")
+
+    recordings = Recordings(doubled, refuse)
+    for seed in range(9):
+        assert torch.equal(recordings(pair_of(seed), 2).left, pair_of(seed).left * 2)
+    assert len(tried) == 1
+
+
 def test_shapes_that_come_once_are_never_recorded() -> None:
     recorder = Recorder()
     recordings = Recordings(doubled, recorder)
