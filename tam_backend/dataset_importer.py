@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -225,6 +225,7 @@ class _Arriving:
         known: the tasks that are there from the start.
         of_other_classes: how many masks were left out for their class.
         untaken_boxes: how many boxes have no tag to go to, or were not wanted.
+        thinned: the frames of the present video of which a mask or box was left out.
     """
 
     wanted: DatasetArrival
@@ -237,6 +238,7 @@ class _Arriving:
     on_progress: Callable[[str, str], None]
     of_other_classes: int = 0
     untaken_boxes: int = 0
+    thinned: set[int] = field(default_factory=set)
 
     def take(self, video: ReadVideo) -> ArrivedVideo:
         """Bring one video, its tasks and its masks in."""
@@ -245,6 +247,7 @@ class _Arriving:
                 f"{video.name} has no frames.", "Bring them along: of our exports with --frames jpg or png."
             )
         self.on_progress(video.name, "reading")
+        self.thinned.clear()
         frames = {frame.index: self._without_other_classes(frame) for frame in video.frames()}
         self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
         record = self.library.register(registrable(video, self.frames_folder))
@@ -277,6 +280,8 @@ class _Arriving:
         self.of_other_classes += len(frame.masks) - len(kept)
         boxes = tuple(each for each in frame.boxes if self.masks.takes(each))
         self.untaken_boxes += len(frame.boxes) - len(boxes)
+        if len(kept) + len(boxes) < len(frame.masks) + len(frame.boxes):
+            self.thinned.add(frame.index)
         return ReadFrame(frame.index, kept, boxes)
 
     def _has_masks(self, task_id: int) -> bool:
@@ -303,7 +308,8 @@ class _Arriving:
         )
         results = [result for page, each in drawn for result in self._results(each, page, settled=settled)]
         if settled:
-            if there:  # without any object it says that there is none
+            # Without any region it says that there is nothing to see: not where there was something that was left out.
+            if results or (there and self.thinned.isdisjoint(frame.index for _, frame in there)):
                 self.client.create_annotation(task_id, results, ground_truth=True)
         elif results:
             told = worst_by_frame((page, each.quality) for page, each in drawn if each.quality is not None)

@@ -29,6 +29,7 @@ class Job:
         self.found = taken.stage == "tell"  # what Label Studio is to be told: only that is left to do
         self.frames_total = taken.frames_total
         self.frames_done = self.frames_before = frames_done
+        self._frames: set[int] = set()  # that this job did
         self.frame: int | None = None
         self.state: JobState = state
         self.message = ""
@@ -66,9 +67,10 @@ class Job:
                 self.state = "cancelled"
 
     def advance(self, frame: int) -> None:
-        """Say that `frame` (0-based) is done."""
+        """Say that `frame` (0-based) is done; with several objects it may be so more than once."""
         with self._lock:
-            self.frames_done += 1
+            self.frames_done += frame not in self._frames
+            self._frames.add(frame)
             self.frame = frame
 
     def measured(self, frames_done: int, frames_total: int) -> None:

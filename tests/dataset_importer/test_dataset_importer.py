@@ -352,6 +352,20 @@ def test_boxes_may_be_left_out(studio: FilledStudio, library: VideoLibrary, tmp_
     assert [each["type"] for each in studio.results()] == ["brushlabels"]
 
 
+def test_where_all_that_was_to_be_seen_is_left_out_there_is_no_ground_truth_of_nothing(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path
+) -> None:
+    studio.config = BOXED.format(kind="BrushLabels")
+    dataset = with_boxes(tmp_path)
+    path = dataset / "annotations/instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [each for each in content["annotations"] if not each.get("segmentation")]
+    path.write_text(json.dumps(content))
+    arrive(studio, library, dataset, "coco", boxes="none", arrival="annotations")
+    assert studio.results("annotations") == []
+    assert [each for task in studio.tasks.values() for each in task["annotations"]] == []
+
+
 def test_imported_boxes_are_what_a_propagate_can_begin_with(
     studio: FilledStudio, library: VideoLibrary, tmp_path: Path
 ) -> None:

@@ -207,6 +207,15 @@ def test_of_requests_that_come_at_once_one_goes_on(database: Database) -> None:
     assert [view.state for view in registry.all()].count("cancelled") == 31
 
 
+def test_a_frame_that_is_done_once_for_each_object_is_one_frame(database: Database) -> None:
+    registry = JobRegistry(JobStore(database))
+    with registry.start(1, "7", 10, intent=intent(1, "ann")) as job:
+        job.measured(4, 10)
+        for frame in (5, 6, 5, 6, 7):
+            job.advance(frame)
+        assert job.frames_done == 7
+
+
 # --- what people ask for ---
 
 
