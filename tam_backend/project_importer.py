@@ -131,10 +131,8 @@ def import_project(
         raise InvalidInputError(
             f"The frames of project {source} need a project of their own.", "Give another --project, or none."
         )
-    shows = _config_of(client, source)
+    shows = config_with_videos(client, source)
     videos = [media for media in shows.media if media.kind is MediaKind.VIDEO]
-    if not videos:
-        raise InvalidInputError(f"Project {source} has no <Video> in its labeling config.", "Name one that has.")
     takes = _config_of(client, target)
     ImportedMasks(takes, {})  # raises where there is no tag for masks on pages
     arriving = _Arriving(
@@ -151,6 +149,14 @@ def import_project(
     told = {**arriving.left_out, **arriving.boxes.left_out}
     left_out = tuple(f"{count} {what.rstrip('.')}." for what, count in told.items() if count)
     return ProjectReport(tuple(arriving.imported), tuple(arriving.failed), arriving.earlier, left_out)
+
+
+def config_with_videos(client: ProjectClient, project: int) -> LabelingConfig:
+    """Return the labeling config of a project that shows videos. Raises InvalidInputError: it shows none."""
+    config = _config_of(client, project)
+    if not any(media.kind is MediaKind.VIDEO for media in config.media):
+        raise InvalidInputError(f"Project {project} has no <Video> in its labeling config.", "Name one that has.")
+    return config
 
 
 def _config_of(client: ProjectClient, project: int) -> LabelingConfig:

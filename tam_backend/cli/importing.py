@@ -266,14 +266,13 @@ def _project_for_frames(
     Its config has the labels of that one's boxes, unless others are named, and boxes if that one has.
     """
     from tam_backend.labelstudio.carried_boxes import video_labels
-    from tam_backend.labelstudio.config_xml import read_config
-    from tam_backend.project_importer import frames_title
+    from tam_backend.project_importer import config_with_videos, frames_title
 
     title = frames_title(source)
     found = client.projects_called(title)
     if found:
         return found[0]
-    has = read_config(str(client.get_project(source).get("label_config") or ""))
+    has = config_with_videos(client, source)
     boxes = video_boxes or any(has.box_output(media) for media in has.media)
     project = client.create_project(title, config_of(labels or video_labels(has) or ["Object"], video=boxes))
     console.print(f'Project {project}, "{title}", was made, with our labeling config.', highlight=False)

@@ -91,8 +91,13 @@ def propagate(
             say_note(f"Task {outcome.task_id} has nothing to begin with.")
         elif not outcome.is_well:
             say_error(f"Task {outcome.task_id}: {outcome.state}. {outcome.message}", "")
-    tracked = sum(outcome.state == "done" for outcome in outcomes)
-    console.print(f"{tracked} of {len(outcomes)} tasks were tracked.", highlight=False, markup=False)
+    count = sum(outcome.state == ("seen" if dry_run else "done") for outcome in outcomes)
+    done = "would be" if dry_run else "were"
+    console.print(f"{count} of {len(outcomes)} tasks {done} tracked.", highlight=False, markup=False)
+    if not count and not prompt_from and not settings.prompt_from:
+        say_note(
+            "Nothing but clicks and accepted masks was asked for: --prompt-from predictions, or a TAG, says what else."
+        )
     if not all(outcome.is_well for outcome in outcomes):
         sys.exit(2)
 

@@ -47,4 +47,11 @@ def test_a_dry_run_tells_how_the_tasks_would_begin(studio: AnnotatedStudio, tmp_
     assert f'Task {first}: 1 of 1 regions of "outlines" are prompts of 1 objects' in done.stderr
     assert '"Red" begins on frames 0 (o).' in done.stderr
     assert f"Task {second} has nothing to begin with." in done.stderr
-    assert "0 of 2 tasks were tracked." in done.stderr
+    assert "1 of 2 tasks would be tracked." in done.stderr
+
+
+def test_who_asks_for_nothing_in_particular_is_told_what_could_be_asked_for(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    studio.add_task({"frames": ["/f/0.png"]}, [])
+    assert "--prompt-from predictions" in run(studio, tmp_path).stderr
