@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,8 +18,9 @@ from live_servers import wait_for, werkzeug_server
 from stored_task import ABSENT_FROM, DOUBTFUL, KEY, VIDEO, stored_task
 
 from tam_backend.server.app import create_app
-from tam_backend.server.pages.mask_archives import DOWNLOADABLE
+from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads
 from tam_backend.types import BoolMask
+from tam_backend.video.download_cache import DownloadCache
 
 PAGE = "/tasks/7/12"
 
@@ -108,7 +110,64 @@ def test_the_page_offers_every_format_and_each_can_be_had(port: int, tmp_path: P
 def test_nothing_stays_on_the_server(port: int, tmp_path: Path) -> None:
     for _ in range(2):  # the first one's end lets the second one begin
         unpacked(port, "masks", tmp_path)
-    assert list((tmp_path / "data" / "downloads").iterdir()) == []
+    assert list((tmp_path / "data" / ARCHIVES).iterdir()) == []
+
+
+@pytest.fixture
+def held(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """(the making of a dataset has begun, it may go on)."""
+    reached, go_on = threading.Event(), threading.Event()
+    read = backend.store.encoded_masks
+
+    def masks(key, frame):
+        reached.set()
+        assert go_on.wait(30)
+        return read(key, frame)
+
+    monkeypatch.setattr(backend.store, "encoded_masks", masks)
+    yield reached, go_on
+    go_on.set()
+
+
+@pytest.fixture
+def first(port: int, held: tuple[threading.Event, threading.Event]) -> Iterator[Callable[[], int]]:
+    """A download that is being made; called, it goes on, and its status is returned."""
+    reached, go_on = held
+    status: list[int] = []
+    thread = threading.Thread(target=lambda: status.append(get(port, f"{PAGE}/masks/coco.zip")[0]))
+    thread.start()
+    assert reached.wait(30)
+
+    def end() -> int:
+        go_on.set()
+        thread.join(30)
+        return status[0]
+
+    yield end
+    go_on.set()
+    thread.join(30)
+
+
+def test_the_cache_of_media_leaves_alone_what_is_being_made(first: Callable[[], int], tmp_path: Path) -> None:
+    cache = DownloadCache.of(make_settings(tmp_path / "data", cache_mb=1e-6))
+    for key in ("a", "b"):
+        cache.borrow(key, key, lambda path: path.write_bytes(b"more than fits")).give_back()
+    assert len(list((tmp_path / "data" / "downloads").iterdir())) == 1, "nothing but the media: all else is evicted"
+    assert first() == 200
+
+
+def test_a_server_that_starts_sweeps_out_what_killed_ones_left_and_nothing_that_is_being_made(
+    first: Callable[[], int], backend: FakeBackend, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / ARCHIVES
+    [being_made] = folder.iterdir()
+    (folder / "left" / "task-9-coco").mkdir(parents=True)
+    (folder / "begun-just-now").mkdir()
+    for old in (being_made, folder / "left"):
+        os.utime(old, (0, 0))
+    Downloads(backend.store, folder)
+    assert set(folder.iterdir()) == {being_made, folder / "begun-just-now"}
+    assert first() == 200
 
 
 def test_the_password_of_the_page_is_asked_for_here_too(backend: FakeBackend, tmp_path: Path) -> None:
@@ -146,32 +205,16 @@ def test_more_objects_than_a_format_holds_are_refused_and_the_next_download_work
 
 
 def test_a_disk_that_is_full_is_told(port: int, tmp_path: Path) -> None:
-    (tmp_path / "data" / "downloads").write_text("in the way")
+    (tmp_path / "data" / ARCHIVES).write_text("in the way")
     status, _, body = get(port, f"{PAGE}/masks/coco.zip")
     assert status >= 500 and b"TAM_DATA_DIR" in body
 
 
-def test_a_second_download_waits_for_none_and_is_told_so(
-    backend: FakeBackend, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reached, go_on = threading.Event(), threading.Event()
-    read = backend.store.encoded_masks
-
-    def held(key, frame):
-        reached.set()
-        assert go_on.wait(30)
-        return read(key, frame)
-
-    monkeypatch.setattr(backend.store, "encoded_masks", held)
-    first: list[int] = []
-    thread = threading.Thread(target=lambda: first.append(get(port, f"{PAGE}/masks/coco.zip")[0]))
-    thread.start()
-    assert reached.wait(30)
-    status, _, body = get(port, f"{PAGE}/masks/coco.zip")
+def test_a_second_download_waits_for_none_and_is_told_so(first: Callable[[], int], port: int) -> None:
+    status, headers, body = get(port, f"{PAGE}/masks/coco.zip")
     assert status == 503 and b"Another download" in body
-    go_on.set()
-    thread.join(30)
-    assert first == [200]
+    assert headers["retry-after"]
+    assert first() == 200
 
 
 def test_one_that_nobody_waits_for_is_called_off(
@@ -196,4 +239,4 @@ def test_one_that_nobody_waits_for_is_called_off(
     # Its thread gives the turn to the next one, which would be refused otherwise.
     wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
     assert len(seen) < len(VIDEO)
-    assert list((tmp_path / "data" / "downloads").iterdir()) == []
+    assert list((tmp_path / "data" / ARCHIVES).iterdir()) == []

@@ -6,10 +6,15 @@ time, the sending included: each holds one of the server's threads, and clicks n
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from typing import IO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
@@ -26,7 +31,12 @@ from tam_backend.store.sessions import SessionStore, SessionView
 DOWNLOADABLE = {name: form for name, form in FORMATS.items() if not isinstance(form, Overlays)}
 """The formats that need no frames."""
 
+ARCHIVES = "mask-archives"
+"""The folder in data_dir. Not that of the downloaded media: their cache takes all that lies there for its own."""
+
 _WAIT_S = 0.8
+# A folder younger than this may be about to be locked.
+_YOUNG_S = 60.0
 _UNNAMED = "object"
 
 
@@ -35,13 +45,15 @@ class Downloads:
 
     Args:
         store: where the masks are.
-        folder: for what is being made; made if it is not there.
+        folder: for what is being made; made if it is not there. Processes of one machine may share it: what those that
+            were killed left there is deleted now.
     """
 
     def __init__(self, store: SessionStore, folder: Path) -> None:
         self._store = store
         self._folder = folder
         self._one_at_a_time = threading.Lock()
+        _sweep(folder)
 
     def make(self, view: SessionView, form: str, hung_up: Callable[[], bool]) -> IO[bytes]:
         """Return a zip, to be read from its beginning; no file of it stays once it is closed. When it is, call `sent`.
@@ -67,9 +79,8 @@ class Downloads:
         if not self._one_at_a_time.acquire(timeout=_WAIT_S):
             raise BusyError("Another download is under way.", "Try again when it is done.")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=self._folder) as place:
-                out = Path(place) / f"{download_name(view)}-{form}"
+            with _place_in(self._folder) as place:
+                out = place / f"{download_name(view)}-{form}"
                 self._write(view, form, out, hung_up)
                 return self._zipped(out)
         except BaseException as error:
@@ -135,6 +146,34 @@ class Downloads:
 def download_name(view: SessionView) -> str:
     """Return what the dataset of a session is called."""
     return safe_name(f"task-{view.summary.key.task}")
+
+
+@contextmanager
+def _place_in(folder: Path) -> Iterator[Path]:
+    """Make a folder in `folder` that is gone afterwards, and locked until then, so that `_sweep` leaves it alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(mkdtemp(dir=folder))
+    lock = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)  # what cannot be deleted now is swept out later
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what is in `folder` and locked by nobody: the system gives a lock back when its process ends."""
+    for place in list(folder.glob("*")):
+        with suppress(OSError):  # it is locked, or another process sweeps too
+            if time.time() - place.stat().st_mtime < _YOUNG_S:
+                continue
+            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 class _NoPictures:

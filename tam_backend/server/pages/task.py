@@ -17,7 +17,7 @@ from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.problems import Problem
 from tam_backend.server.connection import watch_client
-from tam_backend.server.pages.mask_archives import DOWNLOADABLE, Downloads, download_name
+from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads, download_name
 from tam_backend.server.pages.pictures import Pictures
 from tam_backend.server.pages.task_view import task_view
 from tam_backend.server.replies import html_reply
@@ -50,7 +50,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     """
     routes = Blueprint("tasks", __name__, template_folder="templates")
     pictures = Pictures(backend.store, backend.task_frame)
-    downloads = Downloads(backend.store, settings.data_dir / "downloads")
+    downloads = Downloads(backend.store, settings.data_dir / ARCHIVES)
 
     def found(find: Callable[[str, str, str], T | None], project: str, task: str) -> T:
         named = ("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
