@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,7 +20,7 @@ from live_servers import wait_for, werkzeug_server
 from stored_task import ABSENT_FROM, DOUBTFUL, KEY, VIDEO, stored_task
 
 from tam_backend.server.app import create_app
-from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads
+from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads, sending_limit_s
 from tam_backend.types import BoolMask
 from tam_backend.video.download_cache import DownloadCache
 
@@ -165,7 +167,7 @@ def test_a_server_that_starts_sweeps_out_what_killed_ones_left_and_nothing_that_
     (folder / "begun-just-now").mkdir()
     for old in (being_made, folder / "left"):
         os.utime(old, (0, 0))
-    Downloads(backend.store, folder)
+    Downloads(backend.store, folder, 1)
     assert set(folder.iterdir()) == {being_made, folder / "begun-just-now"}
     assert first() == 200
 
@@ -240,3 +242,61 @@ def test_one_that_nobody_waits_for_is_called_off(
     wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
     assert len(seen) < len(VIDEO)
     assert list((tmp_path / "data" / ARCHIVES).iterdir()) == []
+
+
+class Large(ZipFile):
+    """One that no socket's buffers hold."""
+
+    def close(self) -> None:
+        if self.fp is not None:
+            self.writestr("large", os.urandom(20_000_000))
+        super().close()
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tam_backend.server.pages.mask_archives.ZipFile", Large)
+
+
+@contextmanager
+def stalled(port: int) -> Iterator[socket.socket]:
+    """A client that takes the beginning of a zip, and then nothing."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
+        client.sendall(f"GET {PAGE}/masks/coco.zip HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        yield client
+
+
+@pytest.mark.usefixtures("large")
+def test_clients_that_stall_keep_nobody_else_away_until_they_are_many(port: int) -> None:
+    with ExitStack() as clients:
+        for _ in range(2):
+            clients.enter_context(stalled(port))
+        assert get(port, f"{PAGE}/masks/coco.zip")[0] == 200
+        clients.enter_context(stalled(port))
+        status, headers, body = get(port, f"{PAGE}/masks/coco.zip")
+        assert status == 503 and b"are being sent" in body
+        assert headers["retry-after"]
+        assert get(port, PAGE)[0] == 200
+    wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_client_that_stalls_is_cut_off(backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits_s = iter([0.2])
+    monkeypatch.setattr("tam_backend.server.pages.task.sending_limit_s", lambda size: next(limits_s, 60.0))
+    app = create_app(make_settings(tmp_path / "data", http_threads=2), backend)  # type: ignore[arg-type]
+    with werkzeug_server(app) as port, stalled(port) as client:
+        wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
+        received = 0
+        while part := client.recv(1 << 16):
+            received += len(part)
+        assert received < 20_000_000
+
+
+def test_who_is_slow_has_time_in_proportion() -> None:
+    assert sending_limit_s(0) >= 30
+    assert sending_limit_s(1_000_000_000) >= 8000, "1 Mbit/s"
