@@ -37,6 +37,7 @@ Bring = Callable[[str, int], Path]
 
 HAS_PAGES = "tasks that show pages of frames already"
 NO_ADDRESS = "tasks whose data name no video"
+TASKS_MISSING = "videos of which some tasks are missing; delete the others to import anew"
 
 
 class ProjectClient(TaskClient, Protocol):
@@ -82,8 +83,8 @@ class ProjectReport:
 
     Args:
         imported, failed: in the order of their tasks.
-        earlier: how many an earlier import had brought.
-        left_out: a sentence on everything that is in the old project and not in the new one.
+        earlier: how many an earlier import had brought, wholly.
+        left_out: a sentence on everything that is in the old project and not, or not wholly, in the new one.
     """
 
     imported: tuple[ArrivedFromTask, ...]
@@ -111,8 +112,9 @@ def import_project(
 ) -> ProjectReport:
     """Make pages of frames of every `<Video>` of a project; what fails keeps no other away.
 
-    The new tasks' data say which task they were made of. Given again, it makes only those that are not there, and mends
-    what was cut off. Tracks of boxes come as a prediction of the first task of their video.
+    The new tasks' data say which task they were made of. Given again, it brings only the videos of which no task is
+    there, and mends what was cut off after all tasks were made; a video of which some are missing is told, and left
+    alone. Tracks of boxes come as a prediction of the first task of their video.
 
     Args:
         source: Label Studio's id of the project with the videos; it is only read.
@@ -211,8 +213,12 @@ class _Arriving:
         try:
             tasks = self.made.get(origin)
             if tasks is not None:
+                links = [link for link, _ in tasks]
+                if len({link.part for link in links}) < links[0].parts:
+                    self.left_out[TASKS_MISSING] += 1  # an import was cut off, or people deleted them: nobody can tell
+                    return
                 self.earlier += 1
-                self._mend([link for link, _ in tasks])
+                self._mend(links)
                 self._bring_boxes(task, data, media, tasks[0][0].task, tasks[0][1])
                 return
             self.on_progress(name, "fetching")
@@ -234,9 +240,9 @@ class _Arriving:
             self.failed.append(FailedVideo(name, error))
 
     def _mend(self, links: Sequence[Link]) -> None:
-        """Tell the tasks of a chain their neighbours, where an import was cut off before it had."""
-        if len(links) != links[0].parts:
-            return  # people deleted some of them
+        """Tell the tasks of a whole chain their neighbours, where an import was cut off before it had."""
+        if len(links) > links[0].parts:
+            return  # made twice, side by side: which are neighbours cannot be told
         ids = [None, *(link.task for link in links), None]
         for before, link, after in zip(ids, links, ids[2:], strict=False):
             if link.neighbours != tuple(each for each in (before, after) if each is not None):

@@ -172,13 +172,21 @@ def test_what_was_cut_off_is_mended(studio: TwoProjects, run: Run, media: Path) 
     assert len(studio.pages) == 2
 
 
-def test_a_chain_of_which_people_deleted_tasks_is_left_alone(studio: TwoProjects, run: Run, media: Path) -> None:
-    studio.create_tasks(OLD, [{"clip": clip(media)}])
+@pytest.mark.parametrize("missing", [500, 501, 502])
+def test_a_chain_of_which_tasks_are_missing_is_told_and_left_alone(
+    studio: TwoProjects, run: Run, media: Path, missing: int
+) -> None:
+    [old] = studio.create_tasks(OLD, [{"clip": clip(media)}])
     run(max_frames=4)
-    del studio.tasks[NEW][501]
+    annotate(studio, old, box())
+    del studio.tasks[NEW][missing]
     before = dict(studio.tasks[NEW])
-    assert run(max_frames=4).earlier == 1
-    assert studio.tasks[NEW] == before
+    report = run(max_frames=4)
+    assert (report.earlier, report.imported, report.failed) == (0, (), ())
+    assert report.left_out == ("1 videos of which some tasks are missing; delete the others to import anew.",)
+    assert studio.tasks[NEW] == before and not studio.stored["predictions"]
+    studio.tasks[NEW].clear()
+    assert len(run(max_frames=4).imported) == 1, "as it was told"
 
 
 def test_what_cannot_be_fetched_is_named_and_the_others_arrive(studio: TwoProjects, run: Run, media: Path) -> None:

@@ -1,4 +1,4 @@
-"""The socket under the current request: whether its client still listens, and how long it may take to send.
+"""The socket under the current request: whether its client still listens, and how long it may take to send or receive.
 
 Label Studio gives up on a /predict after 100 s, and an annotator's newer click supersedes an older one; HTTP has no
 message for that, but the socket is readable with nothing to read.
@@ -59,11 +59,35 @@ def reading_within(environ: Mapping[str, Any], limit_s: float) -> Iterator[Calla
 
 def stop_reading(environ: Mapping[str, Any]) -> None:
     """Take nothing more from this request's client, so that the server closes the connection after the reply."""
+    _shut_down(environ, socket.SHUT_RD)
+
+
+@contextmanager
+def sending_within(environ: Mapping[str, Any], limit_s: float) -> Iterator[None]:
+    """Cut this request's client off after `limit_s` seconds, if the block has not ended by then.
+
+    What is being sent to it then fails, as if it had hung up; by the reply's length it knows that it has not all. Under
+    other servers than gunicorn and werkzeug's nothing is ended.
+
+    Args:
+        environ: the WSGI environment of the request.
+        limit_s: seconds, for all that is sent inside the block.
+    """
+    timer = threading.Timer(limit_s, _shut_down, (environ, socket.SHUT_RDWR))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(environ: Mapping[str, Any], how: int) -> None:
     connection = _socket_of(environ)
     if connection is not None:
-        # Not close(): only a shutdown wakes the thread that waits in recv(). Of the plain socket: TLS would wait.
+        # Not close(): only a shutdown wakes who waits in recv() or send(). Of the plain socket: TLS would wait.
         with suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RD)
+            socket.socket.shutdown(connection, how)
 
 
 def _socket_of(environ: Mapping[str, Any]) -> socket.socket | None:

@@ -237,9 +237,11 @@ class TrackerPass:
             try:
                 pixels = place.video[frame]
             except DAMAGE as error:
-                if self._read_last is not None:
-                    _ = place.video[self._read_last]  # if that fails too, it is not the frame that is damaged
-                    self._read_last = None
+                last = self._read_last  # looked at once: other readers change it meanwhile
+                if last is not None:
+                    _ = place.video[last]  # if that fails too, it is not the frame that is damaged
+                    if self._read_last == last:
+                        self._read_last = None
                 place.unreadable[frame] = error
                 return None
             place.unreadable.pop(frame, None)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -17,8 +20,9 @@ from live_servers import wait_for, werkzeug_server
 from stored_task import ABSENT_FROM, DOUBTFUL, KEY, VIDEO, stored_task
 
 from tam_backend.server.app import create_app
-from tam_backend.server.pages.mask_archives import DOWNLOADABLE
+from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads, sending_limit_s
 from tam_backend.types import BoolMask
+from tam_backend.video.download_cache import DownloadCache
 
 PAGE = "/tasks/7/12"
 
@@ -108,7 +112,64 @@ def test_the_page_offers_every_format_and_each_can_be_had(port: int, tmp_path: P
 def test_nothing_stays_on_the_server(port: int, tmp_path: Path) -> None:
     for _ in range(2):  # the first one's end lets the second one begin
         unpacked(port, "masks", tmp_path)
-    assert list((tmp_path / "data" / "downloads").iterdir()) == []
+    assert list((tmp_path / "data" / ARCHIVES).iterdir()) == []
+
+
+@pytest.fixture
+def held(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """(the making of a dataset has begun, it may go on)."""
+    reached, go_on = threading.Event(), threading.Event()
+    read = backend.store.encoded_masks
+
+    def masks(key, frame):
+        reached.set()
+        assert go_on.wait(30)
+        return read(key, frame)
+
+    monkeypatch.setattr(backend.store, "encoded_masks", masks)
+    yield reached, go_on
+    go_on.set()
+
+
+@pytest.fixture
+def first(port: int, held: tuple[threading.Event, threading.Event]) -> Iterator[Callable[[], int]]:
+    """A download that is being made; called, it goes on, and its status is returned."""
+    reached, go_on = held
+    status: list[int] = []
+    thread = threading.Thread(target=lambda: status.append(get(port, f"{PAGE}/masks/coco.zip")[0]))
+    thread.start()
+    assert reached.wait(30)
+
+    def end() -> int:
+        go_on.set()
+        thread.join(30)
+        return status[0]
+
+    yield end
+    go_on.set()
+    thread.join(30)
+
+
+def test_the_cache_of_media_leaves_alone_what_is_being_made(first: Callable[[], int], tmp_path: Path) -> None:
+    cache = DownloadCache.of(make_settings(tmp_path / "data", cache_mb=1e-6))
+    for key in ("a", "b"):
+        cache.borrow(key, key, lambda path: path.write_bytes(b"more than fits")).give_back()
+    assert len(list((tmp_path / "data" / "downloads").iterdir())) == 1, "nothing but the media: all else is evicted"
+    assert first() == 200
+
+
+def test_a_server_that_starts_sweeps_out_what_killed_ones_left_and_nothing_that_is_being_made(
+    first: Callable[[], int], backend: FakeBackend, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / ARCHIVES
+    [being_made] = folder.iterdir()
+    (folder / "left" / "task-9-coco").mkdir(parents=True)
+    (folder / "begun-just-now").mkdir()
+    for old in (being_made, folder / "left"):
+        os.utime(old, (0, 0))
+    Downloads(backend.store, folder, 1)
+    assert set(folder.iterdir()) == {being_made, folder / "begun-just-now"}
+    assert first() == 200
 
 
 def test_the_password_of_the_page_is_asked_for_here_too(backend: FakeBackend, tmp_path: Path) -> None:
@@ -146,32 +207,16 @@ def test_more_objects_than_a_format_holds_are_refused_and_the_next_download_work
 
 
 def test_a_disk_that_is_full_is_told(port: int, tmp_path: Path) -> None:
-    (tmp_path / "data" / "downloads").write_text("in the way")
+    (tmp_path / "data" / ARCHIVES).write_text("in the way")
     status, _, body = get(port, f"{PAGE}/masks/coco.zip")
     assert status >= 500 and b"TAM_DATA_DIR" in body
 
 
-def test_a_second_download_waits_for_none_and_is_told_so(
-    backend: FakeBackend, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reached, go_on = threading.Event(), threading.Event()
-    read = backend.store.encoded_masks
-
-    def held(key, frame):
-        reached.set()
-        assert go_on.wait(30)
-        return read(key, frame)
-
-    monkeypatch.setattr(backend.store, "encoded_masks", held)
-    first: list[int] = []
-    thread = threading.Thread(target=lambda: first.append(get(port, f"{PAGE}/masks/coco.zip")[0]))
-    thread.start()
-    assert reached.wait(30)
-    status, _, body = get(port, f"{PAGE}/masks/coco.zip")
+def test_a_second_download_waits_for_none_and_is_told_so(first: Callable[[], int], port: int) -> None:
+    status, headers, body = get(port, f"{PAGE}/masks/coco.zip")
     assert status == 503 and b"Another download" in body
-    go_on.set()
-    thread.join(30)
-    assert first == [200]
+    assert headers["retry-after"]
+    assert first() == 200
 
 
 def test_one_that_nobody_waits_for_is_called_off(
@@ -196,4 +241,62 @@ def test_one_that_nobody_waits_for_is_called_off(
     # Its thread gives the turn to the next one, which would be refused otherwise.
     wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
     assert len(seen) < len(VIDEO)
-    assert list((tmp_path / "data" / "downloads").iterdir()) == []
+    assert list((tmp_path / "data" / ARCHIVES).iterdir()) == []
+
+
+class Large(ZipFile):
+    """One that no socket's buffers hold."""
+
+    def close(self) -> None:
+        if self.fp is not None:
+            self.writestr("large", os.urandom(20_000_000))
+        super().close()
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tam_backend.server.pages.mask_archives.ZipFile", Large)
+
+
+@contextmanager
+def stalled(port: int) -> Iterator[socket.socket]:
+    """A client that takes the beginning of a zip, and then nothing."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(60)
+        client.connect(("127.0.0.1", port))
+        client.sendall(f"GET {PAGE}/masks/coco.zip HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        yield client
+
+
+@pytest.mark.usefixtures("large")
+def test_clients_that_stall_keep_nobody_else_away_until_they_are_many(port: int) -> None:
+    with ExitStack() as clients:
+        for _ in range(2):
+            clients.enter_context(stalled(port))
+        assert get(port, f"{PAGE}/masks/coco.zip")[0] == 200
+        clients.enter_context(stalled(port))
+        status, headers, body = get(port, f"{PAGE}/masks/coco.zip")
+        assert status == 503 and b"are being sent" in body
+        assert headers["retry-after"]
+        assert get(port, PAGE)[0] == 200
+    wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_client_that_stalls_is_cut_off(backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits_s = iter([0.2])
+    monkeypatch.setattr("tam_backend.server.pages.task.sending_limit_s", lambda size: next(limits_s, 60.0))
+    app = create_app(make_settings(tmp_path / "data", http_threads=2), backend)  # type: ignore[arg-type]
+    with werkzeug_server(app) as port, stalled(port) as client:
+        wait_for(lambda: get(port, f"{PAGE}/masks/coco.zip")[0] == 200, 30)
+        received = 0
+        while part := client.recv(1 << 16):
+            received += len(part)
+        assert received < 20_000_000
+
+
+def test_who_is_slow_has_time_in_proportion() -> None:
+    assert sending_limit_s(0) >= 30
+    assert sending_limit_s(1_000_000_000) >= 8000, "1 Mbit/s"

@@ -5,18 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from colour_models import ColourModels
 from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
-from tam_backend.errors import StoreError, UnreadableMediaError
+from tam_backend.errors import MediaError, StoreError, UnreadableMediaError
 from tam_backend.session.session import Session
-from tam_backend.tracking.passes import Workplace
+from tam_backend.threads.fair_lock import FairLock
+from tam_backend.tracking.passes import TrackerPass, Workplace
+from tam_backend.tracking.scaling import Scaling
+from tam_backend.tracking.stopwatch import Stopwatch
 from tam_backend.tracking.tracks import Tracks
-from tam_backend.types import FrameResult, Prompt
+from tam_backend.types import FrameResult, Prompt, RgbFrame
+from tam_backend.video.base import FrameSource
 
 VIDEO = MovingDiscs(starts_xy=((20, 30), (100, 70)), steps_xy=((5, 1), (-4, 0)))
 
@@ -101,3 +107,62 @@ def test_damaged_frames_are_left_out_and_a_video_that_is_gone_ends_it(monkeypatc
     broken.update(range(12))
     with pytest.raises(UnreadableMediaError):
         list(running)
+
+
+class FilesSideBySide(FrameSource):
+    """Frames 5 and 6 are damaged: who reads one of them waits until another reader has come to the other one."""
+
+    def __init__(self) -> None:
+        super().__init__("files", VIDEO.size_hw)
+        self._both = threading.Barrier(2, timeout=30)
+        self.read = threading.local()
+
+    def __len__(self) -> int:
+        return len(VIDEO)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        if index in (5, 6):
+            self._both.wait()
+            self.read.damaged = index
+            raise UnreadableMediaError(f"Frame {index} cannot be decoded.")
+        return VIDEO[index]
+
+    def file_of(self, index: int) -> Path:
+        return Path(f"{index}.jpg")
+
+    def close(self) -> None: ...
+
+
+class Unreadable(dict[int, MediaError]):
+    """Says when the reader of frame 5 is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_five = threading.Event()
+
+    def __setitem__(self, frame: int, error: MediaError) -> None:
+        super().__setitem__(frame, error)
+        if frame == 5:
+            self.has_five.set()
+
+
+class SlowOnSix(Workplace):
+    """The reader of frame 6 gets to the video again only when the one of frame 5 is done with its own."""
+
+    def __getattribute__(self, name: str) -> object:
+        found = super().__getattribute__(name)
+        if name == "video" and getattr(found.read, "damaged", None) == 6:
+            assert self.unreadable.has_five.wait(30)
+        return found
+
+
+def test_two_readers_that_meet_damaged_frames_side_by_side_leave_out_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tam_backend.tracking.passes.os.cpu_count", lambda: 4)
+    models, device = ColourModels().models(), torch.device("cpu")
+    place = SlowOnSix(
+        models, FairLock(), FilesSideBySide(), Scaling(VIDEO.size_hw, 48, device), Stopwatch(device),
+        unreadable=Unreadable(),
+    )  # fmt: skip
+    led = TrackerPass(place).lead(range(len(VIDEO)), lambda sight: None)
+    assert [frame for frame, _ in led] == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
+    assert set(place.unreadable) == {5, 6}

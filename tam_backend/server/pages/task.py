@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from os import SEEK_END
 from typing import TYPE_CHECKING, TypeVar
@@ -16,8 +17,8 @@ from werkzeug.wsgi import wrap_file
 from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.problems import Problem
-from tam_backend.server.connection import watch_client
-from tam_backend.server.pages.mask_archives import DOWNLOADABLE, Downloads, download_name
+from tam_backend.server.connection import sending_within, watch_client
+from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads, download_name, sending_limit_s
 from tam_backend.server.pages.pictures import Pictures
 from tam_backend.server.pages.task_view import task_view
 from tam_backend.server.replies import html_reply
@@ -38,6 +39,7 @@ NO_PROJECT = "-"
 _UP = "../../"
 """From a task's page to the status page."""
 _CHUNK_BYTES = 1 << 16
+_MOST_DOWNLOADS = 3
 _JOBS_ON_PAGE = 3
 _PROBLEMS_ON_PAGE = 10
 _BUSY_REFRESH_S, _IDLE_REFRESH_S = 5, 60
@@ -50,7 +52,8 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     """
     routes = Blueprint("tasks", __name__, template_folder="templates")
     pictures = Pictures(backend.store, backend.task_frame)
-    downloads = Downloads(backend.store, settings.data_dir / "downloads")
+    at_once = max(1, min(_MOST_DOWNLOADS, settings.http_threads // 2))
+    downloads = Downloads(backend.store, settings.data_dir / ARCHIVES, at_once)
 
     def found(find: Callable[[str, str, str], T | None], project: str, task: str) -> T:
         named = ("" if project == NO_PROJECT else project, task, request.args.get("view", ""))
@@ -116,14 +119,17 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
     @routes.get("/tasks/<project>/<task>/masks/<form>.zip")
     def masks(project: str, task: str, form: str) -> Response:
         view = found(backend.store.find, project, task)
-        archive = downloads.make(view, form, watch_client(request.environ))
-        # Not past Flask to the server, whose end of it would not be heard of.
-        reply = Response(wrap_file(request.environ, archive, _CHUNK_BYTES), mimetype="application/zip")
-        reply.call_on_close(downloads.sent)
-        reply.content_length = archive.seek(0, SEEK_END)
-        archive.seek(0)
-        reply.headers.set("Content-Disposition", "attachment", filename=f"{download_name(view)}-{form}.zip")
-        reply.headers["Cache-Control"] = "no-store"
+        with ExitStack() as until_sent:
+            archive = until_sent.enter_context(downloads.make(view, form, watch_client(request.environ)))
+            size = archive.seek(0, SEEK_END)
+            archive.seek(0)
+            # Not past Flask to the server, whose end of it would not be heard of.
+            reply = Response(wrap_file(request.environ, archive, _CHUNK_BYTES), mimetype="application/zip")
+            reply.content_length = size
+            reply.headers.set("Content-Disposition", "attachment", filename=f"{download_name(view)}-{form}.zip")
+            reply.headers["Cache-Control"] = "no-store"
+            until_sent.enter_context(sending_within(request.environ, sending_limit_s(size)))
+            reply.call_on_close(until_sent.pop_all().close)
         return reply
 
     return routes
