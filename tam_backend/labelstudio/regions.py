@@ -27,7 +27,7 @@ from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKi
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import is_object_key, parse_result_id
-from tam_backend.labelstudio.polygons import decode_polygon, polygon_bounds
+from tam_backend.labelstudio.polygons import polygon_bounds, polygon_runs
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
@@ -129,7 +129,7 @@ class Region:
             if self.kind is ControlKind.BITMASK:
                 return EncodedMask.of(decode_bitmask(self.encoded.get("imageDataURL")))
             if self.kind is ControlKind.POLYGON:
-                return EncodedMask.of(decode_polygon(self.encoded, self._known_size_hw))
+                return polygon_runs(self.encoded, self._known_size_hw)
             return EncodedMask.of(self._brush_mask(self.encoded))
         except PayloadError as error:
             raise self._named(error) from error

@@ -13,10 +13,11 @@ from ls_json import HW, blob, common, point, task
 from synthetic import iou
 from test_ordinary_tags import page, tag
 
-from tam_backend.errors import PayloadError
+from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.edits import mask_digest, told_apart, value_digest
+from tam_backend.labelstudio.light_regions import light_regions
 from tam_backend.labelstudio.polygons import decode_polygon, encode_polygon, polygon_bounds
 from tam_backend.labelstudio.prompts import read_task
 from tam_backend.labelstudio.regions import read_regions
@@ -188,6 +189,19 @@ def test_what_is_no_polygon_is_named(points) -> None:
     value = {"points": points, "polygonlabels": ["Dog"]}
     assert read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG, faults) == ()
     assert '"p"' in faults[0].message
+
+
+def test_an_outline_that_would_take_all_memory_is_refused_and_its_region_named() -> None:
+    zigzag = [[100 * at / 200_000, 100 * (at % 2)] for at in range(200_000)]
+    value = {"points": zigzag, "closed": True, "polygonlabels": ["Dog"]}
+    result = {**common("p", "outline", "polygonlabels", 0, value), "original_width": 1920, "original_height": 1080}
+    [region] = read_regions([result], CONFIG)
+    with pytest.raises(RegionError, match=r'"p".*more ragged') as refused:
+        _ = region.mask
+    assert "draw it again" in refused.value.remedy
+    faults: list = []
+    assert light_regions([result], CONFIG, faults)[0] == (), "an export goes on without it"
+    assert [fault.region_id for fault in faults] == ["p"]
 
 
 def test_corners_outside_of_the_frame_are_cut_off() -> None:
