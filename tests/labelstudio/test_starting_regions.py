@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ls_json import HW, blob, brush, common, task, video_box
 from test_ordinary_tags import page, tag
 
@@ -82,6 +84,16 @@ def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
         ({"meta": {"text": ["track 12"]}}, "12"),
         ({"meta": {"text": "ID: car-7"}}, "car-7"),
         ({"meta": {"text": ["7"]}}, "7"),
+        ({"meta": {"text": "# 7"}}, "7"),
+        ({"meta": {"text": "track7"}}, "7"),
+        ({"meta": {"text": "Track ID: 7"}}, "7"),
+        ({"meta": {"text": "trackid 7"}}, "7"),
+        ({"meta": {"text": "object_id-7"}}, "7"),
+        ({"meta": {"text": "identity7"}}, "identity7"),
+        ({"meta": {"text": "idle3"}}, "idle3"),
+        ({"meta": {"text": "objects2"}}, "objects2"),
+        ({"meta": {"text": "1" * 64}}, "1" * 64),
+        ({"meta": {"text": "7!"}}, None),
         ({"meta": {"text": ["track lost"]}}, None),
         ({"meta": {"text": ["seen in 7 frames"]}}, None),
         ({"meta": {"age": 7}}, None),
@@ -92,6 +104,15 @@ def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
 def test_a_track_id_stands_in_meta_or_in_the_note(hung, track) -> None:
     [start], _ = started(task(predictions=[prediction(1, found("b", **hung))]))
     assert start.track == track
+
+
+@given(st.text(alphabet="1a- #!", min_size=65, max_size=200).filter(lambda note: len(note.strip()) > 64))
+@example("1" * 65)
+@example("track " + "1" * 8000 + "!")
+@example("id" * 40 + "7")
+def test_a_long_note_says_nothing_of_tracks_and_is_not_searched(note: str) -> None:
+    [start], _ = started(task(predictions=[prediction(1, found("b", meta={"text": note}))]))
+    assert start.track is None
 
 
 @pytest.mark.parametrize(
