@@ -216,8 +216,8 @@ def read_regions(
 ) -> tuple[Region, ...]:
     """Read the `result` list of an annotation, a draft, a prediction or a smart click's context.
 
-    Results of other types (relations, text ..) and of tags that are not on the page are left out; choices and the like
-    become attributes of their regions.
+    Results of other types (relations, text ..) and of tags that are not on the page are left out, and polygons that are
+    half drawn; choices and the like become attributes of their regions.
 
     Args:
         results: JSON.
@@ -287,6 +287,8 @@ def _read(
     value = result.get("value")
     if not isinstance(value, Mapping):
         raise malformed(region_id, "has no value")
+    if control.shape == "polygon" and value.get("closed") is False:
+        return None  # somebody is still drawing it
     if result.get("image_rotation") not in (0, None):
         raise RegionError(
             region_id,

@@ -204,6 +204,21 @@ def test_an_outline_that_would_take_all_memory_is_refused_and_its_region_named()
     assert [fault.region_id for fault in faults] == ["p"]
 
 
+@pytest.mark.parametrize("points", [[[10, 20]], [[10, 20], [40, 20], [40, 60]]])
+def test_a_half_drawn_polygon_is_nobodys_mask_yet_and_no_fault(points: list) -> None:
+    value = {"points": points, "closed": False, "polygonlabels": ["Dog"]}
+    faults: list = []
+    assert read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG, faults) == ()
+    assert faults == []
+
+
+@pytest.mark.parametrize("more", [{}, {"closed": True}, {"closed": None}])
+def test_a_polygon_that_is_not_said_to_be_open_is_a_mask(more: dict) -> None:
+    value = {"points": [[10, 20], [40, 20], [40, 60]], "polygonlabels": ["Dog"], **more}
+    [region] = read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG)
+    assert region.is_keyframe
+
+
 def test_corners_outside_of_the_frame_are_cut_off() -> None:
     value = {"points": [[-50, -50], [150, -50], [150, 150], [-50, 150]]}
     assert decode_polygon(value, HW).all()

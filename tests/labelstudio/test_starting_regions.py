@@ -69,6 +69,12 @@ def test_an_ordinary_tag_gives_what_humans_drew_with_it() -> None:
     assert ids(a_task, "drawn") == (["p1"], {})
 
 
+def test_a_half_drawn_polygon_begins_nothing() -> None:
+    half = polygon("p1", [[10, 10], [50, 10], [50, 50]])
+    half["value"]["closed"] = False
+    assert ids(task(annotations=[[half]]), "drawn") == ([], {})
+
+
 def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
     a_task = task(annotations=[[polygon("p1", [[10, 20], [40, 20], [40, 60], [10, 60]])]])
     [start], _ = started(a_task, "drawn")
