@@ -15,6 +15,9 @@ LEAST_IOU = 0.98
 MOST_RINGS = 100
 """Parts and holes of a mask beyond it are specks."""
 
+MOST_PIXEL_RINGS = 1000
+"""As `MOST_RINGS`, where a polygon is to show every pixel: so many are joined in less than a second."""
+
 _LEAST_CORNERS = 3
 _LEAST_TOLERANCE_PX = 0.1
 _MOST_PAIRS = 1_000_000
@@ -46,25 +49,26 @@ def edge_polygons(runs: EncodedMask) -> list[list[float]] | None:
 def one_polygon(runs: EncodedMask) -> tuple[NDArray[np.int64], float]:
     """Return one closed line around all parts and holes of a mask; parts are joined by a line, there and back.
 
-    Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines.
+    Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines. Of parts and holes the
+    `MOST_PIXEL_RINGS` with the longest outlines count.
 
     Args:
         runs: the mask.
 
     Returns:
         (N, 2) corners (x, y), the centres of pixels; N = 0 for an empty mask, else 3 at least. And the IoU of the mask
-        and its polygon, which only joining lines can take from 1.
+        and its polygon, which only joining lines and specks beyond `MOST_PIXEL_RINGS` can take from 1.
     """
     import cv2  # noqa: PLC0415 - the same
 
     crop, (top, left) = runs.crop()
     contours, _ = cv2.findContours(np.ascontiguousarray(crop, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [np.asarray(contour[:, 0, :], np.int64) for contour in contours]
-    if not rings:
+    if not contours:
         return np.zeros((0, 2), np.int64), 1.0
-    is_one = len(rings) == 1
-    rings.sort(key=len, reverse=True)
-    line = _joined(rings)
+    is_one = len(contours) == 1
+    # Not by corners: a large rectangle has four.
+    largest = sorted(contours, key=lambda contour: cv2.arcLength(contour, closed=True), reverse=True)[:MOST_PIXEL_RINGS]
+    line = _joined([np.asarray(contour[:, 0, :], np.int64) for contour in largest])
     if len(line) < _LEAST_CORNERS:
         line = np.concatenate((line, np.repeat(line[-1:], _LEAST_CORNERS - len(line), axis=0)))
     return line + np.array([left, top]), 1.0 if is_one else _overlap(crop, line)

@@ -124,6 +124,21 @@ def test_no_two_corners_are_compared_twice(monkeypatch: pytest.MonkeyPatch) -> N
     assert sum(compared) == (corners * corners - 3 * corners) / 2
 
 
+def test_of_countless_specks_the_largest_parts_count_and_the_overlap_says_so() -> None:
+    mask = np.zeros((200, 400), bool)
+    mask[20:180, 20:80] = True  # four corners
+    plus = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+    for top in range(5, 195, 5):
+        for left in range(100, 390, 5):
+            mask[top : top + 3, left : left + 3] = plus
+    corners, overlap = one_polygon(EncodedMask.of(mask))
+    again = np.zeros(mask.shape, np.uint8)
+    cv2.fillPoly(again, [corners.astype(np.int32)], 1)
+    assert again[20:180, 20:80].all()
+    assert iou(again > 0, mask) == overlap < 0.98
+    assert len(corners) == 4 + 999 * (4 + 2)
+
+
 def test_an_empty_mask_has_no_polygon() -> None:
     nothing = EncodedMask.of(np.zeros(SIZE_HW, bool))
     assert edge_polygons(nothing) == []
