@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from tam_backend.errors import InvalidPromptError
+from tam_backend.errors import InvalidInputError, InvalidPromptError
 from tam_backend.run_lengths import code_of, code_of_crop, crop_of, mask_of
 
 BoolMask = NDArray[np.bool_]
@@ -40,6 +40,11 @@ class Point(NamedTuple):
     x: float
     y: float
     positive: bool = True
+
+
+MOST_OUTLINE_PX = 2_000_000
+"""No longer outlines are filled: pycocotools takes some 40 bytes for each pixel of them, and if it does not get these
+the process ends. That is more than a hundred times around a 4K frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,26 @@ class EncodedMask:
 
     @classmethod
     def of_polygon(cls, corners_xy: Sequence[tuple[float, float]], size_hw: tuple[int, int]) -> EncodedMask:
-        """Fill a polygon as pycocotools does; corners in pixels, three at least."""
-        [code] = coco.frPyObjects([[value for corner in corners_xy for value in corner]], *size_hw)
-        return cls(bytes(code["counts"]), size_hw)
+        """Fill a polygon; corners in pixels, three at least. Raises as `of_polygons`."""
+        return cls.of_polygons([np.asarray(corners_xy, np.float64)], size_hw)
+
+    @classmethod
+    def of_polygons(cls, polygons: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> EncodedMask:
+        """Fill polygons as pycocotools does, and join them.
+
+        Args:
+            polygons: one at least; (N, 2) corners (x, y) in pixels each, N >= 3.
+            size_hw: (height, width) of the frame.
+
+        Raises:
+            InvalidInputError: their outlines together are longer than `MOST_OUTLINE_PX`.
+        """
+        # An edge takes one pixel at least, so that this bounds the corners too.
+        edges = (np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1) for corners in polygons)
+        if sum(float(np.maximum(each, 1).sum()) for each in edges) > MOST_OUTLINE_PX:
+            raise InvalidInputError(f"Its outline is more ragged than {MOST_OUTLINE_PX:,} pixels of edges.")
+        codes = coco.frPyObjects([corners.ravel().tolist() for corners in polygons], *size_hw)
+        return cls(bytes(coco.merge(codes, intersect=False)["counts"]), size_hw)
 
     @classmethod
     def union(cls, several: Sequence[EncodedMask]) -> EncodedMask:

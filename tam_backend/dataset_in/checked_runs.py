@@ -18,6 +18,7 @@ MAX_RUNS = 2_000_000
 
 _MAX_CODE = 6 * MAX_RUNS
 _MAX_CORNERS = 100_000
+_MAX_POLYGONS = 10_000  # to join them takes time by the square
 _FIRST, _LAST = 48, 48 + 63  # the characters of COCO's code: six bits each
 _MOST_DIGITS = 12  # of five bits: more than a run of any frame takes
 _REMEDY = "Write the dataset anew with pycocotools."
@@ -113,12 +114,15 @@ def from_polygons(polygons: Sequence[Any], size_hw: tuple[int, int], name: str) 
     """Fill polygons, each [x, y, x, y, ..] in pixels, as COCO's tools do.
 
     Raises:
-        InvalidInputError: one has fewer than three corners, or lies far outside of the frame.
+        InvalidInputError: one has fewer than three corners, or lies far outside of the frame; or there are more of
+            them, or more ragged ones, than can be filled.
         MediaTooLargeError: the frame is too large.
     """
     height, width = size_hw
     check_pixel_count(name, width, height)
-    flat = []
+    if len(polygons) > _MAX_POLYGONS:
+        raise InvalidInputError(f"The mask of {name} has {len(polygons):,} polygons.", _REMEDY)
+    outlines = []
     for each in polygons:
         corners = numbers(each, name)
         if len(corners) < 6 or len(corners) % 2:
@@ -130,9 +134,11 @@ def from_polygons(polygons: Sequence[Any], size_hw: tuple[int, int], name: str) 
                 f"A polygon of {name} lies outside of its frame of {width} x {height} pixels.",
                 "Corners are pixels, from the upper left.",
             )
-        flat.append(corners.tolist())
-    joined = coco.merge(coco.frPyObjects(flat, height, width), intersect=False)
-    return EncodedMask.of(coco.decode(joined))
+        outlines.append(corners.reshape(-1, 2))
+    try:
+        return EncodedMask.of_polygons(outlines, size_hw)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"The mask of {name} cannot be filled. {error.message}", _REMEDY) from error
 
 
 def numbers(values: Any, name: str) -> NDArray[np.float64]:

@@ -15,8 +15,12 @@ LEAST_IOU = 0.98
 MOST_RINGS = 100
 """Parts and holes of a mask beyond it are specks."""
 
+MOST_PIXEL_RINGS = 1000
+"""As `MOST_RINGS`, where a polygon is to show every pixel: so many are joined in less than a second."""
+
 _LEAST_CORNERS = 3
 _LEAST_TOLERANCE_PX = 0.1
+_MOST_PAIRS = 1_000_000
 
 
 def edge_polygons(runs: EncodedMask) -> list[list[float]] | None:
@@ -45,25 +49,26 @@ def edge_polygons(runs: EncodedMask) -> list[list[float]] | None:
 def one_polygon(runs: EncodedMask) -> tuple[NDArray[np.int64], float]:
     """Return one closed line around all parts and holes of a mask; parts are joined by a line, there and back.
 
-    Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines.
+    Filled by OpenCV's `fillPoly` it is the mask again, and the pixels of the joining lines. Of parts and holes the
+    `MOST_PIXEL_RINGS` with the longest outlines count.
 
     Args:
         runs: the mask.
 
     Returns:
         (N, 2) corners (x, y), the centres of pixels; N = 0 for an empty mask, else 3 at least. And the IoU of the mask
-        and its polygon, which only joining lines can take from 1.
+        and its polygon, which only joining lines and specks beyond `MOST_PIXEL_RINGS` can take from 1.
     """
     import cv2  # noqa: PLC0415 - the same
 
     crop, (top, left) = runs.crop()
     contours, _ = cv2.findContours(np.ascontiguousarray(crop, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [np.asarray(contour[:, 0, :], np.int64) for contour in contours]
-    if not rings:
+    if not contours:
         return np.zeros((0, 2), np.int64), 1.0
-    is_one = len(rings) == 1
-    rings.sort(key=len, reverse=True)
-    line = _joined(rings)
+    is_one = len(contours) == 1
+    # Not by corners: a large rectangle has four.
+    largest = sorted(contours, key=lambda contour: cv2.arcLength(contour, closed=True), reverse=True)[:MOST_PIXEL_RINGS]
+    line = _joined([np.asarray(contour[:, 0, :], np.int64) for contour in largest])
     if len(line) < _LEAST_CORNERS:
         line = np.concatenate((line, np.repeat(line[-1:], _LEAST_CORNERS - len(line), axis=0)))
     return line + np.array([left, top]), 1.0 if is_one else _overlap(crop, line)
@@ -111,15 +116,24 @@ def keyhole_polygon(mask: BoolMask, tolerance_px: float) -> tuple[NDArray[np.flo
 
 def _joined(rings: list[NDArray[Any]]) -> NDArray[Any]:
     """Return one closed line along all rings, which goes there and back between them where they are nearest."""
-    rest = list(rings)
-    line = rest.pop(0)
-    gaps = [_nearest(line, ring) for ring in rest]
-    while rest:
-        chosen = min(range(len(rest)), key=lambda each: gaps[each][0])
-        _, here, there = gaps.pop(chosen)
-        ring = np.roll(rest.pop(chosen), -there, axis=0)
+    line = rings[0]
+    # Corners of the rings that are not in the line yet: of which ring, how far off, and from which corner of the line.
+    corners = np.concatenate(rings[1:] or [line[:0]])
+    owners = np.repeat(np.arange(len(rings) - 1), [len(ring) for ring in rings[1:]])
+    gaps, nearest = _nearest(corners, line)
+    while len(corners):
+        closest = np.flatnonzero(gaps == gaps.min())
+        closest = closest[owners[closest] == owners[closest[0]]]
+        start = closest[nearest[closest].argmin()]
+        here, is_next = nearest[start], owners == owners[start]
+        ring = np.concatenate((corners[start:][is_next[start:]], corners[:start][is_next[:start]]))
         line = np.concatenate((line[: here + 1], ring, ring[:1], line[here:]))
-        gaps = [_nearest(line, each) for each in rest]
+        corners, owners, gaps, nearest = (each[~is_next] for each in (corners, owners, gaps, nearest))
+        nearest[nearest > here] += len(ring) + 2  # it lies behind what came into the line
+        # Only what came in can be nearer; of two as near, the one earlier in the line counts.
+        new_gaps, new_nearest = _nearest(corners, ring)
+        is_nearer = (new_gaps < gaps) | ((new_gaps == gaps) & (nearest > here))
+        gaps, nearest = np.where(is_nearer, new_gaps, gaps), np.where(is_nearer, here + 1 + new_nearest, nearest)
     return line
 
 
@@ -132,8 +146,13 @@ def _overlap(crop: BoolMask, corners: NDArray[np.int64]) -> float:
     return float(np.count_nonzero(crop & (filled > 0)) / np.count_nonzero(crop | (filled > 0)))
 
 
-def _nearest(line: NDArray[Any], ring: NDArray[Any]) -> tuple[int, int, int]:
-    """Return the smallest squared distance between corners of two lines, and which ones these are."""
-    squared = ((line[:, None, :] - ring[None, :, :]) ** 2).sum(axis=2)
-    here, there = divmod(int(squared.argmin()), len(ring))
-    return int(squared[here, there]), here, there
+def _nearest(corners: NDArray[Any], line: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return for each corner the smallest squared distance to a corner of a line, and which one that is: the first."""
+    at_once = max(1, _MOST_PAIRS // len(line))  # all against all would take gigabytes for ragged masks
+    gaps, nearest = np.zeros(len(corners), line.dtype), np.zeros(len(corners), np.int64)
+    for first in range(0, len(corners), at_once):
+        part = slice(first, first + at_once)
+        squared = (corners[part, :1] - line[:, 0]) ** 2 + (corners[part, 1:] - line[:, 1]) ** 2
+        nearest[part] = squared.argmin(axis=1)
+        gaps[part] = squared.min(axis=1)
+    return gaps, nearest

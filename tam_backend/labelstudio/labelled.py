@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tam_backend.errors import PayloadError
 from tam_backend.export.dataset import DatasetObject, LabelledFrame, Provenance, Shown
 from tam_backend.labelstudio.box_tracks import BoxTrack
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig
 from tam_backend.labelstudio.identity import Identity
 from tam_backend.labelstudio.light_regions import LightRegion
 from tam_backend.labelstudio.objects import TaskObject, group_objects
+from tam_backend.labelstudio.polygons import filled_outline
 from tam_backend.labelstudio.shapes import FractionPolygon
 from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import Box, EncodedMask
@@ -24,6 +26,7 @@ CLASS_LEFT_OUT = "regions of classes that are left out"
 PROMPTS = "points and boxes that were drawn as prompts"
 OTHER_SIZE = "masks of another size than the others on their frame"
 NO_SIZE = "polygons and boxes on images whose size Label Studio does not tell"
+TOO_RAGGED = "polygons whose outline is too ragged to be filled"
 
 
 @dataclass(eq=False)
@@ -126,8 +129,11 @@ def _as_shape(region: LightRegion, lost: Counter[str]) -> LightRegion | None:
         return None
     if not isinstance(region.box, FractionPolygon):
         return region
-    height, width = region.size_hw
-    runs = EncodedMask.of_polygon([(x * width, y * height) for x, y in region.box.corners], region.size_hw)
+    try:
+        runs = filled_outline(region.box.corners, region.size_hw)
+    except PayloadError:
+        lost[TOO_RAGGED] += 1
+        return None
     # As a mask: two polygons that overlap are two objects, while a box over a mask means the mask's object.
     return replace(region, control=replace(region.control, kind=ControlKind.BITMASK), box=None, runs=runs)
 

@@ -19,7 +19,6 @@ from tam_backend.labelstudio.checked import REMEDY
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig
 from tam_backend.labelstudio.encoding import brush_spans, checked_size, decode_bitmask
 from tam_backend.labelstudio.identity import Identity, read_identity
-from tam_backend.labelstudio.polygons import polygon_runs
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.strokes import rasterise_touches
 from tam_backend.types import BoolMask, Box, EncodedMask
@@ -79,8 +78,12 @@ def light_regions(
         if isinstance(kept, RegionError):
             faults.append(kept)
             continue
-        if region.kind is ControlKind.POLYGON and region.encoded is not None and region.size_hw is not None:
-            kept = polygon_runs(region.encoded, region.size_hw)
+        if region.kind is ControlKind.POLYGON:
+            try:
+                kept = region.encoded_mask
+            except RegionError as error:
+                faults.append(error)
+                continue
         own = {field.name: getattr(region, field.name) for field in fields(region)}
         own |= {"encoded": None, "attributes": attributes.get(region.region_id, ())}
         regions.append(LightRegion(**own, runs=kept))

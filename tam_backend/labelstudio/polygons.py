@@ -7,10 +7,10 @@ together by lines of no width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tam_backend.errors import PayloadError
+from tam_backend.errors import InvalidInputError, PayloadError
 from tam_backend.export.outlines import keyhole_polygon
 from tam_backend.labelstudio.checked import REMEDY, is_number
 from tam_backend.types import BoolMask, Box, EncodedMask
@@ -48,24 +48,43 @@ def polygon_runs(value: Mapping[str, Any], size_hw: tuple[int, int]) -> EncodedM
         size_hw: (height, width) of the frame.
 
     Raises:
-        PayloadError: they are no polygon.
+        PayloadError: they are no polygon, or as `filled_outline`.
+    """
+    return filled_outline(_corners(value), size_hw)
+
+
+def filled_outline(corners: Sequence[tuple[float, float]], size_hw: tuple[int, int]) -> EncodedMask:
+    """Fill a polygon that people drew.
+
+    Args:
+        corners: (x, y) in fractions of the frame, three at least; outside of the frame they are cut off.
+        size_hw: (height, width) of the frame.
+
+    Raises:
+        PayloadError: its outline is longer than can be filled.
     """
     height, width = size_hw
-    corners = [(x * width, y * height) for x, y in _corners(value)]
-    return EncodedMask.of_polygon(corners, size_hw)
+    try:
+        return EncodedMask.of_polygon([(x * width, y * height) for x, y in _within_frame(corners)], size_hw)
+    except InvalidInputError as error:
+        raise PayloadError(error.message, REMEDY) from error
 
 
 def polygon_bounds(value: Mapping[str, Any]) -> Box:
     """Return (x0, y0, x1, y1) around a polygon in fractions of the frame. Raises as `polygon_runs`."""
-    xs, ys = zip(*_corners(value), strict=True)
+    xs, ys = zip(*_within_frame(_corners(value)), strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def _corners(value: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return the corners in fractions of the frame, within it."""
+    """Return the corners in fractions of the frame."""
     points = value.get("points")
     if not isinstance(points, (list, tuple)) or len(points) < _FEWEST_CORNERS:
         raise PayloadError("It is a polygon without three corners.", REMEDY)
     if not all(isinstance(point, (list, tuple)) and len(point) == 2 and all(map(is_number, point)) for point in points):
         raise PayloadError("It has a corner that is not a pair of numbers.", REMEDY)
-    return [(min(max(x / 100, 0.0), 1.0), min(max(y / 100, 0.0), 1.0)) for x, y in points]
+    return [(x / 100, y / 100) for x, y in points]
+
+
+def _within_frame(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)) for x, y in corners]

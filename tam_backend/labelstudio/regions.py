@@ -27,7 +27,7 @@ from tam_backend.labelstudio.config import KINDS, MASK_KINDS, Control, ControlKi
 from tam_backend.labelstudio.encoding import checked_size, decode_bitmask, decode_brush
 from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import is_object_key, parse_result_id
-from tam_backend.labelstudio.polygons import decode_polygon, polygon_bounds
+from tam_backend.labelstudio.polygons import polygon_bounds, polygon_runs
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
 from tam_backend.types import BoolMask, Box, EncodedMask, Source
 
@@ -129,7 +129,7 @@ class Region:
             if self.kind is ControlKind.BITMASK:
                 return EncodedMask.of(decode_bitmask(self.encoded.get("imageDataURL")))
             if self.kind is ControlKind.POLYGON:
-                return EncodedMask.of(decode_polygon(self.encoded, self._known_size_hw))
+                return polygon_runs(self.encoded, self._known_size_hw)
             return EncodedMask.of(self._brush_mask(self.encoded))
         except PayloadError as error:
             raise self._named(error) from error
@@ -216,8 +216,8 @@ def read_regions(
 ) -> tuple[Region, ...]:
     """Read the `result` list of an annotation, a draft, a prediction or a smart click's context.
 
-    Results of other types (relations, text ..) and of tags that are not on the page are left out; choices and the like
-    become attributes of their regions.
+    Results of other types (relations, text ..) and of tags that are not on the page are left out, and polygons that are
+    half drawn; choices and the like become attributes of their regions.
 
     Args:
         results: JSON.
@@ -287,6 +287,8 @@ def _read(
     value = result.get("value")
     if not isinstance(value, Mapping):
         raise malformed(region_id, "has no value")
+    if control.shape == "polygon" and value.get("closed") is False:
+        return None  # somebody is still drawing it
     if result.get("image_rotation") not in (0, None):
         raise RegionError(
             region_id,

@@ -23,8 +23,12 @@ IMPORTED = "imported-"
 """What the versions of predictions begin with that `tam-backend import --format` stored: they are a dataset's."""
 
 _TRACK_NAMES = frozenset(("track", "trackid", "object", "objectid", "instance", "instanceid"))
-# A note that is a number, or one behind a word that says what it is: "7", "track 7", "ID: car-7".
-_NUMBERED_NOTE = re.compile(r"\s*(?:(?:track|object|instance|id)[\s_:#.-]*)*#?\s*([\w-]*\d[\w-]*)\s*", re.IGNORECASE)
+# A note that is a name with a digit, or one behind a word that says what it is: "7", "track 7", "ID: car-7", "track7".
+_NUMBERED_NOTE = re.compile(
+    r"(?:(?:(?:track|object|instance)?id|track|object|instance)(?:[\s_:#.-]+|(?=\d)))*#?\s*((?=[\w-]*\d)[\w-]+)",
+    re.IGNORECASE,
+)
+_LONGEST_NOTE = 64  # what is longer tells a story, and names nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +128,8 @@ def track_of(region: Region) -> str | None:
         if text and _plain(str(name)) in _TRACK_NAMES:
             return text
     note = _one_text(meta.get("text"))
-    numbered = _NUMBERED_NOTE.fullmatch(note) if note else None
-    return (numbered[1] or numbered[2]) if numbered else None
+    numbered = _NUMBERED_NOTE.fullmatch(note) if len(note) <= _LONGEST_NOTE else None
+    return numbered[1] if numbered else None
 
 
 def _own_key(region: Region) -> str | None:

@@ -88,3 +88,24 @@ def test_polygons_are_filled_as_coco_fills_them() -> None:
 def test_polygons_that_are_none_are_refused(polygon: object) -> None:
     with pytest.raises(InvalidInputError):
         from_polygons([polygon], (20, 30), "it")
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [
+        [[value for at in range(20_000) for value in (at / 20, 1000 * (at % 2))]],
+        [[value for at in range(2_000) for value in (at / 2, 1000 * (at % 2))]] * 2,
+        [[1, 1, 2, 1, 2, 2]] * 10_001,
+    ],
+    ids=["one that is too ragged", "two that are too ragged together", "too many"],
+)
+def test_polygons_that_would_take_all_memory_or_time_are_refused(polygons: list[object]) -> None:
+    with pytest.raises(InvalidInputError, match="The mask of annotation 3") as refused:
+        from_polygons(polygons, (1000, 1000), "annotation 3")
+    assert refused.value.remedy == "Write the dataset anew with pycocotools."
+
+
+@given(st.lists(st.lists(st.integers(-20, 40), min_size=6, max_size=6), min_size=1, max_size=4))
+def test_polygons_have_the_one_code_of_their_mask(polygons: list[list[int]]) -> None:
+    read = from_polygons(polygons, (20, 30), "it")
+    assert read == EncodedMask.of(read.array)

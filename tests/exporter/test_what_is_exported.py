@@ -101,6 +101,23 @@ def test_polygons_are_masks_and_prompts_are_none(studio: AnnotatedStudio, tmp_pa
     assert any("prompts" in each for each in summary.left_out)
 
 
+def test_an_ordinary_polygon_that_would_take_all_memory_is_left_out_and_counted(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    def outline(region_id: str, points: list[list[float]]) -> dict[str, Any]:
+        return {
+            **mask_region(0, DISCS.truth(0), "Red", region_id), "from_name": "outlines", "type": "polygonlabels",
+            "value": {"points": points, "polygonlabels": ["Red"]},
+        }  # fmt: skip
+
+    zigzag = [[at / 1000, 100 * (at % 2)] for at in range(100_000)]
+    drawn = [outline("ragged", zigzag), outline("far out", [[25, 25], [1e8, 25], [75, 75]])]
+    studio.add_task({"frames": ["a.jpg"]}, drawn)
+    summary = export(studio, tmp_path / "masks", "masks")
+    assert len(readers.object_masks(tmp_path / "masks" / "masks")) == 1
+    assert any("too ragged" in each for each in summary.left_out)
+
+
 def test_only_confirmed_leaves_the_frames_that_a_human_saw_to(studio: AnnotatedStudio, tmp_path: Path) -> None:
     corrected = mask_region(3, DISCS.truth(3), "Red", "tam-red-3f", origin="prediction-changed")
     others = [each for each in disc_regions(range(6)) if each["id"] != "tam-red-3f"]

@@ -13,10 +13,11 @@ from ls_json import HW, blob, common, point, task
 from synthetic import iou
 from test_ordinary_tags import page, tag
 
-from tam_backend.errors import PayloadError
+from tam_backend.errors import PayloadError, RegionError
 from tam_backend.labelstudio.config import ControlKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.edits import mask_digest, told_apart, value_digest
+from tam_backend.labelstudio.light_regions import light_regions
 from tam_backend.labelstudio.polygons import decode_polygon, encode_polygon, polygon_bounds
 from tam_backend.labelstudio.prompts import read_task
 from tam_backend.labelstudio.regions import read_regions
@@ -188,6 +189,34 @@ def test_what_is_no_polygon_is_named(points) -> None:
     value = {"points": points, "polygonlabels": ["Dog"]}
     assert read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG, faults) == ()
     assert '"p"' in faults[0].message
+
+
+def test_an_outline_that_would_take_all_memory_is_refused_and_its_region_named() -> None:
+    zigzag = [[100 * at / 200_000, 100 * (at % 2)] for at in range(200_000)]
+    value = {"points": zigzag, "closed": True, "polygonlabels": ["Dog"]}
+    result = {**common("p", "outline", "polygonlabels", 0, value), "original_width": 1920, "original_height": 1080}
+    [region] = read_regions([result], CONFIG)
+    with pytest.raises(RegionError, match=r'"p".*more ragged') as refused:
+        _ = region.mask
+    assert "draw it again" in refused.value.remedy
+    faults: list = []
+    assert light_regions([result], CONFIG, faults)[0] == (), "an export goes on without it"
+    assert [fault.region_id for fault in faults] == ["p"]
+
+
+@pytest.mark.parametrize("points", [[[10, 20]], [[10, 20], [40, 20], [40, 60]]])
+def test_a_half_drawn_polygon_is_nobodys_mask_yet_and_no_fault(points: list) -> None:
+    value = {"points": points, "closed": False, "polygonlabels": ["Dog"]}
+    faults: list = []
+    assert read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG, faults) == ()
+    assert faults == []
+
+
+@pytest.mark.parametrize("more", [{}, {"closed": True}, {"closed": None}])
+def test_a_polygon_that_is_not_said_to_be_open_is_a_mask(more: dict) -> None:
+    value = {"points": [[10, 20], [40, 20], [40, 60]], "polygonlabels": ["Dog"], **more}
+    [region] = read_regions([common("p", "outline", "polygonlabels", 0, value)], CONFIG)
+    assert region.is_keyframe
 
 
 def test_corners_outside_of_the_frame_are_cut_off() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ls_json import HW, blob, brush, common, task, video_box
 from test_ordinary_tags import page, tag
 
@@ -67,6 +69,12 @@ def test_an_ordinary_tag_gives_what_humans_drew_with_it() -> None:
     assert ids(a_task, "drawn") == (["p1"], {})
 
 
+def test_a_half_drawn_polygon_begins_nothing() -> None:
+    half = polygon("p1", [[10, 10], [50, 10], [50, 50]])
+    half["value"]["closed"] = False
+    assert ids(task(annotations=[[half]]), "drawn") == ([], {})
+
+
 def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
     a_task = task(annotations=[[polygon("p1", [[10, 20], [40, 20], [40, 60], [10, 60]])]])
     [start], _ = started(a_task, "drawn")
@@ -82,6 +90,16 @@ def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
         ({"meta": {"text": ["track 12"]}}, "12"),
         ({"meta": {"text": "ID: car-7"}}, "car-7"),
         ({"meta": {"text": ["7"]}}, "7"),
+        ({"meta": {"text": "# 7"}}, "7"),
+        ({"meta": {"text": "track7"}}, "7"),
+        ({"meta": {"text": "Track ID: 7"}}, "7"),
+        ({"meta": {"text": "trackid 7"}}, "7"),
+        ({"meta": {"text": "object_id-7"}}, "7"),
+        ({"meta": {"text": "identity7"}}, "identity7"),
+        ({"meta": {"text": "idle3"}}, "idle3"),
+        ({"meta": {"text": "objects2"}}, "objects2"),
+        ({"meta": {"text": "1" * 64}}, "1" * 64),
+        ({"meta": {"text": "7!"}}, None),
         ({"meta": {"text": ["track lost"]}}, None),
         ({"meta": {"text": ["seen in 7 frames"]}}, None),
         ({"meta": {"age": 7}}, None),
@@ -92,6 +110,15 @@ def test_a_polygon_is_taken_as_the_mask_that_it_is() -> None:
 def test_a_track_id_stands_in_meta_or_in_the_note(hung, track) -> None:
     [start], _ = started(task(predictions=[prediction(1, found("b", **hung))]))
     assert start.track == track
+
+
+@given(st.text(alphabet="1a- #!", min_size=65, max_size=200).filter(lambda note: len(note.strip()) > 64))
+@example("1" * 65)
+@example("track " + "1" * 8000 + "!")
+@example("id" * 40 + "7")
+def test_a_long_note_says_nothing_of_tracks_and_is_not_searched(note: str) -> None:
+    [start], _ = started(task(predictions=[prediction(1, found("b", meta={"text": note}))]))
+    assert start.track is None
 
 
 @pytest.mark.parametrize(
