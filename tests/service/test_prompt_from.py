@@ -431,9 +431,10 @@ def test_the_command_ends_when_no_job_of_its_tasks_is_left(backend, tmp_path, la
     def somebody_asks_for_the_first_again(intent: Intent) -> None:
         seen.append(intent)
         if len(seen) == 2:
+            time.sleep(1.0)  # longer than the command looks away: it has seen that the first is done
             backend.propagate_later(replace(seen[0], chain=()))
         elif len(seen) == 3:
-            time.sleep(1.0)  # longer than the command looks away
+            time.sleep(1.0)
 
     tracked = carried_out(backend, monkeypatch, somebody_asks_for_the_first_again)
     run(backend, Tasks(label_studio))
