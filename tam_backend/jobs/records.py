@@ -29,6 +29,8 @@ class Intent:
         unsaved: see `prompts.read_task`.
         annotator: who asked for it (`annotators.author_of`); "" where it is not known, or all did.
         prompt_from: what else is prompted with, see `labelstudio/starting_regions.py`; "" = as the config says.
+        chain: the tasks of its chain that are tracked after it, and no other, whether what they begin with has changed
+            or not; None = as after a correction: the next one, where that has changed.
     """
 
     project: str
@@ -39,6 +41,7 @@ class Intent:
     unsaved: Sequence[Mapping[str, Any]] = ()
     annotator: str = ""
     prompt_from: str = ""
+    chain: tuple[int, ...] | None = None
 
     @property
     def whose(self) -> str:
@@ -63,7 +66,8 @@ class Intent:
         """Return what `to_json` wrote, of a newer version too: what that adds is not known here."""
         read: dict[str, Any] = json.loads(text)
         known = {each.name: read[each.name] for each in fields(cls) if each.name in read}
-        return cls(**{**known, "unsaved": tuple(read.get("unsaved", ()))})
+        chain = None if read.get("chain") is None else tuple(read["chain"])
+        return cls(**{**known, "unsaved": tuple(read.get("unsaved", ())), "chain": chain})
 
 
 @dataclass(frozen=True)

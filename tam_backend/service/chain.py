@@ -41,13 +41,28 @@ class Following:
         return {ids[number]: (self.labels[ids[number]], mask.counts.decode("ascii")) for number, mask in found.items()}
 
 
+def next_task(data: Mapping[str, Any]) -> int | None:
+    """Return which task goes on after the one that has these data; None: its chain ends there, or there is none."""
+    return _neighbour(data, "next_task")
+
+
+def previous_task(data: Mapping[str, Any]) -> int | None:
+    """Return which task comes before, see `next_task`."""
+    return _neighbour(data, "previous_task")
+
+
+def _neighbour(data: Mapping[str, Any], name: str) -> int | None:
+    chain = data.get("chain")
+    number = chain.get(name) if isinstance(chain, Mapping) else None
+    return number if isinstance(number, int) else None
+
+
 def masks_for_next(task: Mapping[str, Any], known: ReadTask, tracking: Tracking) -> Following | None:
     """Return what is seen on a task's last frame, for the next task of its chain; None without one."""
-    chain = task["data"].get("chain")
-    next_task = chain.get("next_task") if isinstance(chain, Mapping) else None
-    last = tracking.result_on(tracking.frames_total - 1) if isinstance(next_task, int) else None
-    if last is None or not isinstance(next_task, int):
+    following = next_task(task["data"])
+    last = tracking.result_on(tracking.frames_total - 1) if following is not None else None
+    if last is None or following is None:
         return None
     seen = [each for each in known.followed if each.object_id in last.masks and last.masks[each.object_id].any()]
     masks = {each.key: EncodedMask.of(last.masks[each.object_id]) for each in seen}
-    return Following(next_task, {each.key: each.label for each in seen}, masks) if masks else None
+    return Following(following, {each.key: each.label for each in seen}, masks) if masks else None

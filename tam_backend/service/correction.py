@@ -111,7 +111,7 @@ class Correction:
                 submitted = intent.context is None  # what is not is shown to nobody else, in the next task neither
                 begins = submitted and known.begins_chains(config)
                 following = masks_for_next(task, known, tracking) if begins else None
-        if following is not None:
+        if following is not None and (intent.chain is None or following.task_id in intent.chain):
             go_on = partial(self._go_on_in_chain, following, task, known, intent)
         return _Tracked(answer, go_on)
 
@@ -132,6 +132,9 @@ class Correction:
     ) -> Intent | None:
         """Return what there is to do for the next task of a chain, which begins with what this one ended with.
 
+        After a correction that is nothing where the next task began with the same before; where the tasks to go on with
+        were named (`Intent.chain`), they do so in any case.
+
         What is wrong with the next task does not spoil this one; what passes, such as a worker that is busy, has the
         job tried again.
         """
@@ -151,7 +154,7 @@ class Correction:
         except (LabelStudioRefusedError, MediaError, InvalidInputError) as error:
             self._desk.problems.failed(f"task {number}, the next of a chain", error)
             return None
-        if self._desk.memories.get(project, number).seeds == seeds and not intent.prompt_from:
+        if self._desk.memories.get(project, number).seeds == seeds and intent.chain is None:
             return None
         self._desk.memories.change(project, number, lambda memory: memory.with_seeds(seeds))
-        return Intent(project, following.task_id, task, None, intent.label_config, prompt_from=intent.prompt_from)
+        return replace(intent, task_id=following.task_id, task=task, context=None, unsaved=(), annotator="")

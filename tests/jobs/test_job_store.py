@@ -431,6 +431,12 @@ def test_a_job_that_cannot_be_read_keeps_no_other(database: Database, damaged: s
     assert (store.get(broken).state, store.get(broken).message) == ("failed", "What it was to do cannot be read.")
 
 
+@pytest.mark.parametrize("chain", [None, (), (1, 2)])
+def test_an_intent_is_read_as_it_was_written(chain: tuple[int, ...] | None) -> None:
+    written = intent(author="ann", unsaved=({"id": "r"},), prompt_from="plates", chain=chain)
+    assert Intent.from_json(written.to_json()) == written
+
+
 def test_an_intent_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
     newer = json.loads(intent(author="ann", unsaved=({"id": "r"},)).to_json()) | {"priority": 3}
     assert Intent.from_json(json.dumps(newer)) == intent(author="ann", unsaved=({"id": "r"},))

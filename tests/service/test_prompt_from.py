@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +25,15 @@ from test_background import (  # noqa: F401 - fixtures, found by their names
 )
 
 from tam_backend.errors import InvalidInputError, LabelConfigError
+from tam_backend.jobs.records import Intent
+from tam_backend.jobs.registry import Job
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.labelstudio.polygons import decode_polygon
 from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.project_propagation import ProjectRequest, TaskOutcome, propagate_project
+from tam_backend.service import correction
 from tam_backend.service.backend import Backend
+from tam_backend.service.background import Annotations, Found
 from tam_backend.service.parts import database_of
 from tam_backend.store.task_memory import TaskMemories
 
@@ -163,6 +170,7 @@ def run(
     backend: Backend,
     tasks: Tasks,
     source: str = "predictions",
+    /,
     **request: Any,
 ) -> tuple[list[TaskOutcome], dict[int, Sequence[StartReport]]]:
     told: dict[int, Sequence[StartReport]] = {}
@@ -259,3 +267,176 @@ def test_a_chains_next_task_begins_with_its_own_boxes_too(backend, tmp_path, lab
 def test_prompts_come_from_nowhere_else(backend, label_studio) -> None:
     with pytest.raises(LabelConfigError, match='"boxen"'):
         run(backend, Tasks(label_studio), "boxen")
+
+
+def in_chain(backend: Backend, tmp_path: Path, label_studio: LabelStudioDouble, parts: int) -> None:
+    """Make tasks 1, 2, .. of a chain, two frames each; a detector found a rabbit in the first, birds in the others."""
+    for part in range(1, parts + 1):
+        data = data_of(backend, tmp_path, [part - 1, part])
+        neighbours = {"previous_task": part - 1 or None, "next_task": part + 1 if part < parts else None}
+        boxes = [found(part - 1, "Rabbit")] if part == 1 else [{**found(part, "Bird", 2, f"b{part}"), "item_index": 1}]
+        label_studio.tasks[part] = {
+            "id": part,
+            "data": {**data, "chain": {"part": part, "parts": parts, **neighbours}},
+            "annotations": [],
+        }
+        label_studio.predictions[70 + part] = {**detector(*boxes, number=70 + part), "task": part}
+
+
+def carried_out(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, before: Callable[[Intent], None] = lambda intent: None
+) -> list[int]:
+    """Return the tasks that jobs work on, in their order, from now on; `before` is called as each begins."""
+    tracked: list[int] = []
+    carry_out = backend._loop._carry_out
+
+    def noted(intent: Intent, annotations: Annotations, job: Job) -> Found:
+        tracked.append(intent.task_id)
+        before(intent)
+        return carry_out(intent, annotations, job)
+
+    monkeypatch.setattr(backend._loop, "_carry_out", noted)
+    return tracked
+
+
+def keys_of(label_studio: LabelStudioDouble, task: int, label: str = "Rabbit") -> set[str]:
+    """Return the object keys of one label in the newest prediction of a task."""
+    masks = [each for each in label_studio.stored(task)[-1]["result"] if each["id"].startswith("tam-")]
+    return {each["id"].split("-")[1] for each in masks if each["value"]["brushlabels"] == [label]}
+
+
+def test_each_task_of_a_chain_is_tracked_once_and_in_its_order(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=4)
+    tracked = carried_out(backend, monkeypatch, lambda intent: time.sleep(0.7))  # longer than the command looks away
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert all(job.state == "done" for job in backend.jobs.all())
+    assert [each.state for each in outcomes] == ["done"] * 4
+    assert tracked == [1, 2, 3, 4]
+    assert [len(label_studio.stored(task)) for task in (1, 2, 3, 4)] == [2] * 4, "the detector's, and one of ours"
+    [rabbit] = keys_of(label_studio, 1)
+    assert all(keys_of(label_studio, task) == {rabbit} for task in (2, 3, 4))
+    [bird] = keys_of(label_studio, 2, "Bird")
+    assert all(bird in keys_of(label_studio, task, "Bird") for task in (3, 4))
+    # Once more: what they begin with is the same, and nobody asked for the others.
+    run(backend, Tasks(label_studio), tasks=(3,))
+    assert tracked == [1, 2, 3, 4, 3]
+
+
+def test_a_chain_stops_before_a_task_that_nobody_asked_for(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=4)
+    tracked = carried_out(backend, monkeypatch)
+    outcomes, _ = run(backend, Tasks(label_studio), tasks=(1, 2, 4))
+    assert [(each.task_id, each.state) for each in outcomes] == [(1, "done"), (2, "done"), (4, "done")]
+    assert sorted(tracked) == [1, 2, 4]
+    assert keys_of(label_studio, 1) == keys_of(label_studio, 2)
+    assert not TaskMemories(database_of(backend.settings)).get("7", "3").seeds, (
+        "a correction of the second finds that the third has to follow"
+    )
+
+
+def test_the_tasks_after_one_that_failed_are_told_as_not_tracked(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=4)
+
+    def second_fails(intent: Intent) -> None:
+        if intent.task_id == 2:
+            raise InvalidInputError("Frame 1 is torn.", "Upload it again.")
+
+    tracked = carried_out(backend, monkeypatch, second_fails)
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert tracked == [1, 2]
+    assert [each.state for each in outcomes] == ["done", "failed", "not tracked", "not tracked"]
+    assert all("Task 2" in each.message and "Frame 1 is torn" in each.message for each in outcomes[2:])
+
+
+def test_the_tasks_after_one_that_was_cancelled_too(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=3)
+
+    def somebody_cancels(intent: Intent) -> None:
+        [job] = [each for each in backend.jobs.all() if each.ended_at is None]
+        backend.jobs.cancel(job.id)
+
+    tracked = carried_out(backend, monkeypatch, somebody_cancels)
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert tracked == [1]
+    assert [each.state for each in outcomes] == ["cancelled", "not tracked", "not tracked"]
+
+
+def test_a_task_begins_by_itself_where_the_one_before_ends_with_nothing(
+    backend, tmp_path, label_studio, monkeypatch
+) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=3)
+    label_studio.predictions.pop(71)
+    tracked = carried_out(backend, monkeypatch)
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert tracked == [2, 3]
+    assert [each.state for each in outcomes] == ["nothing", "done", "done"]
+    outcomes, _ = run(backend, Tasks(label_studio), dry_run=True)
+    assert [each.state for each in outcomes] == ["nothing", "seen", "seen"]
+
+
+def test_a_task_begins_by_itself_where_no_object_reached_it(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=3)
+    monkeypatch.setattr(correction, "masks_for_next", lambda *known: None)
+    label_studio.predictions.pop(73)
+    tracked = carried_out(backend, monkeypatch)
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert tracked == [1, 2]
+    assert [each.state for each in outcomes] == ["done", "done", "nothing"]
+    assert not keys_of(label_studio, 2)
+
+
+def test_a_chain_is_followed_by_its_own_order_not_by_the_tasks_numbers(
+    backend, tmp_path, label_studio, monkeypatch
+) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=3)
+    turned = {number: 4 - number for number in (1, 2, 3)}
+    for task in [label_studio.tasks.pop(number) for number in (1, 2, 3)]:
+        chain = task["data"]["chain"]
+        neighbours = {name: turned.get(chain[name]) for name in ("previous_task", "next_task")}
+        number = turned[task["id"]]
+        label_studio.tasks[number] = {**task, "id": number, "data": {**task["data"], "chain": {**chain, **neighbours}}}
+    for prediction in label_studio.predictions.values():
+        prediction["task"] = turned[prediction["task"]]
+    tracked = carried_out(backend, monkeypatch)
+    outcomes, _ = run(backend, Tasks(label_studio))
+    assert tracked == [3, 2, 1]
+    assert [(each.task_id, each.state) for each in outcomes] == [(1, "done"), (2, "done"), (3, "done")]
+    assert keys_of(label_studio, 1) == keys_of(label_studio, 2) == keys_of(label_studio, 3) != set()
+
+
+@pytest.mark.parametrize(
+    ("unread", "states"), [(1, ["unread", "not tracked", "not tracked"]), (2, ["done", "unread", "not tracked"])]
+)
+def test_no_task_is_tracked_after_one_that_cannot_be_read(
+    backend, tmp_path, label_studio, monkeypatch, unread: int, states: list[str]
+) -> None:
+    class Torn(Tasks):
+        def get_task(self, project_id: int, task_id: int) -> Mapping[str, Any]:
+            if task_id == unread:
+                raise InvalidInputError("Its data are torn.", "Import it again.")
+            return super().get_task(project_id, task_id)
+
+    in_chain(backend, tmp_path, label_studio, parts=3)
+    tracked = carried_out(backend, monkeypatch)
+    outcomes, _ = run(backend, Torn(label_studio))
+    assert [each.state for each in outcomes] == states
+    assert tracked == [1][: unread - 1]
+    assert "Its data are torn" in outcomes[2].message
+
+
+def test_the_command_ends_when_no_job_of_its_tasks_is_left(backend, tmp_path, label_studio, monkeypatch) -> None:
+    in_chain(backend, tmp_path, label_studio, parts=2)
+    seen: list[Intent] = []
+
+    def somebody_asks_for_the_first_again(intent: Intent) -> None:
+        seen.append(intent)
+        if len(seen) == 2:
+            time.sleep(1.0)  # longer than the command looks away: it has seen that the first is done
+            backend.propagate_later(replace(seen[0], chain=()))
+        elif len(seen) == 3:
+            time.sleep(1.0)
+
+    tracked = carried_out(backend, monkeypatch, somebody_asks_for_the_first_again)
+    run(backend, Tasks(label_studio))
+    assert tracked == [1, 2, 1]
+    assert all(job.ended_at is not None for job in backend.jobs.all())
