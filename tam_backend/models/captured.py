@@ -84,7 +84,7 @@ class Recordings:
             try:
                 recording = self._new_recording(arguments)
             except RuntimeError as error:  # no memory for it, or something that cannot be recorded
-                _log.warning("The GPU goes on kernel by kernel: %s", str(error).splitlines()[0])
+                _log.warning("The GPU goes on kernel by kernel: %s", error)
                 self._refused.add(shape)
                 return self._function(*arguments)
             self._recordings[shape] = recording

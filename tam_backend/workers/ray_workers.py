@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -60,12 +60,34 @@ Make = Callable[[Settings], InProcessWorkers]
 
 @dataclass(eq=False)
 class _Seen:
-    """A worker as it was seen last."""
+    """A worker as it was seen last.
+
+    Args:
+        handle: Ray's.
+        presence: what it answered.
+        at_s: when it did.
+        lent: how often it is lent to this process now.
+        others: how many calls of other processes were there when it answered.
+    """
 
     handle: Any
     presence: Presence
     at_s: float
-    lent: int = 0  # to this process
+    lent: int = 0
+    others: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answered(self.presence, self.at_s)
+
+    def answered(self, presence: Presence, now_s: float) -> None:
+        """Take what it says of itself; what it does for this process is known better here, as of now."""
+        self.presence, self.at_s = presence, now_s
+        self.others = max(0, presence.state.waiting - self.lent)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are at work or wait there."""
+        return self.others + self.lent
 
 
 class RayWorkers:
@@ -120,8 +142,6 @@ class RayWorkers:
     def lent(self, view: View, timeout_s: float, work: Work) -> Iterator[BorrowedView]:
         """Lend a view; see `Workers.lent`."""
         name, seen = self._one_for(view, work, timeout_s)
-        with self._lock:
-            seen.lent += 1
         try:
             yield BorrowedView(_RayLine(self._ray, name, seen.handle, partial(self._is_present, name)), view, timeout_s)
         except WorkerLostError as error:
@@ -135,16 +155,19 @@ class RayWorkers:
                 seen.lent -= 1
 
     def _one_for(self, view: View, work: Work, timeout_s: float) -> tuple[str, _Seen]:
+        """Choose a worker, and count it as lent."""
         holder = None if work == "click" else self._store.holder_of(view.key)
         deadline_s = time.monotonic() + timeout_s
         while True:
             present = self._present()
             processes = {seen.presence.process: name for name, seen in present.items()}
             usable = _usable({name: seen.presence.state for name, seen in present.items()})
-            waiting = {name: max(present[name].presence.state.waiting, present[name].lent) for name in usable}
-            name = chosen(view, work, waiting, processes.get(holder.process_name) if holder else None)
-            if name is not None:
-                return name, present[name]
+            with self._lock:  # until it counts: who chooses beside must see it
+                waiting = {name: present[name].waiting for name in usable}
+                name = chosen(view, work, waiting, processes.get(holder.process_name) if holder else None)
+                if name is not None:
+                    present[name].lent += 1
+                    return name, present[name]
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise BusyError(
@@ -213,7 +236,7 @@ class RayWorkers:
         with self._lock:
             before = self._seen.get(name)
             if before is not None and before.presence.process == presence.process:
-                before.presence, before.at_s = presence, now_s
+                before.answered(presence, now_s)
             else:
                 self._seen[name] = _Seen(handle, presence, now_s)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,10 @@ import pytest
 from fake_backend import make_settings
 
 from tam_backend.errors import BusyError, InvalidInputError
-from tam_backend.workers.ray_workers import _usable, check_head, namespace_of
-from tam_backend.workers.workers import WorkerState
+from tam_backend.store.sessions import SessionKey
+from tam_backend.workers.ray_workers import RayWorkers, _Seen, _usable, check_head, namespace_of
+from tam_backend.workers.remote import Presence
+from tam_backend.workers.workers import View, WorkerState
 
 READY, LOADING = WorkerState("a", 1, "cuda", ready=True), WorkerState("b", 2, "cuda", ready=False)
 BROKEN = WorkerState("c", 3, "cuda", ready=False, failure="CUDA out of memory.")
@@ -27,6 +33,41 @@ BROKEN = WorkerState("c", 3, "cuda", ready=False, failure="CUDA out of memory.")
 )
 def test_whoever_has_no_networks_is_asked_only_where_nobody_has(states: list[WorkerState], usable: list[str]) -> None:
     assert _usable({each.name: each for each in states}) == usable
+
+
+def presence(waiting: int, number: int = 1) -> Presence:
+    return Presence(replace(READY, name=f"w{number}", waiting=waiting), f"process {number}")
+
+
+def test_a_worker_that_is_done_for_this_process_is_free_though_it_said_before_that_it_is_not() -> None:
+    seen = _Seen(None, presence(0), 0.0)
+    seen.lent = 1
+    seen.answered(presence(1), 1.0)
+    assert seen.waiting == 1
+    seen.lent = 0
+    assert seen.waiting == 0
+    seen.answered(presence(2), 2.0)
+    assert seen.waiting == 2, "others have two calls there"
+
+
+class NobodyHolds:
+    def holder_of(self, _key: SessionKey) -> None: ...
+
+
+def test_jobs_that_begin_in_one_moment_go_to_different_workers(tmp_path: Path) -> None:
+    crew = RayWorkers(make_settings(tmp_path, workers="ray:4"), lambda _settings: None, NobodyHolds())  # type: ignore[arg-type,return-value]
+    crew._seen = {f"w{number}": _Seen(None, presence(0, number), time.monotonic()) for number in range(4)}
+    together = threading.Barrier(4)
+
+    def lend(task: int) -> str:
+        together.wait(timeout=20)
+        name, _ = crew._one_for(View(SessionKey("1", str(task), "m"), "a.mp4"), "background", 1.0)
+        return name
+
+    for turn in range(1, 20):
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(lend, range(4))) == ["w0", "w1", "w2", "w3"]
+        assert {seen.lent for seen in crew._seen.values()} == {turn}
 
 
 def name(folder: Path, **settings: Any) -> str:
