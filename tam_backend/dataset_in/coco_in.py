@@ -19,6 +19,7 @@ from typing import Any
 
 from tam_backend.dataset_in.checked_runs import from_segmentation, numbers
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, inside, read_json, refuse_missing
+from tam_backend.dataset_in.json_files import dataset_of
 from tam_backend.dataset_in.read_videos import (
     EMPTY,
     IGNORED,
@@ -29,14 +30,13 @@ from tam_backend.dataset_in.read_videos import (
     ReadFrame,
     ReadMask,
     ReadVideo,
-    box_within,
+    box_of,
 )
 from tam_backend.errors import InvalidInputError
 from tam_backend.types import Box, EncodedMask
 
 _LAYOUT = "annotations/instances_train.json and images/"
 _OBJECT_KEYS = ("object_id", "track_id", "instance_id")
-_BOX_NUMBERS = 4
 _FRAME_KEYS = ("frame_id", "frame_index")
 _PART = re.compile(r"[^_]*_?(.*)")  # instances_train2017 -> train2017
 
@@ -73,20 +73,7 @@ def read_coco(path: Path) -> ReadDataset:
         files = next((found for each in places if (found := sorted(root.glob(each)))), [])
     ask_for(files, root, _LAYOUT)
     left_out: Counter[str] = Counter()
-    # Of several files the classes alone are kept, and each is read again when its videos are asked for: all of them
-    # at once may be too much. One alone is read once.
-    first = _File(root, inside(root, files[0]), left_out)
-    classes = set(first.categories.values())
-    only = first if len(files) == 1 else None
-    del first
-    for each in files[1:]:
-        classes.update(_File(root, inside(root, each), left_out).categories.values())
-
-    def videos() -> Iterator[ReadVideo]:
-        for each in files:
-            yield from (only or _File(root, inside(root, each), left_out)).videos()
-
-    return ReadDataset(tuple(sorted(classes)), videos, left_out)
+    return dataset_of(files, lambda file: _File(root, inside(root, file), left_out), left_out)
 
 
 class _File:
@@ -190,12 +177,7 @@ class _File:
 
     def _box(self, annotation: Mapping[str, Any], image: _Image, name: str) -> Box | None:
         """Return the box of an annotation without a mask; None where it has none, or none on its frame."""
-        values = numbers(annotation.get("bbox") or [], name)
-        if len(values) != _BOX_NUMBERS:
-            self._left_out[NO_BOXES] += 1
-            return None
-        x, y, width, height = values.tolist()
-        box = box_within((x, y, x + width, y + height), image.size_hw)
+        box = box_of(numbers(annotation.get("bbox") or [], name).tolist(), image.size_hw)
         self._left_out[NO_BOXES] += box is None
         return box
 

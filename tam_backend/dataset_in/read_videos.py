@@ -6,7 +6,7 @@ What lies on disk was written by others: readers check everything that they take
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,8 @@ class ReadDataset:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+_BOX_NUMBERS = 4
+
 MOST_OBJECT_ID = 10**12
 """Ids are below it: they become part of names in Label Studio, which have room for no more."""
 
@@ -100,6 +102,14 @@ IGNORED = "regions that are marked as doubtful (void, crowd, not judged)"
 BOXES = "boxes without a mask"
 NO_BOXES = "boxes without an area on their frame"
 EMPTY = "masks without a pixel"
+
+
+def box_of(bbox: Sequence[float], size_hw: tuple[int, int]) -> Box | None:
+    """Return what lies on the frame of what COCO calls a bbox: x, y, width and height in pixels; None if it is none."""
+    if len(bbox) != _BOX_NUMBERS:
+        return None
+    x, y, width, height = bbox
+    return box_within((x, y, x + width, y + height), size_hw)
 
 
 def box_within(box: Box, size_hw: tuple[int, int]) -> Box | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tam_backend.dataset_in.checked_runs import from_segmentation, numbers
 from tam_backend.dataset_in.inside import ask_for, check_size, folder_of, folders_in, inside, read_json, refuse_missing
+from tam_backend.dataset_in.json_files import dataset_of
 from tam_backend.dataset_in.read_videos import (
     EMPTY,
     IGNORED,
@@ -24,13 +25,12 @@ from tam_backend.dataset_in.read_videos import (
     ReadFrame,
     ReadMask,
     ReadVideo,
-    box_within,
+    box_of,
 )
 from tam_backend.errors import InvalidInputError
 
 _FILE = "instances.json"
 _PICTURES = "JPEGImages"
-_BOX_NUMBERS = 4
 
 
 def read_ytvis(path: Path) -> ReadDataset:
@@ -46,19 +46,7 @@ def read_ytvis(path: Path) -> ReadDataset:
     files = [inside(root, each) for each in places if each.is_file()]
     ask_for(files, root, "train/instances.json and train/JPEGImages/VIDEO/00000.jpg")
     left_out: Counter[str] = Counter()
-    # As with COCO, one file alone is read once; of several, one at a time is held.
-    first = _File(root, files[0], left_out)
-    classes = set(first.categories.values())
-    only = first if len(files) == 1 else None
-    del first
-    for each in files[1:]:
-        classes.update(_File(root, each, left_out).categories.values())
-
-    def videos() -> Iterator[ReadVideo]:
-        for each in files:
-            yield from (only or _File(root, each, left_out)).videos()
-
-    return ReadDataset(tuple(sorted(classes)), videos, left_out)
+    return dataset_of(files, lambda file: _File(root, file, left_out), left_out)
 
 
 class _File:
@@ -147,11 +135,7 @@ class _File:
         return number, self.categories[category], drawn, places
 
     def _box(self, number: int, label: str, place: Any, size_hw: tuple[int, int], name: str) -> list[ReadBox]:
-        values = numbers(place, name)
-        box = None
-        if len(values) == _BOX_NUMBERS:
-            x, y, width, height = values.tolist()
-            box = box_within((x, y, x + width, y + height), size_hw)
+        box = box_of(numbers(place, name).tolist(), size_hw)
         self._left_out[NO_BOXES] += box is None
         return [] if box is None else [ReadBox(number, box, size_hw, label)]
 

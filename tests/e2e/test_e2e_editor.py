@@ -1,16 +1,17 @@
+# ruff: noqa: F811 - fixtures are imported
 """What annotators do, in Label Studio's unmodified editor in a real browser, and what becomes of their work there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import chromium
 from editor import Editor, Result
+from in_the_editor import backend, editor, shot  # noqa: F401 - fixtures
 from labelling import DISCS, FRAME_CONFIGS, Project
 from masks_of import label_of, mask_of
 from people import PASSWORD, invited
@@ -18,11 +19,9 @@ from selenium.webdriver.common.keys import Keys
 from synthetic import iou
 
 from demo.annotator import Annotator
-from demo.backend import BackendServer, running_backend
 from demo.label_studio import LabelStudio
 
 pytestmark = pytest.mark.e2e
-SCREENSHOTS = Path(".demo/screenshots")
 RED, BLUE = 1, 2
 ANYWHERE = (300, 20)
 NewProject = Callable[[str], Project]
@@ -39,27 +38,9 @@ def with_gestures(config: str) -> str:
     return config.replace('<Label value="Propagate"/>', GESTURES)
 
 
-@pytest.fixture(scope="module")
-def backend(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendServer]:
-    """Waits for the editor's drafts, as it does for people."""
-    with running_backend(label_studio, tmp_path_factory.mktemp("backend")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def editor(label_studio: LabelStudio) -> Iterator[Editor]:
-    with chromium() as browser:
-        yield Editor(browser, label_studio)
-
-
 def begin(editor: Editor, project: Project, *, auto_accept: bool) -> None:
     editor.open(project.id, project.task)
     editor.auto_annotation(auto_accept=auto_accept)
-
-
-def shot(editor: Editor, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    editor.browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
 
 
 def beside(disc: int, frame: int = 0) -> tuple[float, float]:

@@ -1,22 +1,20 @@
+# ruff: noqa: F811 - fixtures are imported
 """Masks as polygons in Label Studio's own editor: drawn as they are, corrected by their corners, and tracked from."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
-from browser import chromium
 from editor import Editor
+from in_the_editor import backend, editor, shot  # noqa: F401 - fixtures
 from labelling import DISCS, FRAME_CONFIGS, Project
 from synthetic import iou
 
 from demo.annotator import Region
-from demo.backend import BackendServer, running_backend
-from demo.label_studio import LabelStudio
 from tam_backend.labelstudio.polygons import decode_polygon, encode_polygon
 from tam_backend.types import BoolMask
 
@@ -25,29 +23,10 @@ CONFIG = FRAME_CONFIGS["BrushLabels"].replace("BrushLabels", "PolygonLabels")
 SIZE_HW = (DISCS.height, DISCS.width)
 RED = 1
 FAINT = 6
-SCREENSHOTS = Path(".demo/screenshots")
-
-
-@pytest.fixture(scope="module")
-def backend(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendServer]:
-    """Waits for the editor's drafts, as it does for people."""
-    with running_backend(label_studio, tmp_path_factory.mktemp("backend")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def editor(label_studio: LabelStudio) -> Iterator[Editor]:
-    with chromium() as browser:
-        yield Editor(browser, label_studio)
 
 
 def shown(region: Region) -> BoolMask:
     return decode_polygon(region["value"], SIZE_HW)
-
-
-def shot(editor: Editor, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    editor.browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
 
 
 def test_the_editor_draws_holes_and_parts_as_they_are(new_project: Callable[[str], Project], editor: Editor) -> None:

@@ -48,7 +48,19 @@ def _replace(encoder: nn.Module, chosen: Callable[[nn.Module], bool], by: Callab
                 setattr(module, name, by(child))
 
 
-class FusedAttention(nn.Module):
+class _WithItsParameters(nn.Module):
+    """Takes the place of a multi-head attention with decomposed relative positions, and has its parameters."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.num_heads: int = attention.num_heads
+        self.qkv = attention.qkv
+        self.proj = attention.proj
+        self.rel_pos_h = attention.rel_pos_h
+        self.rel_pos_w = attention.rel_pos_w
+
+
+class FusedAttention(_WithItsParameters):
     """Multi-head attention with decomposed relative positions, by `scaled_dot_product_attention`. For inference only.
 
     The bias of relative positions goes in as its mask, a few heads at a time: for 64 x 64 tokens and 12 heads the whole
@@ -59,14 +71,6 @@ class FusedAttention(nn.Module):
     Args:
         attention: the module to replace; its parameters are shared.
     """
-
-    def __init__(self, attention: Attention) -> None:
-        super().__init__()
-        self.num_heads: int = attention.num_heads
-        self.qkv = attention.qkv
-        self.proj = attention.proj
-        self.rel_pos_h = attention.rel_pos_h
-        self.rel_pos_w = attention.rel_pos_w
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
@@ -94,7 +98,7 @@ class FusedAttention(nn.Module):
         return projected
 
 
-class WidenedAttention(nn.Module):
+class WidenedAttention(_WithItsParameters):
     """The same for a GPU: the bias of relative positions is written into wider queries and keys.
 
     A query gets, beside its own channels, its biases towards every row and every column; a key, ones at its own row and
@@ -105,12 +109,7 @@ class WidenedAttention(nn.Module):
     """
 
     def __init__(self, attention: Attention) -> None:
-        super().__init__()
-        self.num_heads: int = attention.num_heads
-        self.qkv = attention.qkv
-        self.proj = attention.proj
-        self.rel_pos_h = attention.rel_pos_h
-        self.rel_pos_w = attention.rel_pos_w
+        super().__init__(attention)
         self._places: dict[tuple[int, int, torch.dtype], _Places] = {}
 
     def forward(self, x: Tensor) -> Tensor:
