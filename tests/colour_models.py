@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.models.memory_reading.inputs import image_of
 from tam_backend.models.protocols import (
+    EncodedImage,
     FrameEmbedding,
     Models,
     Review,
@@ -66,9 +68,12 @@ class ColourTracker:
     def object_ids(self) -> tuple[int, ...]:
         return tuple(sorted(self.colours))
 
+    def encode(self, image: Tensor) -> EncodedImage:
+        return EncodedImage(image, None)
+
     def track(
         self,
-        image: Tensor,
+        image: Tensor | EncodedImage,
         mask: Tensor | None = None,
         object_ids: Sequence[int] | None = None,
         *,
@@ -77,6 +82,7 @@ class ColourTracker:
         review: Review | None = None,
     ) -> TrackingStep:
         self.tracked.append((None if object_ids is None else tuple(object_ids), permanent))
+        image = image_of(image)
         if mask is not None:
             self._learn(image, mask, object_ids)
         channels = []

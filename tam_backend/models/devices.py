@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import threading
 from collections.abc import Callable
 
 import torch
@@ -87,6 +88,19 @@ def keep_fast_precision(network: nn.Module, device: torch.device) -> None:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)
+
+
+def take_cores(count: int) -> None:
+    """Let this thread's operators use so many cores of the CPU, and those of all other threads as many as before.
+
+    PyTorch keeps the number by thread, but gives the last one set to every thread that begins later; so another thread
+    sets the old one again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    back = threading.Thread(target=torch.set_num_threads, args=(before,), name="tam-cores-as-before")
+    back.start()
+    back.join()
 
 
 def give_back_freed_memory() -> None:

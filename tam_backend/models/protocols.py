@@ -128,6 +128,19 @@ class Revision:
     object_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """A frame with what a tracker computes of the image alone; of `Tracker.encode`.
+
+    Args:
+        image: (3, H, W) float32, as it was given.
+        features: the tracker's own; opaque to callers.
+    """
+
+    image: Tensor
+    features: Any
+
+
 Review = Callable[[TrackingStep], Revision | None]
 """Looks at a prediction before it is memorised; None leaves it as it is."""
 
@@ -144,9 +157,18 @@ class Tracker(Protocol):
     def object_ids(self) -> tuple[int, ...]:
         """The objects in memory, ascending."""
 
+    def encode(self, image: Tensor) -> EncodedImage:
+        """Compute what follows from an image alone, for a later `track` of this tracker.
+
+        Reads nothing that `track` changes, so that on a CPU another thread may look at the next frames meanwhile.
+
+        Raises:
+            InvalidInputError: the image is of another kind.
+        """
+
     def track(
         self,
-        image: Tensor,
+        image: Tensor | EncodedImage,
         mask: Tensor | None = None,
         object_ids: Sequence[int] | None = None,
         *,
@@ -157,7 +179,7 @@ class Tracker(Protocol):
         """Advance by one frame.
 
         Args:
-            image: the frame.
+            image: the frame, or what `encode` made of it.
             mask: what is known of this frame, or None.
             object_ids: the objects that the mask speaks for (default: all labels in it); the others keep their
                 prediction; ids never seen before join. An object the mask speaks for but does not show is absent.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from tam_backend.errors import MediaError, MediaNotFoundError, UnreadableMediaError
-from tam_backend.models.protocols import Models
+from tam_backend.models.devices import take_cores
+from tam_backend.models.protocols import EncodedImage, Models
 from tam_backend.models.transfers import Transfer
 from tam_backend.quality.meter import QualityMeter, Verdict
 from tam_backend.threads.fair_lock import FairLock
@@ -49,11 +51,17 @@ class Workplace:
 
     @property
     def runs_ahead(self) -> bool:
-        """Whether a tracker goes on while its last answers are looked at: on a GPU, which the host only feeds.
-
-        On a CPU the networks use all cores, and would only be disturbed.
-        """
+        """Whether a tracker goes on while its last answers are looked at: on a GPU, which the host only feeds."""
         return self.models.device.type == "cuda"
+
+    @property
+    def shares_cores(self) -> bool:
+        """Whether one thread encodes the next frames while another one tracks, each with half of the CPU's cores.
+
+        Two operators on one core each are done sooner than one after the other on both, where threads wait for each
+        other in the midst of each (docs/performance.md). Refinement in between is one long operation: it gets all.
+        """
+        return self.models.device.type == "cpu" and not self.refine and torch.get_num_threads() > 1
 
     def can_read(self, frame: int) -> bool:
         """Try a frame, and remember it if it is damaged."""
@@ -83,11 +91,13 @@ class Sight:
         index: 0-based, in the video.
         pixels: the frame as it is.
         image: (3, h, w) float32 RGB in 0..1 at the working size, on the networks' device.
+        encoded: what the tracker made of the image ahead of its turn, if it did.
     """
 
     index: int
     pixels: RgbFrame
     image: Tensor
+    encoded: EncodedImage | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +159,8 @@ class TrackerPass:
     ) -> Generator[tuple[int, dict[int, TrackedMask]], None, None]:
         """Go over frames in their order, and yield what was tracked: every object's mask.
 
-        The next frames are made ready while the networks work on one; and on a GPU the tracker goes on while the caller
-        works on what it was given. A damaged frame is left out, and remembered in the workplace.
+        The next frames are made ready while the tracker works on one, and it goes on while the caller works on what it
+        was given (on a CPU, where it has cores to share). A damaged frame is left out, and remembered in the workplace.
 
         Args:
             frames: in any order.
@@ -159,16 +169,25 @@ class TrackerPass:
         Raises:
             MediaError: the whole video cannot be read any more.
         """
-        steps = self._advances(frames, advance)
-        with closing(run_ahead(steps) if self._workplace.runs_ahead else steps) as coming:
+        place, cores = self._workplace, torch.get_num_threads()
+        if place.shares_cores:
+            half = max(1, cores // 2)
+            steps = self._advances(frames, advance, half)
+            ahead = run_ahead(steps, begin=partial(take_cores, max(half, cores - half)))
+        else:
+            steps = self._advances(frames, advance)
+            ahead = run_ahead(steps) if place.runs_ahead else steps
+        with closing(ahead) as coming:
             for frame, step in coming:
                 yield frame, {} if step is None else step.masks()
 
     def _advances(
-        self, frames: Sequence[int], advance: Callable[[Sight], Advance | None]
+        self, frames: Sequence[int], advance: Callable[[Sight], Advance | None], encoding_cores: int = 0
     ) -> Generator[tuple[int, Advance | None], None, None]:
+        """Go over frames; with `encoding_cores` the thread that reads them also encodes them, on so many cores."""
         threads = self._readers(frames)
-        with closing(prefetched(frames, self._sight, 2 * threads, threads)) as coming:
+        make, begin = (self._encoded, partial(take_cores, encoding_cores)) if encoding_cores else (self._sight, None)
+        with closing(prefetched(frames, make, 2 * threads, threads, begin)) as coming:
             for frame, sight in coming:
                 if sight is not None:
                     yield frame, advance(sight)
@@ -201,7 +220,12 @@ class TrackerPass:
         verdicts: Callable[[], Mapping[int, Verdict]]
         with place.lock, place.stopwatch.measure("track"):
             step = self._tracker.track(
-                sight.image, index, sorted(given) or None, permanent=permanent, last=last, review=review
+                sight.encoded or sight.image,
+                index,
+                sorted(given) or None,
+                permanent=permanent,
+                last=last,
+                review=review,
             )
             labels = Transfer(place.scaling.labels(step.probabilities))
             if review is None:
@@ -230,6 +254,13 @@ class TrackerPass:
         index = place.scaling.index_mask(masks)
         with place.lock, place.stopwatch.measure("track"):
             self._tracker.memorise(sight.image, index, sorted(masks))
+
+    def _encoded(self, frame: int) -> Sight | None:
+        sight = self._sight(frame)
+        if sight is None:
+            return None
+        with self._workplace.stopwatch.measure("track"):
+            return replace(sight, encoded=self._tracker.encode(sight.image))
 
     def _sight(self, frame: int) -> Sight | None:
         place = self._workplace

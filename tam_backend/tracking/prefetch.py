@@ -15,9 +15,15 @@ Made = TypeVar("Made")
 
 
 def prefetched(
-    items: Iterable[Item], make: Callable[[Item], Made], ahead: int = 2, threads: int = 1
+    items: Iterable[Item],
+    make: Callable[[Item], Made],
+    ahead: int = 2,
+    threads: int = 1,
+    begin: Callable[[], None] | None = None,
 ) -> Generator[tuple[Item, Made], None, None]:
     """Yield (item, make(item)) in the order of `items`; threads make up to `ahead` of them in advance.
+
+    Each thread calls `begin` first.
 
     Closing the generator waits for those being made, if any; no thread outlives it.
 
@@ -26,7 +32,7 @@ def prefetched(
     """
     coming = iter(items)
     waiting: deque[tuple[Item, Future[Made]]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="tam-prefetch") as pool:
+    with ThreadPoolExecutor(threads, "tam-prefetch", begin) as pool:
         try:
             waiting.extend((item, pool.submit(make, item)) for item in islice(coming, ahead))
             while waiting:
@@ -39,15 +45,19 @@ def prefetched(
                 future.cancel()
 
 
-def run_ahead(steps: Generator[Made, None, None], ahead: int = 2) -> Generator[Made, None, None]:
+def run_ahead(
+    steps: Generator[Made, None, None], ahead: int = 2, begin: Callable[[], None] | None = None
+) -> Generator[Made, None, None]:
     """Yield what `steps` yields; a thread runs it up to `ahead` steps further than the caller has come.
+
+    The thread calls `begin` first.
 
     Closing this generator waits for the step being made, if any, and closes `steps`; no thread outlives it.
 
     Raises:
         Exception: what `steps` raised, when its turn comes.
     """
-    with closing(steps), closing(prefetched(repeat(None), lambda _: next(steps, _END), ahead)) as coming:
+    with closing(steps), closing(prefetched(repeat(None), lambda _: next(steps, _END), ahead, begin=begin)) as coming:
         for _, step in coming:
             if isinstance(step, _End):
                 return

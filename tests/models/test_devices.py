@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,15 @@ def test_a_gpu_without_bfloat16_takes_the_other_half_whichever_gpu_is_the_curren
 def test_all_gpus_of_amd_have_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "hip", "6.2")
     assert has_fast_bfloat16(torch.device("cuda:1"))
+
+
+def test_a_thread_takes_cores_for_itself_alone() -> None:
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=devices.take_cores, initargs=(before + 1,)) as other:
+        assert other.submit(torch.get_num_threads).result() == before + 1
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == before
+    assert torch.get_num_threads() == before
 
 
 def test_freed_memory_is_given_back_where_the_c_library_can() -> None:

@@ -10,6 +10,7 @@ from synthetic import MovingDiscs, iou
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import InvalidInputError, UnreadableMediaError
 from tam_backend.session.pursuit import Pursuit
+from tam_backend.tracking.passes import Workplace
 from tam_backend.types import Prompt
 
 VIDEO = MovingDiscs()
@@ -66,7 +67,8 @@ def test_new_prompts_leave_only_what_they_can_influence_to_be_done() -> None:
     assert pursuit.done
 
 
-def test_no_step_tracks_more_than_one_frame_even_when_objects_join_late() -> None:
+def test_no_step_tracks_more_than_one_frame_even_when_objects_join_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workplace, "shares_cores", False)  # else another thread tracks up to three more
     colours = ColourModels()
     session = TrackAnything(colours.models()).session(VIDEO)
     session.prompt(Prompt(object_id=1, frame=0, points=[(*VIDEO.centre(0), True)]))

@@ -1,4 +1,7 @@
-"""As on a GPU, where the tracker goes on while its answers are looked at: the same results, however it is stopped."""
+"""The tracker goes on while its answers are looked at: the same results, however it is stopped.
+
+On a GPU it does so because the host only feeds it, on a CPU with cores to share beside a thread that encodes.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,18 @@ from tam_backend.video.base import FrameSource
 VIDEO = MovingDiscs(starts_xy=((20, 30), (100, 70)), steps_xy=((5, 1), (-4, 0)))
 
 
-@pytest.fixture(autouse=True)
-def ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(Workplace, "runs_ahead", True)
+@pytest.fixture(autouse=True, params=["runs_ahead", "shares_cores"])
+def ahead(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    one_after_the_other(monkeypatch)
+    monkeypatch.setattr(Workplace, request.param, True)
     before = set(threading.enumerate())
     yield
     assert not [each for each in threading.enumerate() if each not in before and each.name.startswith("tam-")]
+
+
+def one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workplace, "runs_ahead", False)
+    monkeypatch.setattr(Workplace, "shares_cores", False)
 
 
 def prompted() -> Session:
@@ -61,7 +70,7 @@ def told(results: list[FrameResult]) -> list[object]:
 
 def test_results_and_their_order_are_those_of_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = told(everything(prompted()))
-    monkeypatch.setattr(Workplace, "runs_ahead", False)
+    one_after_the_other(monkeypatch)
     assert told(everything(prompted())) == ahead
 
 
@@ -157,6 +166,8 @@ class SlowOnSix(Workplace):
 
 
 def test_two_readers_that_meet_damaged_frames_side_by_side_leave_out_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_after_the_other(monkeypatch)
+    monkeypatch.setattr(Workplace, "runs_ahead", True)  # only for a GPU files are read side by side
     monkeypatch.setattr("tam_backend.tracking.passes.os.cpu_count", lambda: 4)
     models, device = ColourModels().models(), torch.device("cpu")
     place = SlowOnSix(

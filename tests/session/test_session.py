@@ -206,7 +206,8 @@ def test_propagation_is_lazy_and_closing_it_cancels(colours: ColourModels) -> No
     next(running)
     next(running)
     running.close()  # type: ignore[attr-defined]
-    assert video.reads <= 6
+    # Two were shown; where another thread tracks, it is up to three ahead, and reads two further.
+    assert video.reads <= 10
     assert next(running, None) is None
 
 

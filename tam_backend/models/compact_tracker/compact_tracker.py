@@ -16,10 +16,10 @@ from tam_backend.models.compact_tracker.memory_bank import MemoryBank, MemoryFra
 from tam_backend.models.devices import fast_precision, has_fast_bfloat16
 from tam_backend.models.memory_reading.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
 from tam_backend.models.memory_reading.aggregation import overrule, soft_aggregate
-from tam_backend.models.memory_reading.inputs import checked
+from tam_backend.models.memory_reading.inputs import checked, image_of
 from tam_backend.models.memory_reading.reading import Reading, memory_reading
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import Review, TrackingStep
+from tam_backend.models.protocols import EncodedImage, Review, TrackingStep
 
 # A frame joins the working memory when this many have passed since the last one that did.
 MEMORY_EVERY = 5
@@ -61,9 +61,19 @@ class CompactTracker:
         return 0 if self._bank is None else self._bank.elements
 
     @torch.inference_mode()
+    def encode(self, image: Tensor) -> EncodedImage:
+        """Compute what follows from an image alone; see `Tracker.encode`.
+
+        Raises:
+            InvalidInputError: the image is of another kind.
+        """
+        checked(image, None, None, None)
+        return EncodedImage(image, self._encode(image))
+
+    @torch.inference_mode()
     def track(
         self,
-        image: Tensor,
+        image: Tensor | EncodedImage,
         mask: Tensor | None = None,
         object_ids: Sequence[int] | None = None,
         *,
@@ -78,14 +88,15 @@ class CompactTracker:
         Raises:
             InvalidInputError: no object known and none given, sizes or kinds that do not fit.
         """
-        given, labels = self._check(image, mask, object_ids)
+        pixels = image_of(image)
+        given, labels = self._check(pixels, mask, object_ids)
         joining = given.difference(self._previous)
         predicted = sorted(self._previous.keys() - given)
         if not predicted and not given:
             raise InvalidInputError("No object is known yet.", "Give a mask with the first frame.")
-        bank = self._prepare(image)
+        bank = self._prepare(pixels)
         self._clock += 1
-        frame = self._encode(image)
+        frame = image.features if isinstance(image, EncodedImage) else self._encode(image)
 
         probabilities, reading = self._predict(bank, frame, predicted)
         if labels is not None and given:
@@ -176,8 +187,9 @@ class CompactTracker:
 
     def _encode(self, image: Tensor) -> TrackedFrame:
         batch = image.to(self._device, torch.float32)[None]
+        padding = Padding.to_stride((image.shape[1], image.shape[2]), CompactNetwork.STRIDE)
         with fast_precision(self._device):
-            return self._network.encode(self._padding.add(self._network.backbone.normalise(batch)))
+            return self._network.encode(padding.add(self._network.backbone.normalise(batch)))
 
     def _predict(
         self, bank: MemoryBank, frame: TrackedFrame, predicted: Sequence[int]

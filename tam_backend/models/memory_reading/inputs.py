@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.models.protocols import EncodedImage
 
 # Resizing with cubic filters goes beyond 0 and 1 by a little.
 _TOLERATED = 0.5
@@ -65,6 +66,11 @@ def checked(
     if any(object_id < 1 for object_id in given):
         raise InvalidInputError(f"Object ids start at 1, not at {min(given)}.")
     return given, labels
+
+
+def image_of(image: Tensor | EncodedImage) -> Tensor:
+    """Return the image itself; (3, H, W)."""
+    return image.image if isinstance(image, EncodedImage) else image
 
 
 def element_rows(planes: Tensor) -> Tensor:

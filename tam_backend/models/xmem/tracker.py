@@ -11,10 +11,10 @@ from torch.nn import functional
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.memory_reading.affinity import query_rows
 from tam_backend.models.memory_reading.aggregation import aggregate, soft_aggregate
-from tam_backend.models.memory_reading.inputs import checked, element_rows
+from tam_backend.models.memory_reading.inputs import checked, element_rows, image_of
 from tam_backend.models.memory_reading.reading import Reading, memory_reading
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import Review, TrackingStep
+from tam_backend.models.protocols import EncodedImage, Review, TrackingStep
 from tam_backend.models.xmem.elements import Elements
 from tam_backend.models.xmem.network import STRIDE, EncodedFrame, XMemNetwork
 from tam_backend.models.xmem.three_memories import XMemMemory, below
@@ -56,9 +56,19 @@ class XMemTracker:
         return self._memory
 
     @torch.inference_mode()
+    def encode(self, image: Tensor) -> EncodedImage:
+        """Compute what follows from an image alone; see `Tracker.encode`.
+
+        Raises:
+            InvalidInputError: the image is of another kind.
+        """
+        checked(image, None, None, None)
+        return EncodedImage(image, self._encode(image))
+
+    @torch.inference_mode()
     def track(
         self,
-        image: Tensor,
+        image: Tensor | EncodedImage,
         mask: Tensor | None = None,
         object_ids: Sequence[int] | None = None,
         *,
@@ -74,7 +84,8 @@ class XMemTracker:
         Raises:
             InvalidInputError: no object known and none given, sizes or kinds that do not fit.
         """
-        given, labels = self._accept(image, mask, object_ids)
+        pixels = image_of(image)
+        given, labels = self._accept(pixels, mask, object_ids)
         known = self.object_ids
         if not known and not given:
             raise InvalidInputError("No object is known yet.", "Give a mask with the first frame.")
@@ -83,7 +94,8 @@ class XMemTracker:
         self._clock += 1
         memorise = not last and (labels is not None or self._clock - self._last_memorised >= self._config.mem_every)
         deep_with_memory = self._config.deep_update_every == -1
-        frame = self._encode(image)
+        frame: EncodedFrame = image.features if isinstance(image, EncodedImage) else self._encode(image)
+        self._size_hw = (pixels.shape[1], pixels.shape[2])
 
         predicted: dict[int, Tensor] = {}
         reading = None
@@ -99,9 +111,9 @@ class XMemTracker:
             else memory_reading(reading, ids, known, frame.key.shape[-2:], self._network.sizes.value_channels)
         )
         if review is not None and seen is not None:
-            revision = review(TrackingStep(ids, _padding(image).remove(probabilities), seen))
+            revision = review(TrackingStep(ids, _padding(pixels).remove(probabilities), seen))
             if revision is not None:
-                better = _padding(image).add(revision.mask.to(self._device))
+                better = _padding(pixels).add(revision.mask.to(self._device))
                 probabilities = _with_given(better, revision.object_ids, dict(zip(ids, probabilities[1:], strict=True)))
                 memorise = not last
         self._welcome(joining, frame)
@@ -114,7 +126,7 @@ class XMemTracker:
                 self._last_deep_update = self._clock
         return TrackingStep(
             ids,
-            _padding(image).remove(probabilities),
+            _padding(pixels).remove(probabilities),
             seen,
         )
 
@@ -141,6 +153,7 @@ class XMemTracker:
         if labels is None or not given:
             raise InvalidInputError("There is no object in the mask to memorise.")
         frame = self._encode(image)
+        self._size_hw = (image.shape[1], image.shape[2])
         masks = _with_given(labels, given, {})[1:]
         self._store(frame, sorted(given), masks, self._config.permanent_memory)
         self._welcome(given.difference(self._sensory), frame)
@@ -210,7 +223,6 @@ class XMemTracker:
         return given, None if labels is None else _padding(image).add(labels.to(self._device))
 
     def _encode(self, image: Tensor) -> EncodedFrame:
-        self._size_hw = (image.shape[1], image.shape[2])
         batch = image.to(self._device, torch.float32)[None]
         return self._network.encode_key(_padding(image).add(self._network.normalise(batch)))
 

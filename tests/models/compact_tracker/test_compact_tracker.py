@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -44,6 +45,17 @@ def test_a_moving_object_is_followed(
         frame, mask = scene(index)
         probabilities = tracker.step(as_image(frame))
         assert iou(probabilities.argmax(0).numpy() == 1, mask) > 0.85
+
+
+def test_what_was_encoded_ahead_in_another_thread_gives_the_same_masks(compact: Models) -> None:
+    at_once, ahead = compact.new_tracker(), compact.new_tracker()
+    with ThreadPoolExecutor(1) as pool:
+        encoded = [pool.submit(ahead.encode, _tiny(index)) for index in range(4)]
+    labels = _labels(o1=(5, 5, 30, 30))
+    for index, found in enumerate(encoded):
+        expected = at_once.track(_tiny(index), labels if index == 0 else None)
+        step = ahead.track(found.result(), labels if index == 0 else None)
+        assert torch.equal(step.probabilities, expected.probabilities)
 
 
 def test_probabilities_sum_to_one_at_the_size_of_the_image(tracker: CompactTracker) -> None:
