@@ -2,9 +2,12 @@
 
 For XMem: the plain way (xmem_reference.py), ours in float32, and ours in bfloat16 where the CPU has it, one after the
 other on every frame, with how far their masks agree, and the peak memory of each in a process of its own. For the
-compact profile: the tracker, and the research spike's where ../shared/spike is there. Frames show coloured things that
-move (the random weights follow colours). Memory is full first, as it is later in a video: XMem is given true masks, the
-compact profile and the spike track so many frames from one mask (given masks they would keep for good).
+compact profile: the tracker, and the research spike's where ../shared/spike is there; then a whole session, frames in
+and masks out, with all cores at one operation and with cores shared between encoding and tracking, by turns.
+
+Frames show coloured things that move (the random weights follow colours). Memory is full first, as it is later in a
+video: XMem is given true masks, the compact profile and the spike track so many frames from one mask (given masks they
+would keep for good).
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -30,12 +35,17 @@ from torch import Tensor
 from benchmarks.lively_weights import lively_network
 from benchmarks.resident import peak_mb
 from benchmarks.xmem_reference import ReferenceTracker
+from tam_backend.engine import TrackAnything
 from tam_backend.models import zoo
 from tam_backend.models.devices import has_fast_bfloat16
+from tam_backend.models.protocols import Models
 from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
+from tam_backend.tracking.passes import Workplace
+from tam_backend.types import Prompt, RgbFrame
 
 PARTS = ("key", "read", "mask decode", "value", "memorise", "rest")
 _UNTIL_FULL = 24  # frames until the compact tracker's working memory is full
+_SESSIONS = 3  # of each way, by turns
 COLOURS = ((235, 120, 30), (40, 60, 220), (60, 200, 80), (200, 60, 180), (230, 220, 60))
 
 
@@ -217,6 +227,53 @@ def compare_compact(arguments: argparse.Namespace) -> None:
     print(table(ways))
     for name, timed in ways.items():
         print(f"{name}: {1 / statistics.median(timed.frames):.1f} frames a second")
+    if arguments.threads > 1:
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(_SESSIONS):
+            for shares in seconds:
+                seconds[shares] += session_frames(models, arguments.objects, arguments.side, arguments.frames, shares)
+        plain, shared = (statistics.mean(seconds[shares]) for shares in (False, True))
+        print(f"session, all cores at one operation: {1 / plain:.1f} frames a second")
+        print(f"session, as it is, cores shared: {1 / shared:.1f} frames a second, {plain / shared:.2f}x")
+
+
+def session_frames(models: Models, objects: int, side: int, frames: int, shares_cores: bool) -> list[float]:
+    """Return the seconds from mask to mask of so many frames of a session, after those that fill the memory."""
+    video = Scenes(objects, side, 1 + _UNTIL_FULL + frames)
+    truth = scene(0, objects, side).labels.numpy()
+    with (
+        patch.object(Workplace, "shares_cores", shares_cores),
+        TrackAnything(models).session(video) as session,
+    ):
+        for each in range(1, objects + 1):
+            session.prompt(Prompt(each, 0, mask=truth == each))
+        moments = [time.perf_counter() for _ in session.propagate()]
+    return [after - before for before, after in pairwise(moments[-frames - 1 :])]
+
+
+class Scenes:
+    """A video of scenes, drawn before it is read."""
+
+    name = "scenes"
+    fps = 25.0
+
+    def __init__(self, objects: int, side: int, frames: int) -> None:
+        self.size_hw = (side, side * 16 // 9)
+        self._frames = [
+            np.asarray(scene(index, objects, side).image.permute(1, 2, 0) * 255, np.uint8).copy()
+            for index in range(frames)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        return self._frames[index]
+
+    def __iter__(self) -> Iterator[RgbFrame]:
+        return iter(self._frames)
+
+    def close(self) -> None: ...
 
 
 def main() -> None:
