@@ -22,7 +22,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-memory bench-loop bench-long bench-store bench-export bench-scale bench-scale-sim bench-e2e train-smoke fuzz serve release clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-peers bench-memory bench-loop bench-long bench-store bench-export bench-scale bench-scale-sim bench-e2e train-smoke fuzz serve release clean .venv-labelstudio
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -54,6 +54,10 @@ bench-speed: $(BACKEND)
 	.venv/bin/python -m benchmarks.speed --objects 1 $(ARGS)
 	.venv/bin/python -m benchmarks.speed --objects 3 $(ARGS)
 	.venv/bin/python -m benchmarks.speed --profile compact $(ARGS)
+
+# Our trackers beside Cutie and SAM 2.1 where these are installed (docs/performance.md).
+bench-peers: $(BACKEND)
+	TQDM_DISABLE=1 .venv/bin/python -m benchmarks.peers $(ARGS)
 
 bench-memory: $(BACKEND)
 	.venv/bin/python -m benchmarks.memory $(ARGS)

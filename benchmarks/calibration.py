@@ -19,7 +19,7 @@ from benchmarks.clips import find_clips
 from benchmarks.predictions import area_under_roc, brier_score, calibration_error, rank_correlation
 from benchmarks.tracked_samples import VARIANTS, Samples, collect
 from tam_backend.quality.evidence import AbsenceEvidence, shares, signs
-from tam_backend.quality.model import COEFFICIENTS, FALLBACK, LogisticModel, QualityModels, fit, load, save
+from tam_backend.quality.model import COEFFICIENTS, FALLBACK, LogisticModel, QualityModels, family, fit, load, save
 
 Floats = NDArray[np.float64]
 
@@ -200,7 +200,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     report(samples)
     if options.fit:
         fitted = QualityModels(fit_quality(samples), fit_absence(samples))
-        families = [options.profile.split("-", maxsplit=1)[0], *([FALLBACK] if options.fit == "all" else [])]
+        families = [family(options.profile), *([FALLBACK] if options.fit == "all" else [])]
         save(load(COEFFICIENTS) | dict.fromkeys(families, fitted), COEFFICIENTS)
 
 

@@ -26,6 +26,7 @@ from benchmarks.lively_weights import lively_network
 from benchmarks.speed import Scene, scene
 from tam_backend.engine import TrackAnything
 from tam_backend.models.protocols import SegmenterPrompts
+from tam_backend.models.sam_variants import SAM_VARIANTS
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_network import load_sam
 from tam_backend.models.transfers import Transfer
@@ -146,7 +147,7 @@ def _sam(variant: str, folder: Path, shown: Scene, device: torch.device, count: 
     plain = sam_model_registry[variant]()
     path = folder / f"plain_{variant}.pth"
     torch.save(plain.state_dict(), path)
-    segmenter = SamSegmenter(load_sam(path, variant, device), variant, device)
+    segmenter = SamSegmenter(load_sam(path, SAM_VARIANTS[variant], device), variant, device)
     plain = plain.to(device).eval()
     square = torch.randn(1, 3, 1024, 1024, device=device)
     frame = np.ascontiguousarray((shown.image.permute(1, 2, 0).numpy() * 255).astype(np.uint8))

@@ -158,45 +158,45 @@ def wire(network: XMemNetwork) -> None:
     encoder: Any = network.key_encoder
     masks: Any = network.value_encoder
     decoder: Any = network.decoder
-    _clear(encoder.conv1, encoder.bn1, range(6))
+    clear(encoder.conv1, encoder.bn1, range(6))
     for colour in range(3):  # what is above the mean and what is below it: a ReLU follows
         encoder.conv1.weight[2 * colour, colour] = 1 / 49
         encoder.conv1.weight[2 * colour + 1, colour] = -1 / 49
     for blocks in (encoder.res2, encoder.layer2, encoder.layer3):
         for block in blocks:
-            _clear(block.conv3, block.bn3, range(6))
-            _pass(block.downsample, range(6))
+            clear(block.conv3, block.bn3, range(6))
+            pass_on(block.downsample, range(6))
     projections: Any = network.key_proj
     for channel in range(6):
-        _tap(projections.key_proj, channel, channel, gain=6)
+        tap(projections.key_proj, channel, channel, gain=6)
         projections.e_proj.weight[channel] = 0
         projections.e_proj.bias[channel] = 4
     projections.key_proj.weight[6:] *= 0.3
     projections.d_proj.weight.mul_(0.3)
 
-    _clear(masks.conv1, masks.bn1, [0])
+    clear(masks.conv1, masks.bn1, [0])
     masks.conv1.weight[0, 3] = 1 / 49
     for blocks in (masks.layer1, masks.layer2, masks.layer3):
         for block in blocks:
-            _clear(block.conv2, block.bn2, [0])
-            _pass(block.downsample, [0])
+            clear(block.conv2, block.bn2, [0])
+            pass_on(block.downsample, [0])
     _wire_fuser(masks.fuser)
     _wire_fuser(decoder.fuser)
     for up in (decoder.up_16_8, decoder.up_8_4):
         up.skip_conv.weight[0] = 0
         _pass_residual(up.out_conv, 0)
     noise = decoder.pred.weight.clone()
-    _tap(decoder.pred, 0, 0)
+    tap(decoder.pred, 0, 0)
     frame = network.encode_key(network.normalise(textured(0, (64, 64))[None]))
     whole = network.encode_value(frame, torch.ones(1, 64, 64))
     sensory = torch.zeros(1, network.sizes.hidden_channels, *frame.key.shape[-2:])
     inside = float(network.decode(frame, whole, sensory, False)[0].median())
-    _tap(decoder.pred, 0, 0, gain=12 / inside)  # logits of 7 inside and -5 outside
+    tap(decoder.pred, 0, 0, gain=12 / inside)  # logits of 7 inside and -5 outside
     decoder.pred.weight[0, 1:] = noise[0, 1:]
     decoder.pred.bias[:] = -5
 
 
-def _clear(convolution: Any, norm: Any, channels: Iterable[int]) -> None:
+def clear(convolution: Any, norm: Any, channels: Iterable[int]) -> None:
     """Silence output channels, and let their normalisation do nothing."""
     for channel in channels:
         convolution.weight[channel] = 0
@@ -204,14 +204,14 @@ def _clear(convolution: Any, norm: Any, channels: Iterable[int]) -> None:
         norm.weight[channel], norm.bias[channel] = 1, 0
 
 
-def _pass(downsample: Any, channels: Sequence[int]) -> None:
+def pass_on(downsample: Any, channels: Sequence[int]) -> None:
     if downsample is not None:
-        _clear(downsample[0], downsample[1], channels)
+        clear(downsample[0], downsample[1], channels)
         for channel in channels:
             downsample[0].weight[channel, channel] = 1
 
 
-def _tap(convolution: Any, channel: int, source: int, gain: float = 1) -> None:
+def tap(convolution: Any, channel: int, source: int, gain: float = 1) -> None:
     """Let an output channel be an input channel, at the same place."""
     convolution.weight[channel] = 0
     convolution.weight[channel, source, 1, 1] = gain
@@ -220,7 +220,7 @@ def _tap(convolution: Any, channel: int, source: int, gain: float = 1) -> None:
 def _pass_residual(block: Any, source: int) -> None:
     block.conv2.weight[0] = 0
     if block.downsample is not None:
-        _tap(block.downsample, 0, source)
+        tap(block.downsample, 0, source)
 
 
 def _wire_fuser(fuser: Any) -> None:

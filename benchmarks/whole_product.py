@@ -16,7 +16,6 @@ processes) when it idles after its start and when all is done.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -28,6 +27,7 @@ from typing import Any, TypeVar
 import psutil
 import requests
 
+from benchmarks.machine import describe_machine
 from demo import clip
 from demo.annotator import Annotator, Page, Region, TagNames
 from demo.backend import BackendServer, running_backend, tam_backend
@@ -55,7 +55,7 @@ def main() -> None:
         with running_label_studio(home / "label-studio") as label_studio:
             for number in range(arguments.rounds):
                 _round(label_studio, video, home / str(number), arguments.profile, rows)
-    print(f"{_cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, profile {arguments.profile}")
+    print(f"{describe_machine()}, profile {arguments.profile}")
     for name, taken in rows.items():
         print(f"{name:44}{statistics.median(taken):9.2f}   ({', '.join(f'{each:.2f}' for each in taken)})")
 
@@ -126,11 +126,6 @@ def _memory_mb(backend: BackendServer) -> float:
     head = psutil.Process(backend.process.pid)
     requests.get(f"{backend.url}/health", timeout=10).raise_for_status()
     return sum(each.memory_full_info().pss for each in (head, *head.children(recursive=True))) / 2**20
-
-
-def _cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "a CPU")
 
 
 if __name__ == "__main__":

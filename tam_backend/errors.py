@@ -20,6 +20,7 @@ TamError
 │   ├── UnreadableMediaError     422  it is no video or image that can be decoded
 │   └── EmptyVideoError          422  it has no frame
 ├── ProfileError                 400  an unknown profile
+│   ├── MissingPackageError      503  the profile needs a Python package that is not installed
 │   └── WeightsError             503  weights missing, corrupted, or of another network
 ├── DeviceError                  503  a device that is not there
 ├── CancelledError               499  the caller cancelled or hung up
@@ -188,6 +189,12 @@ class ProfileError(TamError):
     """No profile has that name."""
 
     status = 400
+
+
+class MissingPackageError(ProfileError):
+    """The profile needs a Python package that is not installed."""
+
+    status = 503
 
 
 class WeightsError(ProfileError):

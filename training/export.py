@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.weights import MANIFEST_NAME, fingerprint
-from tam_backend.models.zoo import EMBEDDED_DIR
 
 
 def blend(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat  # type: ignore[import-untyped]
 
-from tam_backend.models.zoo import EMBEDDED_DIR
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 
 _HEIGHT, _WIDTH = 120, 160
 _FILM_LENGTH = 6

@@ -34,10 +34,10 @@ from benchmarks.tables import (
 from tam_backend import TrackAnything
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
 from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.protocols import Models
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.segmenters.compact_segmenter import CompactSegmenter
-from tam_backend.models.zoo import EMBEDDED_DIR
 from training.export import weights_of
 
 SEGMENTER_FILE, TRACKER_FILE = (

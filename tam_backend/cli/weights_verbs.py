@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,24 +16,45 @@ from tam_backend.cli.command_line import app, weights_app
 from tam_backend.cli.common import console, transfer_bar
 from tam_backend.settings import get_settings
 
+if TYPE_CHECKING:
+    from tam_backend.models.kinds import Kind
+
 
 @app.command()
 def profiles() -> None:
-    """List the profiles: what each needs, and what is installed here."""
+    """List the profiles and what they are made of: what each needs, what is installed here, how quick it is."""
     from tam_backend.models import zoo
+    from tam_backend.models.kind_registry import segmenter_kinds, tracker_kinds
+    from tam_backend.quality.model import is_calibrated
 
-    table = Table("profile", "what it is", "needs", "installed")
+    segmenters, trackers = segmenter_kinds(), tracker_kinds()
+    table = Table("profile", "needs", "installed", "quality")
     missing: list[str] = []
     for name in zoo.profile_names():
         profile = zoo.profile(name)
         state = profile.installation()
-        table.add_row(name, profile.description, profile.needs, "yes" if state.ready else "no")
+        judged = "calibrated" if is_calibrated(name) else "not calibrated"
+        table.add_row(name, profile.needs, "yes" if state.ready else "no", judged)
         if not state.ready:
             missing.append(f"{state.reason} {state.remedy}")
     console = Console()
     console.print(table)
     for line in missing:
         console.print(line, highlight=False, soft_wrap=True)
+    console.print("\nEvery segmenter goes with every tracker: SEGMENTER+TRACKER; a name that is both may stand alone.")
+    console.print(_kinds_table("segmenter", segmenters.by_name.values()))
+    console.print(_kinds_table("tracker", trackers.by_name.values()))
+    for name, reason in (*segmenters.refused.items(), *trackers.refused.items()):
+        console.print(f"The plug-in {name} cannot be had: {reason}", highlight=False, soft_wrap=True, style="yellow")
+
+
+def _kinds_table(sort: str, kinds: Iterable[Kind]) -> Table:
+    from tam_backend.models.zoo import needs
+
+    table = Table(sort, "what it is", "needs", "how quick", "license of its weights")
+    for kind in kinds:
+        table.add_row(kind.name, kind.description, needs(kind), kind.speed, kind.license)
+    return table
 
 
 @weights_app.command()

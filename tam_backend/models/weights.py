@@ -71,6 +71,16 @@ def require_recorded_bytes(path: Path) -> None:
         )
 
 
+def require_recorded_if_known(path: Path) -> None:
+    """The same for a file that may have been put there by hand, of which nothing is recorded.
+
+    Raises:
+        WeightsError: changed since it was recorded, or unreadable.
+    """
+    if is_recorded(path):
+        require_recorded_bytes(path)
+
+
 def record_fingerprint(path: Path, sha256: str) -> None:
     """Write the SHA-256 of a file into the manifest beside it, next to what is recorded there already.
 

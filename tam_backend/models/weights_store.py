@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tam_backend.errors import WeightsError
 from tam_backend.models.downloads import Partial, Progress, download
-from tam_backend.models.published import XMEM_LAYOUT, PublishedFile
+from tam_backend.models.published import PublishedFile
 from tam_backend.models.weights import fingerprint, record_fingerprint, recorded_or_computed
 
 
@@ -172,16 +172,5 @@ def _check(path: Path, file: PublishedFile) -> str:
         raise WeightsError(
             f"{path} is not the published {file.name}: SHA-256 {sha256[:8]}..., not {file.sha256[:8]}... .", remedy
         )
-    _check_layout(path, file)
+    file.check(path, file.layout)
     return sha256
-
-
-def _check_layout(path: Path, file: PublishedFile) -> None:
-    if file.layout == XMEM_LAYOUT:
-        from tam_backend.models.xmem import load_xmem  # noqa: PLC0415 - torch is slow to import
-
-        load_xmem(path, "cpu")
-    else:
-        from tam_backend.models.segmenters.sam_network import check_sam  # noqa: PLC0415
-
-        check_sam(path, file.layout)

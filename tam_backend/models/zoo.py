@@ -1,17 +1,20 @@
-"""Profiles by name: which segmenter, tracker and weights belong together. Importable without torch."""
+"""Profiles by name: SEGMENTER+TRACKER, of the kinds that the registry knows. Importable without torch.
+
+One rule makes every name: a segmenter's, a plus, a tracker's. A name that is both may stand alone for the pair:
+`compact` is `compact+compact`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
-from tam_backend.errors import ProfileError, WeightsError
-from tam_backend.models import published
+from tam_backend.errors import MissingPackageError, ProfileError, WeightsError
+from tam_backend.models.kind_registry import AnyKind, Kinds, segmenter_kinds, tracker_kinds
+from tam_backend.models.kinds import Kind, Loading, SegmenterKind, TrackerKind
 from tam_backend.models.published import PublishedFile
-from tam_backend.models.sam_variants import SAM_VARIANTS
 from tam_backend.models.weights import recorded_fingerprint, recorded_or_computed
 from tam_backend.settings import get_settings
 
@@ -20,16 +23,50 @@ if TYPE_CHECKING:
 
     from tam_backend.models.protocols import Models
 
-EMBEDDED_DIR = Path(__file__).with_name("embedded")
-
 
 @dataclass(frozen=True)
 class Installation:
-    """Whether a profile can be loaded here; if not, why, and what to do about it."""
+    """Whether something can be loaded here; if not, why, and what to do about it."""
 
     ready: bool
     reason: str = ""
     remedy: str = ""
+    error: type[ProfileError] = WeightsError
+
+    def require(self) -> None:
+        """Raise `error` unless it is ready."""
+        if not self.ready:
+            raise self.error(self.reason, self.remedy)
+
+
+@dataclass(frozen=True)
+class Part(Generic[AnyKind]):
+    """The segmenter or the tracker of a profile: its kind, and where the weights are, or would be.
+
+    Args:
+        kind: of the registry.
+        weights: the files. Embedded ones are recorded in the manifest beside them; those that can be fetched may also
+            be put there by hand, without a record.
+        fetched: which published files `weights` are, in the same order; empty if they come with a package.
+    """
+
+    kind: AnyKind
+    weights: tuple[Path, ...]
+    fetched: tuple[PublishedFile, ...] = ()
+
+    @classmethod
+    def of(cls, kind: AnyKind, weights_folder: Path) -> Part[AnyKind]:
+        """Find its weights: of published files that serve alike, the first that is there."""
+        if not kind.published:
+            return cls(kind, kind.embedded)
+        there = [file for file in kind.published if (weights_folder / file.name).is_file()]
+        file = (there or kind.published)[0]
+        return cls(kind, (weights_folder / file.name,), (file,))
+
+    def fingerprints(self) -> dict[Path, str]:
+        """Return file -> SHA-256. Raises WeightsError."""
+        read = recorded_or_computed if self.fetched else recorded_fingerprint
+        return {path: read(path) for path in self.weights}
 
 
 @dataclass(frozen=True)
@@ -38,48 +75,70 @@ class Profile:
 
     Args:
         name: what users write.
-        description: one line.
-        needs: one line on what has to be there.
-        release: of the weights' recipe; with their fingerprint it makes the version.
-        weights: the files, each recorded in the manifest beside it; those that can be fetched may also be put there
-            by hand, without a record.
-        build: makes the networks on a device; imports torch only when called.
-        fetched: which published files `weights` are, in the same order; empty if they come with the package.
+        segmenter: the first part of the name.
+        tracker: the second.
     """
 
     name: str
-    description: str
-    needs: str
-    release: str
-    weights: tuple[Path, ...]
-    build: Callable[[Profile, torch.device], Models]
-    fetched: tuple[PublishedFile, ...] = ()
+    segmenter: Part[SegmenterKind]
+    tracker: Part[TrackerKind]
+
+    @property
+    def parts(self) -> tuple[Part[SegmenterKind], Part[TrackerKind]]:
+        """Segmenter and tracker."""
+        return self.segmenter, self.tracker
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files of both, each once."""
+        return tuple(dict.fromkeys(path for part in self.parts for path in part.weights))
+
+    @property
+    def fetched(self) -> tuple[PublishedFile, ...]:
+        """The published files among the weights, each once."""
+        return tuple(dict.fromkeys(file for part in self.parts for file in part.fetched))
+
+    @property
+    def needs(self) -> str:
+        """What has to be there, for people."""
+        return needs(*(part.kind for part in self.parts))
 
     @property
     def version(self) -> str:
         """`model_version` for Label Studio; changes with the weights. Raises WeightsError."""
-        missing = self.installation()
-        if self.fetched and not missing.ready:
-            raise WeightsError(missing.reason, missing.remedy)
-        prints = "".join(
-            recorded_or_computed(path) if self.fetched else recorded_fingerprint(path) for path in self.weights
-        )
-        return f"{self.name}-{self.release}-{hashlib.sha256(prints.encode()).hexdigest()[:8]}"
+        if self.fetched:
+            self._weights_installation().require()
+        prints: dict[Path, str] = {}
+        for part in self.parts:
+            prints.update(part.fingerprints())
+        release = "+".join(dict.fromkeys(part.kind.release for part in self.parts))
+        return f"{self.name}-{release}-{hashlib.sha256(''.join(prints.values()).encode()).hexdigest()[:8]}"
 
     def installation(self) -> Installation:
-        """Look whether the weights are there and recorded; their bytes are checked when they are loaded."""
-        if self.fetched:
-            missing = [path for path in self.weights if not path.is_file()]
-            if missing:
-                names = " and ".join(path.name for path in missing)
+        """Look whether packages and weights are there and recorded; bytes are checked when they are loaded."""
+        for part in self.parts:
+            package = part.kind.package
+            if package is not None and not package.is_installed:
                 return Installation(
                     False,
-                    f"Profile {self.name} needs {names} in {missing[0].parent}.",
-                    f"Get it: `tam-backend weights fetch {self.name}`.",
+                    f"Profile {self.name} needs the package {package.module}.",
+                    f"Install it: `{package.command}`.",
+                    MissingPackageError,
                 )
-            return Installation(True)
+        return self._weights_installation()
+
+    def _weights_installation(self) -> Installation:
+        wanted = [path for part in self.parts if part.fetched for path in part.weights]
+        missing = [path for path in dict.fromkeys(wanted) if not path.is_file()]
+        if missing:
+            names = " and ".join(path.name for path in missing)
+            return Installation(
+                False,
+                f"Profile {self.name} needs {names} in {missing[0].parent}.",
+                f"Get it: `tam-backend weights fetch {self.name}`.",
+            )
         try:
-            for path in self.weights:
+            for path in (path for part in self.parts if not part.fetched for path in part.weights):
                 recorded_fingerprint(path)
                 if not path.is_file():
                     raise WeightsError(f"Weights {path} are missing.", "Install the package again.")
@@ -87,27 +146,50 @@ class Profile:
             return Installation(False, error.message, error.remedy)
         return Installation(True)
 
+    def build(self, device: torch.device) -> Models:
+        """Load both networks on a device.
+
+        Raises:
+            WeightsError: weights missing, damaged or of another network.
+        """
+        from tam_backend.models.protocols import Models  # noqa: PLC0415 - torch is slow to import
+
+        segmenter, tracker = self.parts
+        loading = Loading(self.version, device)
+        return Models(
+            profile=self.name,
+            version=loading.version,
+            device=device,
+            segmenter=segmenter.kind.build(segmenter.weights, loading),
+            new_tracker=tracker.kind.build(tracker.weights, loading),
+            tracker_side=tracker.kind.side,
+            refines=segmenter.kind.refines and tracker.kind.explains,
+        )
+
 
 def profile_names() -> tuple[str, ...]:
-    """Return the names that `load` knows, the default first."""
-    return (_COMPACT.name, *_sams())
+    """Return one profile for each segmenter, with the tracker that it goes with; the default first.
+
+    `profile` knows every other pair as well.
+    """
+    return tuple(_name(kind.name, kind.goes_with) for kind in segmenter_kinds().by_name.values())
 
 
 def profile(name: str, weights_folder: Path | None = None) -> Profile:
     """Return the record of a profile.
 
     Args:
-        name: one of `profile_names()`.
+        name: SEGMENTER+TRACKER, or a name that is both.
         weights_folder: where fetched weights are; None = where the settings say.
 
     Raises:
-        ProfileError: no such profile; the message lists the known ones.
+        ProfileError: no such profile; the message lists the known segmenters and trackers.
     """
-    if name == _COMPACT.name:
-        return _COMPACT
-    if name not in (sams := _sams()):
-        raise ProfileError(f"There is no profile {name!r}.", f"Known profiles: {', '.join(profile_names())}.")
-    return _sam_profile(name, sams[name], weights_folder or get_settings().weights_folder)
+    first, plus, second = name.partition("+")
+    folder = weights_folder or get_settings().weights_folder
+    segmenter = _kind(name, first, segmenter_kinds())
+    tracker = _kind(name, second if plus else first, tracker_kinds())
+    return Profile(_name(segmenter.name, tracker.name), Part.of(segmenter, folder), Part.of(tracker, folder))
 
 
 def fetchable(name: str) -> tuple[PublishedFile, ...]:
@@ -116,25 +198,23 @@ def fetchable(name: str) -> tuple[PublishedFile, ...]:
     Raises:
         ProfileError: no such profile.
     """
-    fetched = profile(name).fetched
-    return (fetched[0], *_XMEM_CHECKPOINTS) if fetched else ()
+    return tuple(dict.fromkeys(file for part in profile(name).parts for file in part.kind.published))
 
 
 def require_installed(name: str, weights_folder: Path | None = None) -> Profile:
     """Return the record of a profile that can be loaded here.
 
     Args:
-        name: one of `profile_names()`.
+        name: as of `profile`.
         weights_folder: where fetched weights are; None = where the settings say.
 
     Raises:
         ProfileError: no such profile.
+        MissingPackageError: it needs a package; the remedy says how to get it.
         WeightsError: its weights are missing; the remedy says how to get them.
     """
     chosen = profile(name, weights_folder)
-    state = chosen.installation()
-    if not state.ready:
-        raise WeightsError(state.reason, state.remedy)
+    chosen.installation().require()
     return chosen
 
 
@@ -142,62 +222,40 @@ def load(name: str, device: str = "auto", weights_folder: Path | None = None) ->
     """Load a fresh instance of a profile.
 
     Args:
-        name: one of `profile_names()`.
+        name: as of `profile`.
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
         weights_folder: where fetched weights are; None = where the settings say.
 
     Raises:
         ProfileError: no such profile.
+        MissingPackageError: it needs a package that is not installed.
         WeightsError: its weights are missing, damaged or of another network.
         DeviceError: no such device here.
     """
     chosen = require_installed(name, weights_folder)
     from tam_backend.models.devices import resolve_device  # noqa: PLC0415 - torch is slow to import
 
-    return chosen.build(chosen, resolve_device(device))
+    return chosen.build(resolve_device(device))
 
 
-def _build_compact(chosen: Profile, device: torch.device) -> Models:
-    from tam_backend.models.compact_profile import build  # noqa: PLC0415 - torch is slow to import
-
-    segmenter_weights, tracker_weights = chosen.weights
-    return build(chosen.name, chosen.version, segmenter_weights, tracker_weights, device)
-
-
-def _build_sam_and_xmem(chosen: Profile, device: torch.device) -> Models:
-    from tam_backend.models.official_profile import build  # noqa: PLC0415 - torch is slow to import
-
-    sam_weights, xmem_weights = chosen.weights
-    return build(chosen.name, chosen.version, chosen.fetched[0].layout, sam_weights, xmem_weights, device)
+def needs(*kinds: Kind) -> str:
+    """Say what has to be there for some kinds, for people."""
+    wanted = dict.fromkeys(each for kind in kinds for each in kind.wanted)
+    embedded = sum(kind.embedded_mb for kind in kinds)
+    return " and ".join(wanted) or f"nothing: the weights ({embedded:.0f} MB) come with the package"
 
 
-def _sams() -> dict[str, PublishedFile]:
-    """Return profile -> SAM's file."""
-    return {variant.profile: variant.file for variant in SAM_VARIANTS.values()}
+def _name(segmenter: str, tracker: str) -> str:
+    return segmenter if segmenter == tracker else f"{segmenter}+{tracker}"
 
 
-def _sam_profile(name: str, sam: PublishedFile, folder: Path) -> Profile:
-    there = [file for file in _XMEM_CHECKPOINTS if (folder / file.name).is_file()]
-    fetched = (sam, (there or _XMEM_CHECKPOINTS)[0])
-    return Profile(
-        name=name,
-        description=f"the networks of Track Anything: SAM {sam.layout} for prompts, XMem for tracking",
-        needs=f"{sam.name} ({sam.describe_size}) and {fetched[1].name} (about 250 MB), fetched once",
-        release="1.0",
-        weights=tuple(folder / file.name for file in fetched),
-        build=_build_sam_and_xmem,
-        fetched=fetched,
+def _kind(profile_name: str, name: str, kinds: Kinds[AnyKind]) -> AnyKind:
+    if name in kinds.by_name:
+        return kinds.by_name[name]
+    if name in kinds.refused:
+        raise ProfileError(f"Profile {profile_name!r} cannot be had: the plug-in {kinds.refused[name]}")
+    raise ProfileError(
+        f"There is no profile {profile_name!r}.",
+        f"A profile is SEGMENTER+TRACKER, like {', '.join(profile_names())}. Segmenters: "
+        f"{', '.join(segmenter_kinds().by_name)}. Trackers: {', '.join(tracker_kinds().by_name)}.",
     )
-
-
-_COMPACT = Profile(
-    name="compact",
-    description="small networks of our own for two CPU cores; quick and modest",
-    needs="nothing: the weights (14 MB) come with the package",
-    release="0.2",
-    weights=(EMBEDDED_DIR / "compact_segmenter.safetensors", EMBEDDED_DIR / "compact_tracker.safetensors"),
-    build=_build_compact,
-)
-
-# Either will do: the first that is there; the first is fetched if none is. Track Anything's own program uses the first.
-_XMEM_CHECKPOINTS = (published.XMEM_S012, published.XMEM)

@@ -77,7 +77,20 @@ class QualityModels:
 def models_for(profile: str) -> QualityModels:
     """Return the models of a profile's family; one that none were fitted for has `FALLBACK`'s."""
     known = shipped()
-    return known.get(profile.split("-", maxsplit=1)[0], known[FALLBACK])
+    return known.get(family(profile), known[FALLBACK])
+
+
+def family(profile: str) -> str:
+    """Return whose models a profile is judged by: its tracker's name up to the first hyphen.
+
+    The evidence is the tracker's: `sam-vit-b+compact` is judged as `compact` is.
+    """
+    return profile.rpartition("+")[2].split("-", maxsplit=1)[0]
+
+
+def is_calibrated(profile: str) -> bool:
+    """Whether models were fitted for a profile's tracker; if not, its qualities only order masks."""
+    return family(profile) in shipped()
 
 
 @cache

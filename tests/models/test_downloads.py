@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from tam_backend.errors import WeightsError
-from tam_backend.models import weights_store
 from tam_backend.models.downloads import MAX_FRUITLESS_TRIES, Partial, download
 from tam_backend.models.published import PublishedFile
+from tam_backend.models.sam_variants import check_sam_layout
 from tam_backend.models.weights import recorded_fingerprint
 from tam_backend.models.weights_store import WeightsStore
 
@@ -230,16 +230,12 @@ def test_overload_is_waited_for(server: WeightsServer, part: Partial) -> None:
 # --- what becomes of it: the folder of weights
 
 
-@pytest.fixture
-def layouts(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Take any layout for right, and tell which files were looked at."""
-    looked: list[Path] = []
-    monkeypatch.setattr(weights_store, "_check_layout", lambda path, file: looked.append(path))
-    return looked
+def any_layout(path: Path, layout: str) -> None:
+    """Take any file for one of the right layout."""
 
 
 def published(server: WeightsServer, **changes: object) -> PublishedFile:
-    known = {"size_bytes": len(BODY), "sha256": hashlib.sha256(BODY).hexdigest(), **changes}
+    known = {"check": any_layout, "size_bytes": len(BODY), "sha256": hashlib.sha256(BODY).hexdigest(), **changes}
     return PublishedFile("weights.pth", f"{server.url}/official/weights.pth", "vit_b", **known)  # type: ignore[arg-type]
 
 
@@ -247,9 +243,7 @@ def store(folder: Path, **changes: object) -> WeightsStore:
     return WeightsStore(folder / "weights", pause_s=0, **changes)  # type: ignore[arg-type]
 
 
-def test_what_was_fetched_is_recorded_and_left_alone_afterwards(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path]
-) -> None:
+def test_what_was_fetched_is_recorded_and_left_alone_afterwards(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [send()]
     path = store(tmp_path).fetch(published(server))
     assert path.read_bytes() == BODY
@@ -258,18 +252,14 @@ def test_what_was_fetched_is_recorded_and_left_alone_afterwards(
     assert sorted(each.name for each in path.parent.iterdir()) == ["manifest.json", "weights.pth"]
 
 
-def test_a_fetched_file_that_was_damaged_is_not_taken_for_there(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path]
-) -> None:
+def test_a_fetched_file_that_was_damaged_is_not_taken_for_there(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [send()]
     path = store(tmp_path).fetch(published(server))
     path.write_bytes(BODY[:-1] + b"x")
     assert not store(tmp_path).is_there(published(server))
 
 
-def test_wrong_bytes_of_the_right_length_are_refused_and_thrown_away(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path]
-) -> None:
+def test_wrong_bytes_of_the_right_length_are_refused_and_thrown_away(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [send(BODY[::-1])]
     with pytest.raises(WeightsError, match=r"refused\..*SHA-256"):
         store(tmp_path).fetch(published(server))
@@ -279,19 +269,17 @@ def test_wrong_bytes_of_the_right_length_are_refused_and_thrown_away(
 def test_a_login_page_instead_of_weights_is_refused(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [send(b"<html>Please log in</html>")]
     with pytest.raises(WeightsError, match="no intact PyTorch state dict"):
-        store(tmp_path).fetch(published(server, size_bytes=None, sha256=None))
+        store(tmp_path).fetch(published(server, check=check_sam_layout, size_bytes=None, sha256=None))
 
 
 def test_tensors_of_another_network_are_refused_by_name(server: WeightsServer, tmp_path: Path) -> None:
     torch.save({"aardvark": torch.zeros(2)}, tmp_path / "other.pth")
     server.answers = [send((tmp_path / "other.pth").read_bytes())]
     with pytest.raises(WeightsError, match="not those of SAM vit_b: aardvark is unexpected"):
-        store(tmp_path).fetch(published(server, size_bytes=None, sha256=None))
+        store(tmp_path).fetch(published(server, check=check_sam_layout, size_bytes=None, sha256=None))
 
 
-def test_mirrors_are_asked_first_and_the_official_address_last(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path]
-) -> None:
+def test_mirrors_are_asked_first_and_the_official_address_last(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [refuse(404), send(BODY[::-1]), send()]
     mirrors = (f"{server.url}/first", f"{server.url}/second")
     assert store(tmp_path, mirrors=mirrors).fetch(published(server)).read_bytes() == BODY
@@ -315,7 +303,7 @@ def test_a_disk_without_room_is_told_before_the_download(server: WeightsServer, 
     assert server.requests == []
 
 
-def test_two_at_once_do_not_mix_their_bytes(server: WeightsServer, tmp_path: Path, layouts: list[Path]) -> None:
+def test_two_at_once_do_not_mix_their_bytes(server: WeightsServer, tmp_path: Path) -> None:
     server.answers = [send()]
 
     def fetch_too(done: int, total: int | None) -> None:
@@ -332,12 +320,10 @@ def test_a_folder_that_cannot_be_made_is_named(server: WeightsServer, tmp_path: 
         store(tmp_path).fetch(published(server))
 
 
-def test_a_file_brought_by_hand_is_checked_and_copied(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path]
-) -> None:
+def test_a_file_brought_by_hand_is_checked_and_copied(server: WeightsServer, tmp_path: Path) -> None:
     brought = tmp_path / "anything.bin"
     brought.write_bytes(BODY)
-    other = PublishedFile("other.pth", "http://127.0.0.1:9/other.pth", "vit_h", size_bytes=5)
+    other = PublishedFile("other.pth", "http://127.0.0.1:9/other.pth", "vit_h", any_layout, size_bytes=5)
     path = store(tmp_path).take_any([other, published(server)], brought)
     assert path.name == "weights.pth" and path.read_bytes() == BODY
     assert brought.exists()
@@ -353,7 +339,7 @@ def test_a_file_brought_by_hand_is_checked_and_copied(
     ],
 )
 def test_a_wrong_file_brought_by_hand_is_refused(
-    server: WeightsServer, tmp_path: Path, layouts: list[Path], name: str, content: bytes | None, says: str
+    server: WeightsServer, tmp_path: Path, name: str, content: bytes | None, says: str
 ) -> None:
     brought = tmp_path / name
     if content is not None:

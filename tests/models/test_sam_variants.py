@@ -11,6 +11,7 @@ from segment_anything.modeling import Sam
 
 from tam_backend.errors import WeightsError
 from tam_backend.models import zoo
+from tam_backend.models.kind_registry import segmenter_kinds
 from tam_backend.models.sam_variants import SAM_VARIANTS
 from tam_backend.models.segmenters.sam_network import check_sam, load_sam
 from tam_backend.models.segmenters.sam_parts import sam_around
@@ -64,12 +65,12 @@ def test_what_is_put_around_an_image_encoder_is_sams_own() -> None:
     assert (ours.pixel_mean.shape, ours.mask_threshold) == (original.pixel_mean.shape, original.mask_threshold)
 
 
-def test_each_row_is_a_profile_and_names_are_used_once() -> None:
+def test_each_row_is_a_segmenter_and_names_are_used_once() -> None:
     rows = SAM_VARIANTS.values()
-    assert zoo.profile_names()[1:] == tuple(row.profile for row in rows)
-    assert len({row.file.name for row in rows}) == len({row.profile for row in rows}) == len(SAM_VARIANTS)
+    assert {row.kind for row in rows} <= segmenter_kinds().by_name.keys()
+    assert len({row.file.name for row in rows}) == len({row.kind for row in rows}) == len(SAM_VARIANTS)
     for row in rows:
-        assert zoo.profile(row.profile, Path("weights")).weights[0] == Path("weights", row.file.name)
+        assert zoo.profile(f"{row.kind}+xmem", Path("weights")).weights[0] == Path("weights", row.file.name)
 
 
 def test_mobile_sam_is_loaded_to_the_last_tensor_and_a_wrong_file_is_told_by_its_first(tmp_path: Path) -> None:
@@ -78,12 +79,12 @@ def test_mobile_sam_is_loaded_to_the_last_tensor_and_a_wrong_file_is_told_by_its
     state = SAM_VARIANTS["mobile_sam"].build().state_dict()
     torch.save(state, path)
     assert abs(path.stat().st_size - 40_728_226) < 200_000
-    check_sam(path, "mobile_sam")
-    loaded = load_sam(path, "mobile_sam", torch.device("cpu"))
+    check_sam(path, SAM_VARIANTS["mobile_sam"])
+    loaded = load_sam(path, SAM_VARIANTS["mobile_sam"], torch.device("cpu"))
     assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.state_dict().items())
     with pytest.raises(WeightsError, match=r"not those of SAM vit_b: image_encoder\.blocks\.0\.\S+ is missing"):
-        check_sam(path, "vit_b")
+        check_sam(path, SAM_VARIANTS["vit_b"])
     del state["image_encoder.layers.3.blocks.1.attn.attention_biases"]
     torch.save(state, path)
     with pytest.raises(WeightsError, match=r"layers\.3\.blocks\.1\.attn\.attention_biases is missing"):
-        load_sam(path, "mobile_sam", torch.device("cpu"))
+        load_sam(path, SAM_VARIANTS["mobile_sam"], torch.device("cpu"))

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tam_backend.errors import WeightsError
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.weights import fingerprint, load_strictly, load_verified, recorded_fingerprint
-from tam_backend.models.zoo import EMBEDDED_DIR
 
 SEGMENTER = EMBEDDED_DIR / "compact_segmenter.safetensors"
 

@@ -13,6 +13,7 @@ import torch
 
 from tam_backend.errors import DeviceError, ProfileError, WeightsError
 from tam_backend.models import zoo
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.protocols import Models
 
 
@@ -42,6 +43,11 @@ def test_version_names_profile_release_and_weights(compact: Models) -> None:
     assert compact.version == zoo.profile("compact").version == compact.segmenter.name
 
 
+def test_a_name_that_is_segmenter_and_tracker_stands_for_the_pair() -> None:
+    assert zoo.profile("compact+compact") == zoo.profile("compact")
+    assert zoo.profile("compact").needs == "nothing: the weights (14 MB) come with the package"
+
+
 def test_version_changes_with_the_recorded_weights(tmp_path: Path) -> None:
     profile = _profile_in(tmp_path)
     assert profile.version == zoo.profile("compact").version
@@ -59,7 +65,7 @@ def test_profile_without_its_weights_says_which_file_is_missing_and_what_to_do(t
     assert "compact_tracker.safetensors" in installation.reason
     assert installation.remedy
     with pytest.raises(WeightsError, match="compact_tracker"):
-        profile.build(profile, torch.device("cpu"))
+        profile.build(torch.device("cpu"))
 
 
 def test_each_load_is_a_fresh_instance(compact: Models) -> None:
@@ -70,6 +76,9 @@ def test_each_load_is_a_fresh_instance(compact: Models) -> None:
 
 
 def _profile_in(folder: Path) -> zoo.Profile:
-    shutil.copytree(zoo.EMBEDDED_DIR, folder, dirs_exist_ok=True)
+    shutil.copytree(EMBEDDED_DIR, folder, dirs_exist_ok=True)
     profile = zoo.profile("compact")
-    return dataclasses.replace(profile, weights=tuple(folder / path.name for path in profile.weights))
+    segmenter, tracker = (
+        dataclasses.replace(part, weights=tuple(folder / path.name for path in part.weights)) for part in profile.parts
+    )
+    return zoo.Profile(profile.name, segmenter, tracker)

@@ -15,7 +15,7 @@ from tam_backend.models.protocols import MemoryReading, TrackingStep
 from tam_backend.quality import model as quality_model
 from tam_backend.quality.evidence import AbsenceEvidence, Evidence, FrameEvidence, Trace, signs
 from tam_backend.quality.meter import QualityMeter, Verdict
-from tam_backend.quality.model import FALLBACK, LogisticModel, QualityModels, fit, models_for
+from tam_backend.quality.model import FALLBACK, LogisticModel, QualityModels, fit, is_calibrated, models_for
 
 HEIGHT, WIDTH, STRIDE = 96, 128, 16
 PROFILES = ("compact", "xmem-sam-vit-b")
@@ -284,6 +284,9 @@ def test_coefficients_come_back_from_their_file(tmp_path: Path, monkeypatch: pyt
         assert models_for("mine") == mine
         assert models_for("mine-large") == mine
         assert models_for("unheard-of") == fallback
+        assert models_for("sam-vit-b+mine-large") == mine, "the evidence is the tracker's"
+        assert models_for("mine+unheard-of") == fallback
+        assert is_calibrated("sam-vit-b+mine") and not is_calibrated("mine+unheard-of")
     finally:
         quality_model.shipped.cache_clear()
 

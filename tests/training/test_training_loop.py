@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.clicking import Click
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork, TrackedFrame
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.memory_reading.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.weights import load_verified
-from tam_backend.models.zoo import EMBEDDED_DIR
 from training.clicks import draw_click
 from training.clips import ClipMaker
 from training.export import blend, export

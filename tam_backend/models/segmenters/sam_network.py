@@ -1,25 +1,28 @@
-"""SAM's network: any variant by name, its state dict loaded strictly."""
+"""SAM's network: any variant, its state dict loaded strictly."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
 from tam_backend.errors import WeightsError
-from tam_backend.models.sam_variants import SAM_VARIANTS
 from tam_backend.models.segmenters.sam_parts import PIXEL_MEAN, PIXEL_STD
 from tam_backend.models.weights import first_mismatch, read_state_dict
 
+if TYPE_CHECKING:
+    from tam_backend.models.sam_variants import SamVariant
 
-def load_sam(path: Path, variant: str, device: torch.device) -> Sam:
+
+def load_sam(path: Path, variant: SamVariant, device: torch.device) -> Sam:
     """Load a SAM from its official state dict.
 
     Args:
         path: as published.
-        variant: one of `SAM_VARIANTS`.
+        variant: a row of the table.
         device: where it will live.
 
     Returns:
@@ -40,7 +43,7 @@ def load_sam(path: Path, variant: str, device: torch.device) -> Sam:
     return sam.to(device).eval()
 
 
-def check_sam(path: Path, variant: str) -> None:
+def check_sam(path: Path, variant: SamVariant) -> None:
     """Look whether a file is the state dict of a SAM, without loading its values.
 
     Raises:
@@ -49,16 +52,16 @@ def check_sam(path: Path, variant: str) -> None:
     _require_same_layout(_empty(variant), read_state_dict(path, mapped=True), path, variant)
 
 
-def _empty(variant: str) -> Sam:
+def _empty(variant: SamVariant) -> Sam:
     """Build the network without memory for its weights: to fill 2.5 GB with random numbers takes seconds."""
     with torch.device("meta"):
-        return SAM_VARIANTS[variant].build()
+        return variant.build()
 
 
-def _require_same_layout(sam: Sam, state: dict[str, Tensor], path: Path, variant: str) -> None:
+def _require_same_layout(sam: Sam, state: dict[str, Tensor], path: Path, variant: SamVariant) -> None:
     mismatch = first_mismatch(sam.state_dict(), state)
     if mismatch:
         raise WeightsError(
-            f"Weights {path} are not those of SAM {variant}: {mismatch}.",
+            f"Weights {path} are not those of SAM {variant.name}: {mismatch}.",
             "Fetch the right ones: `tam-backend weights fetch PROFILE`.",
         )

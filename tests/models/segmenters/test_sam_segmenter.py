@@ -18,7 +18,7 @@ from torch import Tensor
 from tam_backend.errors import InvalidInputError, InvalidPromptError, WeightsError
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.published import PublishedFile
-from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant
+from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant, check_sam_layout
 from tam_backend.models.segmenters.sam import SamSegmenter
 from tam_backend.models.segmenters.sam_network import check_sam, load_sam
 from tam_backend.types import Point, RgbFrame
@@ -209,7 +209,8 @@ def test_a_network_is_named_by_its_version(segmenter: SamSegmenter) -> None:
 @pytest.fixture
 def tiny_file(sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state dict of the tiny network, registered like any other SAM-shaped one."""
-    row = SamVariant("tiny+xmem", PublishedFile("tiny.pth", "https://nowhere.invalid/tiny.pth", "tiny"), tiny_sam)
+    file = PublishedFile("tiny.pth", "https://nowhere.invalid/tiny.pth", "tiny", check_sam_layout)
+    row = SamVariant("tiny", file, tiny_sam)
     monkeypatch.setitem(SAM_VARIANTS, row.name, row)
     path = tmp_path / "tiny.pth"
     torch.save(sam.state_dict(), path)
@@ -217,14 +218,15 @@ def tiny_file(sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_a_loaded_network_answers_like_the_one_that_was_saved(sam: Sam, tiny_file: Path) -> None:
-    loaded = SamSegmenter(load_sam(tiny_file, "tiny", CPU), "tiny", CPU, fast=False)
+    loaded = SamSegmenter(load_sam(tiny_file, SAM_VARIANTS["tiny"], CPU), "tiny", CPU, fast=False)
     saved = SamSegmenter(copy.deepcopy(sam), "tiny", CPU, fast=False)
     assert _same(*(each.segment(each.encode(frame_of(90, 160)), BOX) for each in (loaded, saved)))
 
 
 def test_weights_in_half_precision_become_float32(sam: Sam, tiny_file: Path) -> None:
     torch.save({name: tensor.half() for name, tensor in sam.state_dict().items()}, tiny_file)
-    assert {parameter.dtype for parameter in load_sam(tiny_file, "tiny", CPU).parameters()} == {torch.float32}
+    loaded = load_sam(tiny_file, SAM_VARIANTS["tiny"], CPU)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
@@ -246,14 +248,14 @@ def test_weights_of_another_network_name_the_first_mismatch(  # type: ignore[no-
     change(state)
     torch.save(state, tiny_file)
     with pytest.raises(WeightsError, match=says):
-        look(tiny_file, "tiny")
+        look(tiny_file, SAM_VARIANTS["tiny"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"<html>", pickle.dumps([1, 2], protocol=2)])
 def test_what_is_no_state_dict_is_refused(tiny_file: Path, content: bytes) -> None:
     tiny_file.write_bytes(content)
     with pytest.raises(WeightsError, match=r"tiny\.pth"):
-        check_sam(tiny_file, "tiny")
+        check_sam(tiny_file, SAM_VARIANTS["tiny"])
 
 
 def test_nothing_in_a_file_of_weights_is_run(tiny_file: Path) -> None:
@@ -263,13 +265,13 @@ def test_nothing_in_a_file_of_weights_is_run(tiny_file: Path) -> None:
 
     torch.save({"image_encoder.pos_embed": Bomb()}, tiny_file)
     with pytest.raises(WeightsError):
-        load_sam(tiny_file, "tiny", CPU)
+        load_sam(tiny_file, SAM_VARIANTS["tiny"], CPU)
     assert not tiny_file.with_name("exploded").exists()
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"nothing\.pth"):
-        load_sam(tmp_path / "nothing.pth", "vit_b", CPU)
+        load_sam(tmp_path / "nothing.pth", SAM_VARIANTS["vit_b"], CPU)
 
 
 def _same(one: Segmentation, other: Segmentation) -> bool:
