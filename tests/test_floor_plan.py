@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "dataset_in"),
     ("labelstudio", "quality"),
     ("tracking",),
-    ("store",),
+    ("adaptation", "store"),
     ("session",),
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
@@ -41,7 +41,7 @@ KNOWN_AWAY = {
     "labelstudio": {"models", "tracking", "session", "engine"},
     "video": {"models", "labelstudio"},
 }
-TORCH_ROOMS = {"models", "quality", "tracking", "session", "engine"}
+TORCH_ROOMS = {"models", "quality", "tracking", "adaptation", "session", "engine"}
 PAYLOAD_ROOMS = {"labelstudio", "service", "server", "label_studio_ml"}
 PAYLOAD_KEYS = {
     "from_name",

@@ -1,0 +1,119 @@
+"""What goes into an adaptation and what comes out of it, as plain data. Importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CompactWeights:
+    """The weights of the compact profile's two networks: those of the package, or of an earlier adaptation.
+
+    Args:
+        segmenter, tracker: safetensors files.
+    """
+
+    segmenter: Path
+    tracker: Path
+
+
+@dataclass(frozen=True)
+class AdaptationLimits:
+    """What an adaptation may use.
+
+    Args:
+        seconds: in all, over every resumption: reading, learning and measuring.
+        memory_bytes: for the pictures that it learns from; the networks and their gradients take some 600 MB besides.
+        threads: of PyTorch.
+    """
+
+    seconds: float = 600.0
+    memory_bytes: int = 512 * 2**20
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an adaptation is.
+
+    Args:
+        share: 0..1 of its time.
+        doing: what it does, a few words for people.
+    """
+
+    share: float
+    doing: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure before and after, in percent, on the same frames.
+
+    Args:
+        before, after: means.
+        low, high: of the gain `after - before`, the bounds of its 90 % interval, bootstrapped over frames in videos.
+        judged: how many masks were judged.
+    """
+
+    before: float
+    after: float
+    low: float
+    high: float
+    judged: int
+
+    @property
+    def gain(self) -> float:
+        """How much better, in points; negative: worse."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class NetworkVerdict:
+    """What was found of one network.
+
+    Args:
+        promote: whether the adapted one is better beyond doubt, and does no harm elsewhere.
+        reason: a sentence for people, with the figures.
+        held_out: on videos that it did not learn from; of the tracker the mean IoU of tracked masks, of the segmenter
+            that after one and after three clicks. None where nothing could be judged.
+        general: the same on the package's own validation set.
+        videos: the gain on each held-out video, by its name; points.
+        iterations: that it learnt.
+    """
+
+    promote: bool
+    reason: str
+    held_out: Comparison | None
+    general: Comparison | None
+    videos: tuple[tuple[str, float], ...] = ()
+    iterations: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptationOutcome:
+    """What an adaptation came to. The two networks are judged by themselves: one may be promoted without the other.
+
+    Args:
+        promote: whether any network is better beyond doubt.
+        reason: a sentence or two for people, with the figures.
+        segmenter, tracker: what was found of each.
+        segmenter_weights, tracker_weights: safetensors in the adaptation's folder of the networks that are promoted;
+            None: the ones it began with stay in use.
+        learnt_from, held_out: names of the videos.
+        notes: what was left out and why, sentences for people.
+        seconds: that it took, over all resumptions.
+        peak_memory_bytes: of the process.
+    """
+
+    promote: bool
+    reason: str
+    segmenter: NetworkVerdict
+    tracker: NetworkVerdict
+    segmenter_weights: Path | None
+    tracker_weights: Path | None
+    learnt_from: tuple[str, ...]
+    held_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    peak_memory_bytes: int
