@@ -157,6 +157,28 @@ def load(name: str, device: str = "auto", weights_folder: Path | None = None) ->
     return chosen.build(chosen, resolve_device(device))
 
 
+def is_adaptable(name: str) -> bool:
+    """Tell whether a profile's networks can learn from a project."""
+    return name == _COMPACT.name
+
+
+def load_adapted(version: str, segmenter: Path | None, tracker: Path | None, device: torch.device) -> Models:
+    """Load the compact profile with networks that learnt from a project.
+
+    Args:
+        version: for `model_version`.
+        segmenter, tracker: weights, each recorded in the manifest beside it; None = the package's.
+        device: where the networks will live.
+
+    Raises:
+        WeightsError: weights missing, damaged or of another network.
+    """
+    from tam_backend.models.compact_profile import build  # noqa: PLC0415 - torch is slow to import
+
+    own_segmenter, own_tracker = _COMPACT.weights
+    return build(_COMPACT.name, version, segmenter or own_segmenter, tracker or own_tracker, device)
+
+
 def _build_compact(chosen: Profile, device: torch.device) -> Models:
     from tam_backend.models.compact_profile import build  # noqa: PLC0415 - torch is slow to import
 
