@@ -35,9 +35,9 @@ class TrackAnything:
     2 (360, 640) True
     """
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, lock: FairLock | None = None) -> None:
         self._models = models
-        self._lock = _lock_of(models.device)
+        self._lock = lock or _lock_of(models.device)
 
     @classmethod
     def load(
@@ -67,6 +67,21 @@ class TrackAnything:
         models = zoo.load(profile, device, weights_folder)
         side = models.tracker_side if tracker_side is None else tracker_side
         return cls(replace(models, tracker_side=side, refines=models.refines if refine is None else refine))
+
+    def adapted(self, version: str, segmenter: Path | None, tracker: Path | None) -> TrackAnything:
+        """Return networks that learnt from a project, on the same device and used as these are, by turns with them.
+
+        Args:
+            version: names them.
+            segmenter, tracker: weights of the compact profile's networks, each recorded in the manifest beside it;
+                None = the package's.
+
+        Raises:
+            WeightsError: they are missing, damaged or of another network.
+        """
+        models = zoo.load_adapted(version, segmenter, tracker, self._models.device)
+        used = self._models
+        return TrackAnything(replace(models, tracker_side=used.tracker_side, refines=used.refines), self._lock)
 
     @property
     def models(self) -> Models:

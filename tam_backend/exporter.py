@@ -7,10 +7,8 @@ summary = export_project(client, ExportRequest(project=7, format="coco"), Path("
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +25,13 @@ from tam_backend.export.formats import dataset_format
 from tam_backend.export.splits import split_videos
 from tam_backend.export.staging import publish, stage_video
 from tam_backend.export.trust import Trust
-from tam_backend.labelstudio.annotated import AnnotatedVideo, Part, ProjectReader
+from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader
+from tam_backend.labelstudio.annotated_pages import OpenMedia, opened_pages
 from tam_backend.labelstudio.chained import Chain
 from tam_backend.labelstudio.client import LabelStudioClient
-from tam_backend.labelstudio.config import MediaKind
 from tam_backend.labelstudio.config_xml import read_config
 from tam_backend.labelstudio.labelled import class_names, labelled
 from tam_backend.labelstudio.submitted import Choice
-from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import VideoSource, timeline_of
-from tam_backend.video.joined import JoinedFrames, Piece
-
-OpenMedia = Callable[[Any, int], VideoSource]
-"""(media value of a task, Label Studio's id of it) -> the video; see `MediaFetcher.open_media`."""
 
 _CLASSES = "classes"
 _GOES_ON = "What is done stays: the same command goes on from there."
@@ -234,7 +226,7 @@ class _Export:
         return self._summary(Counter(split_of.values()))
 
     def _stage(self, annotated: AnnotatedVideo, left_out: list[str]) -> StagedVideo:
-        with _opened(annotated, self._open_media) as pages:
+        with opened_pages(annotated, self._open_media) as pages:
             found = labelled(annotated.regions, self._request.class_of, pages.clock, annotated.same)
             size_hw = found.size_hw or pages.size_hw
             indices = pages.indices(annotated.parts)
@@ -273,46 +265,6 @@ class _Export:
             splits=dict(splits),
             left_out=tuple(self._left_out),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Pages:
-    """A video's frames.
-
-    Args:
-        frames: their pixels.
-        clock: of a <Video>: the editor's frames -> the file's.
-    """
-
-    frames: JoinedFrames
-    clock: VideoClock | None = None
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Their (height, width), read from the frames themselves."""
-        return self.frames.size_hw()
-
-    def indices(self, parts: Sequence[Part]) -> list[int]:
-        """Return the frames of the parts that are labelled; of a <Video>, all of its file."""
-        if self.clock is not None:
-            return list(range(self.clock.length))
-        return [part.first + index for part in parts if part.is_labelled for index in range(part.length)]
-
-
-@contextmanager
-def _opened(video: AnnotatedVideo, open_media: OpenMedia) -> Iterator[_Pages]:
-    if video.media.kind is not MediaKind.VIDEO:
-        pieces = [Piece(part.length, partial(open_media, part.value, part.task)) for part in video.parts if part.length]
-        pages = _Pages(JoinedFrames(pieces))
-    else:
-        # The tasks of a chain show the same file.
-        opened = open_media(video.parts[0].value, video.parts[0].task)
-        clock = VideoClock(video.frame_rate, opened.fps, len(opened), timeline_of(opened))
-        pages = _Pages(JoinedFrames([Piece(len(opened), lambda: opened)]), clock)
-    try:
-        yield pages
-    finally:
-        pages.frames.close()
 
 
 def _gone_frames(video: str, gone: Mapping[int, MediaError]) -> list[str]:

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("session",),
     ("engine",),
     ("__init__",),  # the package's public face: re-exports the engine
-    ("prompt_file", "tracking_run", "importer", "exporter"),
+    ("prompt_file", "tracking_run", "importer", "exporter", "submitted_videos"),
     ("dataset_importer", "project_importer"),
     ("jobs", "workers"),
     ("service",),

@@ -14,7 +14,7 @@ from tam_backend.errors import printable
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
-    from tam_backend.exporter import OpenMedia
+    from tam_backend.labelstudio.annotated_pages import OpenMedia
     from tam_backend.labelstudio.client import LabelStudioClient
 
 

@@ -7,7 +7,7 @@ One rule makes every name: a segmenter's, a plus, a tracker's. A name that is bo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import torch
 
     from tam_backend.models.protocols import Models
+
+# The profile whose networks learn from a project.
+_ADAPTABLE = "compact"
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,12 @@ class Profile:
             return Installation(False, error.message, error.remedy)
         return Installation(True)
 
-    def build(self, device: torch.device) -> Models:
+    def build(self, device: torch.device, version: str | None = None) -> Models:
         """Load both networks on a device.
+
+        Args:
+            device: where they will live.
+            version: for `model_version`; None = its own.
 
         Raises:
             WeightsError: weights missing, damaged or of another network.
@@ -155,7 +162,7 @@ class Profile:
         from tam_backend.models.protocols import Models  # noqa: PLC0415 - torch is slow to import
 
         segmenter, tracker = self.parts
-        loading = Loading(self.version, device)
+        loading = Loading(version or self.version, device)
         return Models(
             profile=self.name,
             version=loading.version,
@@ -236,6 +243,31 @@ def load(name: str, device: str = "auto", weights_folder: Path | None = None) ->
     from tam_backend.models.devices import resolve_device  # noqa: PLC0415 - torch is slow to import
 
     return chosen.build(resolve_device(device))
+
+
+def is_adaptable(name: str) -> bool:
+    """Tell whether a profile's networks can learn from a project."""
+    return name == _ADAPTABLE
+
+
+def load_adapted(version: str, segmenter: Path | None, tracker: Path | None, device: torch.device) -> Models:
+    """Load the compact profile with networks that learnt from a project.
+
+    Args:
+        version: for `model_version`.
+        segmenter, tracker: weights, each recorded in the manifest beside it; None = the package's.
+        device: where the networks will live.
+
+    Raises:
+        WeightsError: weights missing, damaged or of another network.
+    """
+    own = profile(_ADAPTABLE)
+    adapted = replace(
+        own,
+        segmenter=own.segmenter if segmenter is None else replace(own.segmenter, weights=(segmenter,)),
+        tracker=own.tracker if tracker is None else replace(own.tracker, weights=(tracker,)),
+    )
+    return adapted.build(device, version)
 
 
 def needs(*kinds: Kind) -> str:

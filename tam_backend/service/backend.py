@@ -31,7 +31,7 @@ from tam_backend.service.background import Loop
 from tam_backend.service.box_track import answer_boxes
 from tam_backend.service.click import answer_click
 from tam_backend.service.correction import Correction
-from tam_backend.service.desk import Desk, Request
+from tam_backend.service.desk import INCOMPLETE, Desk, Request
 from tam_backend.service.housekeeping import Housekeeping
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.parts import Parts, workers_of
@@ -105,6 +105,7 @@ class Backend:
             settings.prompt_from,
             settings.polygon_tolerance_px,
             self._version,
+            parts.adapted,
         )
         self._loop = Loop(
             self.jobs,
@@ -174,13 +175,13 @@ class Backend:
         }
 
     def setup(self, payload: Mapping[str, Any]) -> str:
-        """Take what Label Studio tells of a project, and return the model version.
+        """Take what Label Studio tells of a project, and return the version of the networks that serve it.
 
         Raises:
             LabelConfigError: nothing in the project's labeling config can be predicted.
         """
         self._projects.connect(payload)
-        return self.model_version
+        return self._desk.version_of(project_of(payload))
 
     def webhook(self, payload: Mapping[str, Any], secret: str = "") -> None:
         """Take an event: of an annotation, a job that reads it as keyframes and tracks what changed.
@@ -255,7 +256,7 @@ class Backend:
             raise
         except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
             self.problems.failed(f"task {task.get('id')}", error)
-            return self._desk.answer([], None, complete=False)
+            return self._desk.answer([], None, self._desk.version_of(request.project), complete=False)
 
     def _predict(self, task: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Answer for one task: a click for what was clicked, a batch call for each media that something is drawn on."""
@@ -265,9 +266,10 @@ class Backend:
             return self._predict_media(task, request, next(iter(media), None))
         answers, complete = self._desk.of_each(task, media, lambda each: self._predict_media(task, request, each))
         scores = [answer["score"] for answer in answers if "score" in answer]
-        complete = complete and all(answer["model_version"] == self.model_version for answer in answers)
+        version = str(answers[0]["model_version"]).removesuffix(INCOMPLETE)
+        complete = complete and not any(str(answer["model_version"]).endswith(INCOMPLETE) for answer in answers)
         results = [result for answer in answers for result in answer["result"]]
-        return self._desk.answer(results, min(scores, default=None), complete=complete)
+        return self._desk.answer(results, min(scores, default=None), version, complete=complete)
 
     def _predict_media(self, task: Mapping[str, Any], request: Request, media: Media | None) -> dict[str, Any]:
         number = str(task.get("id"))
@@ -294,10 +296,12 @@ class Backend:
                     "Studio has saved your draft: do not turn the page for 6 s, or submit, and Propagate again."
                     + ("" if known.started is None else f" Also: {known.started.sentences()[0]}"),
                 )
-            return self._desk.answer([], None)
+            return self._desk.answer([], None, self._desk.version_of(request.project))
         on_frames = prompts.media.kind is not MediaKind.VIDEO
         if request.context is not None and on_frames and prompts.asked is None and not prompts.propagate:
-            return self._desk.answer([], None)  # the last prompt was taken back: nothing needs to be opened
+            return self._desk.answer(
+                [], None, self._desk.version_of(request.project)
+            )  # the last prompt was taken back: nothing needs to be opened
         if request.seconds_left <= 0:
             raise BusyError(
                 f"Task {task.get('id')} was not looked at: the time budget of the batch was used up before.",

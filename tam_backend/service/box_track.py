@@ -68,4 +68,5 @@ def answer_boxes(
         )
     ]
     worst = worst_by_frame(frame for track in qualities.values() for frame in track.items())
-    return desk.answer(results, task_score(worst.values()), complete=complete or request.context is not None)
+    complete = complete or request.context is not None
+    return desk.answer(results, task_score(worst.values()), video.version, complete=complete)

@@ -48,4 +48,4 @@ def answer_click(desk: Desk, prompts: TaskPrompts[LastingId], opened: OpenView, 
     )
     if there is not None:
         results = brought_along(results, there.attributes, notes=there.notes)
-    return desk.answer(results, mask.quality)
+    return desk.answer(results, mask.quality, opened.video.version)

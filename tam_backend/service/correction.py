@@ -35,10 +35,12 @@ class _Tracked:
     Args:
         answer: None where there was nothing to track.
         go_on: begins the next task of a chain; None where there is none.
+        version: of the networks that tracked it.
     """
 
     answer: MaskAnswer | None = None
     go_on: GoOn | None = None
+    version: str = ""
 
 
 class Correction:
@@ -67,12 +69,13 @@ class Correction:
             found = [self._tracked(task, next(iter(media), None), config, intent, job)]
         else:
             found, _ = self._desk.of_each(task, media, lambda each: self._tracked(task, each, config, intent, job))
-        answers = [each.answer for each in found if each.answer is not None]
+        answered = [each for each in found if each.answer is not None]
+        answers = [each.answer for each in answered if each.answer is not None]
         go_on = next((each.go_on for each in found if each.go_on is not None), None)
         if not answers:
             return Found(go_on=go_on)
         answer = joined(answers)
-        prediction = self._desk.answer(answer.results, answer.score)
+        prediction = self._desk.answer(answer.results, answer.score, answered[0].version)
         if self._desk.memories.get(intent.project, str(intent.task_id)).pushed_digest == prediction_digest(prediction):
             return Found(go_on=go_on)
         self._desk.sent(intent.project, task, answer)
@@ -113,7 +116,7 @@ class Correction:
                 following = masks_for_next(task, known, tracking) if begins else None
         if following is not None and (intent.chain is None or following.task_id in intent.chain):
             go_on = partial(self._go_on_in_chain, following, task, known, intent)
-        return _Tracked(answer, go_on)
+        return _Tracked(answer, go_on, opened.video.version)
 
     def _withdraw(self, intent: Intent) -> Intent | None:
         """Take back the prediction that follows from annotations of which none is left."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tam_backend.errors import BusyError, CancelledError, TamError
+from tam_backend.errors import BusyError, CancelledError, StoreError, TamError
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.labelstudio.config import LabelingConfig, Media
 from tam_backend.labelstudio.results import prediction
@@ -18,6 +18,7 @@ from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.read_task import MaskAnswer, ReadTask, as_answer, read
 from tam_backend.service.views import view_of
+from tam_backend.store.adapted_networks import AdaptedNetworks
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.workers.workers import OpenView, Tracking, Work, Workers
 
@@ -58,7 +59,8 @@ class Desk:
         propagate_label: see `read_task`.
         prompt_from: the setting; see `read_task.read`.
         polygon_tolerance_px: see `encode_polygon`.
-        version: what predictions are stored under.
+        version: of the networks of the profile, which have learnt from no project.
+        adapted: those that learnt from one.
     """
 
     jobs: JobRegistry
@@ -71,12 +73,22 @@ class Desk:
     prompt_from: str
     polygon_tolerance_px: float
     version: str
+    adapted: AdaptedNetworks
 
     def answer(
-        self, results: Sequence[Mapping[str, Any]], score: float | None, *, complete: bool = True
+        self, results: Sequence[Mapping[str, Any]], score: float | None, version: str, *, complete: bool = True
     ) -> dict[str, Any]:
-        """Return results as a prediction; one that is not `complete` is asked for again."""
-        return prediction(results, score, self.version + ("" if complete else INCOMPLETE))
+        """Return results as a prediction of networks of a version; one that is not `complete` is asked for again."""
+        return prediction(results, score, version + ("" if complete else INCOMPLETE))
+
+    def version_of(self, project: str) -> str:
+        """Return the version of the networks that a project's tasks are opened with, if they are opened now."""
+        try:
+            own = self.adapted.served(project, self.version)
+        except StoreError as error:
+            self.problems.failed(f"project {project}, its own networks", error)
+            own = None
+        return self.version if own is None else own.name
 
     def of_each(
         self, task: Mapping[str, Any], media: Sequence[Media], work: Callable[[Media], _Found]

@@ -9,6 +9,7 @@ from tam_backend.problems import ProblemLog
 from tam_backend.server_secret import server_secret
 from tam_backend.service.label_studio_access import LabelStudioAccess
 from tam_backend.settings import Settings
+from tam_backend.store.adapted_networks import AdaptedNetworks
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.holder import Holders
 from tam_backend.store.learnt_access import LearntAccess
@@ -19,6 +20,7 @@ from tam_backend.video.fetch import MediaFetcher
 from tam_backend.video.library import VideoLibrary
 from tam_backend.workers.in_process import InProcessWorkers
 from tam_backend.workers.networks import Networks
+from tam_backend.workers.project_networks import ProjectNetworks
 from tam_backend.workers.ray_workers import RayWorkers
 from tam_backend.workers.workers import Workers
 
@@ -28,7 +30,7 @@ class Parts:
     """The stores and the ways out, over one database.
 
     Args:
-        database, holders, store, problems: see there.
+        database, holders, store, adapted, problems: see there.
         library: the videos that were imported.
         label_studio: the way to it.
         fetcher: opens what tasks show.
@@ -37,6 +39,7 @@ class Parts:
     database: Database
     holders: Holders
     store: SessionStore
+    adapted: AdaptedNetworks
     problems: ProblemLog
     library: VideoLibrary
     label_studio: LabelStudioAccess
@@ -63,7 +66,7 @@ class Parts:
             own=library,
         )
         store = SessionStore(database, settings.lease_s, holders)
-        return cls(database, holders, store, problems, library, label_studio, fetcher)
+        return cls(database, holders, store, AdaptedNetworks(database), problems, library, label_studio, fetcher)
 
 
 def database_of(settings: Settings) -> Database:
@@ -92,4 +95,6 @@ def worker_in_this_process(settings: Settings) -> InProcessWorkers:
 
 
 def _in_process(settings: Settings, parts: Parts) -> InProcessWorkers:
-    return InProcessWorkers(Networks(settings), parts.fetcher, parts.store, settings.max_sessions)
+    networks = Networks(settings)
+    own = ProjectNetworks(networks, parts.adapted, parts.store, parts.problems)
+    return InProcessWorkers(networks, parts.fetcher, parts.store, settings.max_sessions, own)

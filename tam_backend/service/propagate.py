@@ -47,7 +47,8 @@ def answer_propagate(
     desk.sent(request.project, task, answer)
     if job.state == "stopped" and intent is not None:
         background.add(intent, tracking.frames_total)
-    return desk.answer(answer.results, answer.score, complete=complete or request.context is not None)
+    complete = complete or request.context is not None
+    return desk.answer(answer.results, answer.score, opened.video.version, complete=complete)
 
 
 def _intent(

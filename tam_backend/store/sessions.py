@@ -265,6 +265,12 @@ class SessionStore:
             owner = connection.execute(select(_sessions.c.owner).where(held)).scalar_one_or_none()
         return None if owner is None else Holder.parse(owner)
 
+    def weights_of_masks(self, key: SessionKey) -> str:
+        """Return the version of the networks that a session's masks are of; "" where there is no mask."""
+        tracked = exists().where(_masks.c.session == _sessions.c.id)
+        with self._database.reading() as connection:
+            return str(connection.execute(select(_sessions.c.weights).where(_is(key), tracked)).scalar() or "")
+
     def summaries(self, limit: int = 50) -> list[SessionSummary]:
         """Return the sessions worked on last, newest first."""
         with self._database.reading() as connection:

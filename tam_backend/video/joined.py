@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tam_backend.types import RgbFrame, VideoSource
 from tam_backend.video.base import FrameSource
+from tam_backend.video.limits import check_index
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,34 @@ class JoinedFrames:
             self.close()
             self._open = number, self._pieces[number].open()
         return self._open[1], index - (self._ends[number - 1] if number else 0)
+
+
+class JoinedVideo(FrameSource):
+    """Joined frames as one `VideoSource`; closing it closes what is open of them.
+
+    Args:
+        frames: of the lists.
+        name: what to call it in messages.
+        length: how many frames there are.
+
+    Raises:
+        MediaError: the first list cannot be opened.
+    """
+
+    def __init__(self, frames: JoinedFrames, name: str, length: int) -> None:
+        super().__init__(name, frames.size_hw(), frames.fps())
+        self._frames = frames
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> RgbFrame:
+        """Return a frame, (H, W, 3) uint8 RGB. Raises FrameOutOfRangeError, MediaError."""
+        index = operator.index(index)
+        check_index(self.name, index, self._length)
+        return self._frames.picture(index)
+
+    def close(self) -> None:
+        """Give back what is open."""
+        self._frames.close()

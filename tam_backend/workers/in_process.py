@@ -15,6 +15,7 @@ from tam_backend.video.fetch import MediaFetcher
 from tam_backend.workers.load import Load
 from tam_backend.workers.networks import Networks
 from tam_backend.workers.open_task import OpenTask
+from tam_backend.workers.project_networks import ProjectNetworks
 from tam_backend.workers.workers import View, Work, WorkerState
 
 
@@ -26,12 +27,21 @@ class InProcessWorkers:
         fetcher: opens what tasks show.
         store: where sessions are kept.
         most: so many tasks stay open while nobody works on them.
+        own_networks: of projects; None = all have those of the profile.
     """
 
     at_once = 1
 
-    def __init__(self, networks: Networks, fetcher: MediaFetcher, store: SessionStore, most: int) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        fetcher: MediaFetcher,
+        store: SessionStore,
+        most: int,
+        own_networks: ProjectNetworks | None = None,
+    ) -> None:
         self._networks = networks
+        self._own_networks = own_networks
         self._fetcher = fetcher
         self._store = store
         self._load = Load()
@@ -70,19 +80,24 @@ class InProcessWorkers:
             yield opened
 
     def _opened(self, view: View, timeout_s: float) -> OpenTask:
-        tam = self._networks.get(timeout_s)
+        own = self._own_networks
+        if own is None:
+            tam, version = self._networks.get(timeout_s), self._networks.version
+        else:
+            tam, version = own.of(view.key, timeout_s)
         video = self._video(view, timeout_s)
         return OpenTask(
             tam,
             video,
-            open_stored=lambda: self._stored(view, video),
+            open_stored=lambda: self._stored(view, video, version),
             open_again=lambda: self._video(view, timeout_s),
             open_other=self._video,
             load=self._load,
+            version=version,
         )
 
-    def _stored(self, view: View, video: VideoSource) -> StoredSession:
-        return self._store.open(view.key, frames=len(video), size_hw=video.size_hw, weights=self._networks.version)
+    def _stored(self, view: View, video: VideoSource, weights: str) -> StoredSession:
+        return self._store.open(view.key, frames=len(video), size_hw=video.size_hw, weights=weights)
 
     def _video(self, view: View, timeout_s: float) -> VideoSource:
         address = view.address if isinstance(view.address, str) else list(view.address)

@@ -32,6 +32,7 @@ class Networks:
         self._settings = settings
         self._lock = threading.Lock()
         self._loading: Future[TrackAnything] | None = None
+        self.profile = settings.profile
         self.version = zoo.profile(settings.profile).version
 
     @property

@@ -39,6 +39,7 @@ class OpenTask:
         open_again: opens the video once more, for clicks, when the first one comes.
         open_other: opens the video of another view, within some seconds.
         load: counts what is done.
+        version: of the networks.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class OpenTask:
         open_again: Callable[[], VideoSource],
         open_other: Callable[[View, float], VideoSource],
         load: Load,
+        version: str = "",
     ) -> None:
-        self.video = ViewedVideo.of(video)
+        self.video = ViewedVideo.of(video, version)
         self._tam = tam
         self._decoder = video
         self._open_stored = open_stored

@@ -49,6 +49,7 @@ class ViewedVideo:
         size_hw: (height, width) of every frame, upright.
         fps: mean frames per second; None without a clock.
         timeline: when each frame is shown; None where nothing tells.
+        version: of the networks that it is opened with.
     """
 
     name: str
@@ -56,11 +57,12 @@ class ViewedVideo:
     size_hw: tuple[int, int]
     fps: float | None = None
     timeline: Timeline | None = None
+    version: str = ""
 
     @classmethod
-    def of(cls, video: VideoSource) -> ViewedVideo:
+    def of(cls, video: VideoSource, version: str = "") -> ViewedVideo:
         """Read them off a video."""
-        return cls(video.name, len(video), video.size_hw, video.fps, timeline_of(video))
+        return cls(video.name, len(video), video.size_hw, video.fps, timeline_of(video), version)
 
 
 class Tracking(Protocol):

@@ -1,0 +1,271 @@
+"""The networks that learnt from a project: each version with its figures, and the weights of those that may serve.
+
+The weights are in the database, so that a version is there whole or not at all, on every machine at the same moment. A
+version belongs to one project and to one version of the package's networks; of no others it is ever asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Any, Literal, cast
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from tam_backend.errors import NotFoundError, WeightsError
+from tam_backend.store.database import Database, metadata, now, one_at_a_time
+
+VersionState = Literal["promoted", "refused", "rolled back"]
+"""promoted: it serves its project, unless a newer one does. refused: it was no better beyond doubt. rolled back: people
+took it back."""
+
+_versions = Table(
+    "adapted_versions",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("base", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stamp", String(64), nullable=False),
+    Column("about", Text, nullable=False),  # JSON of `Findings`
+    Column("made_at", Double, nullable=False),
+)
+_weights = Table(
+    "adapted_weights",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("network", String(16), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("file", LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure before and after, in percent.
+
+    Args:
+        name: what was measured, for people.
+        before, after: means.
+        low, high: bounds of the gain's 90 % interval, in points.
+    """
+
+    name: str
+    before: float
+    after: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an adaptation came to, for people.
+
+    Args:
+        reason: why it was promoted or refused, a sentence or two with the figures.
+        figures: before and after.
+        learnt_from, held_out: names of videos.
+        notes: what was left out and why, sentences.
+        seconds: that it took.
+    """
+
+    reason: str
+    figures: tuple[Figure, ...] = ()
+    learnt_from: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class AdaptedVersion:
+    """One version of a project's networks.
+
+    Args:
+        project: Label Studio's id.
+        number: 1, 2, .. in the project; no number is given twice.
+        base: the version of the package's networks that it began with.
+        state: see `VersionState`.
+        findings: what is known of it.
+        made_at: seconds since 1970.
+        fingerprints: network -> SHA-256 of its weights; none where it cannot serve (any more).
+    """
+
+    project: str
+    number: int
+    base: str
+    state: VersionState
+    findings: Findings
+    made_at: float
+    fingerprints: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What predictions are stored under, such as compact-0.2-1a2b3c4d+p7.3."""
+        return f"{self.base}+p{self.project}.{self.number}"
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether a task may be opened with it."""
+        return self.state == "promoted" and bool(self.fingerprints)
+
+
+class AdaptedNetworks:
+    """All versions of all projects. Thread-safe.
+
+    Args:
+        database: where they are.
+        keep: of how many promoted versions of a project the weights are kept; the older ones' are dropped.
+        keep_figures: of how many versions of a project anything is kept.
+    """
+
+    def __init__(self, database: Database, keep: int = 3, keep_figures: int = 50) -> None:
+        self._database = database
+        self._keep = keep
+        self._keep_figures = keep_figures
+
+    def add(
+        self, project: str, base: str, stamp: str, findings: Findings, weights: Mapping[str, bytes]
+    ) -> AdaptedVersion:
+        """Keep what an adaptation came to; with weights it serves the project from now on, without it was refused.
+
+        Args:
+            project: Label Studio's id.
+            base: the version of the package's networks that it began with.
+            stamp: of what it learnt from.
+            findings: for people.
+            weights: network -> the bytes of its file.
+
+        Raises:
+            StoreError: the database refuses, such as where its disk is full; nothing has changed.
+        """
+        state: VersionState = "promoted" if weights else "refused"
+        here = _versions.c.project == project
+
+        def write(connection: Connection) -> int:
+            one_at_a_time(connection, "adapted", project)
+            number = (connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one() or 0) + 1
+            row = {"number": number, "base": base, "state": state, "stamp": stamp, "made_at": now()}
+            connection.execute(insert(_versions).values(project=project, about=json.dumps(asdict(findings)), **row))
+            for network, file in weights.items():
+                told = {"network": network, "sha256": sha256(file).hexdigest(), "file": file}
+                connection.execute(insert(_weights).values(project=project, number=number, **told))
+            self._prune(connection, project, base)
+            return number
+
+        number = self._database.change(write)
+        return next(each for each in self.versions(project) if each.number == number)
+
+    def served(self, project: str, base: str) -> AdaptedVersion | None:
+        """Return the version that tasks of a project are opened with; None: that of the package.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        return next((each for each in self.versions(project) if each.can_serve and each.base == base), None)
+
+    def versions(self, project: str) -> list[AdaptedVersion]:
+        """Return what is known of a project's versions, newest first. Raises StoreError."""
+        return self._read(_versions.c.project == project)
+
+    def all(self) -> list[AdaptedVersion]:
+        """Return the versions of all projects, newest first. Raises StoreError."""
+        return self._read(None)
+
+    def newest_stamp(self, project: str, base: str) -> str:
+        """Return the stamp of what was learnt from last; "" where nothing was. Raises StoreError."""
+        query = select(_versions.c.stamp).where(_versions.c.project == project, _versions.c.base == base)
+        with self._database.reading() as connection:
+            return str(connection.execute(query.order_by(_versions.c.number.desc()).limit(1)).scalar() or "")
+
+    def roll_back(self, project: str, base: str) -> AdaptedVersion:
+        """Take back the version that serves a project, and return it; the one before serves again, or the package's.
+
+        Raises:
+            NotFoundError: none does.
+            StoreError: the database refuses.
+        """
+        served = self.served(project, base)
+        if served is None:
+            raise NotFoundError(
+                f"Project {project} has no networks of its own to roll back.", "`tam-backend adapt --list` shows them."
+            )
+        here = and_(_versions.c.project == project, _versions.c.number == served.number)
+        with self._database.transaction() as connection:
+            connection.execute(update(_versions).where(here).values(state="rolled back"))
+        return replace(served, state="rolled back")
+
+    def weights(self, version: AdaptedVersion) -> dict[str, bytes]:
+        """Return network -> the bytes of its file; those of the package serve for a network that is not named.
+
+        Raises:
+            WeightsError: they are damaged, or were dropped meanwhile.
+            StoreError: the database refuses.
+        """
+        here = and_(_weights.c.project == version.project, _weights.c.number == version.number)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_weights).where(here)).all()
+        if not rows:
+            raise WeightsError(f"The weights of {version.name} are not there any more.", "A newer version serves.")
+        for row in rows:
+            if sha256(row.file).hexdigest() != row.sha256:
+                raise WeightsError(
+                    f"The weights of {version.name} ({row.network}) are damaged in the database: the package's serve.",
+                    f"Adapt again (`tam-backend adapt --project {version.project}`), or take them back (--rollback).",
+                )
+        return {row.network: bytes(row.file) for row in rows}
+
+    def _read(self, where: Any) -> list[AdaptedVersion]:
+        query = select(_versions).order_by(_versions.c.made_at.desc(), _versions.c.number.desc())
+        prints = select(_weights.c.project, _weights.c.number, _weights.c.network, _weights.c.sha256)
+        if where is not None:
+            query = query.where(where)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+            found: dict[tuple[str, int], dict[str, str]] = {}
+            for each in connection.execute(prints):
+                found.setdefault((each.project, each.number), {})[each.network] = each.sha256
+        return [_version(row, found.get((row.project, row.number), {})) for row in rows]
+
+    def _prune(self, connection: Connection, project: str, base: str) -> None:
+        """Drop the weights of all but the last few versions that can serve, and what is known of old ones."""
+        here = _versions.c.project == project
+        may_serve = select(_versions.c.number).where(here, _versions.c.state == "promoted", _versions.c.base == base)
+        kept = connection.execute(may_serve.order_by(_versions.c.number.desc()).limit(self._keep)).scalars().all()
+        connection.execute(delete(_weights).where(_weights.c.project == project, _weights.c.number.not_in(kept)))
+        newest = connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one()
+        old = and_(here, _versions.c.number <= newest - self._keep_figures, _versions.c.number.not_in(kept))
+        connection.execute(delete(_versions).where(old))
+
+
+def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:
+    about: dict[str, Any] = json.loads(row.about)
+    findings = Findings(
+        about["reason"],
+        tuple(Figure(**each) for each in about["figures"]),
+        tuple(about["learnt_from"]),
+        tuple(about["held_out"]),
+        tuple(about["notes"]),
+        about["seconds"],
+    )
+    state = cast(VersionState, row.state)
+    return AdaptedVersion(row.project, row.number, row.base, state, findings, row.made_at, fingerprints)

@@ -1,0 +1,122 @@
+"""Versions of a project's networks: numbered, served, rolled back and pruned, on every database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from databases import KINDS, empty_database
+from sqlalchemy import text
+
+from tam_backend.errors import NotFoundError, StoreError, WeightsError
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings
+from tam_backend.store.database import Database
+from tam_backend.store.unlearnt_videos import UnlearntVideos
+
+FINDINGS = Findings("Better.", (Figure("tracker", 60.0, 66.5, 3.0, 10.0),), ("a", "b"), ("c",), ("d is left out.",), 61)
+BASE = "compact-0.2-12345678"
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    return Database(empty_database(request.param, tmp_path))
+
+
+@pytest.fixture
+def adapted(database: Database) -> AdaptedNetworks:
+    return AdaptedNetworks(database, keep=2, keep_figures=5)
+
+
+def add(adapted: AdaptedNetworks, weights: bytes = b"", project: str = "7", base: str = BASE) -> AdaptedVersion:
+    return adapted.add(project, base, "stamp", FINDINGS, {"tracker": weights} if weights else {})
+
+
+def test_a_promoted_version_serves_its_project_and_no_other(adapted: AdaptedNetworks) -> None:
+    assert adapted.served("7", BASE) is None
+    made = add(adapted, b"better")
+    assert (made.name, made.state, made.findings) == (f"{BASE}+p7.1", "promoted", FINDINGS)
+    assert adapted.served("7", BASE) == made
+    assert adapted.weights(made) == {"tracker": b"better"}
+    assert adapted.served("8", BASE) is None
+    assert add(adapted, b"other", project="8").number == 1
+    assert adapted.served("7", BASE) == made
+
+
+def test_networks_of_another_base_do_not_serve(adapted: AdaptedNetworks) -> None:
+    add(adapted, b"better")
+    assert adapted.served("7", "compact-0.3-87654321") is None
+    assert add(adapted, b"new", base="compact-0.3-87654321").number == 2, "no number is given twice"
+
+
+def test_a_refused_version_leaves_its_figures_and_changes_nothing(adapted: AdaptedNetworks) -> None:
+    made = add(adapted, b"better")
+    refused = add(adapted)
+    assert (refused.state, refused.can_serve) == ("refused", False)
+    assert adapted.served("7", BASE) == made
+    assert [each.number for each in adapted.versions("7")] == [2, 1]
+    with pytest.raises(WeightsError, match="not there any more"):
+        adapted.weights(refused)
+
+
+def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: AdaptedNetworks) -> None:
+    first, second = add(adapted, b"1"), add(adapted, b"2")
+    assert adapted.roll_back("7", BASE).number == second.number
+    assert adapted.served("7", BASE) == first
+    adapted.roll_back("7", BASE)
+    assert adapted.served("7", BASE) is None
+    with pytest.raises(NotFoundError, match="no networks of its own"):
+        adapted.roll_back("7", BASE)
+    assert [each.state for each in adapted.versions("7")] == ["rolled back"] * 2
+    assert add(adapted, b"3").number == 3
+
+
+def test_the_weights_of_the_last_few_are_kept_and_the_figures_of_some_more(adapted: AdaptedNetworks) -> None:
+    for number in range(8):
+        add(adapted, b"%d" % number)
+    add(adapted, b"other", project="8")
+    versions = adapted.versions("7")
+    assert [each.number for each in versions if each.can_serve] == [8, 7]
+    assert [each.number for each in versions] == [8, 7, 6, 5, 4]
+    assert adapted.served("8", BASE) is not None
+
+
+def test_a_version_that_serves_is_kept_however_many_are_refused(adapted: AdaptedNetworks) -> None:
+    made = add(adapted, b"better")
+    for _ in range(8):
+        add(adapted)
+    assert adapted.served("7", BASE) == made
+
+
+def test_damaged_weights_are_noticed(adapted: AdaptedNetworks, database: Database) -> None:
+    made = add(adapted, b"better")
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": b"bettes"})
+    with pytest.raises(WeightsError, match="damaged") as told:
+        adapted.weights(made)
+    assert "--rollback" in told.value.remedy
+
+
+def test_a_version_that_cannot_be_written_whole_is_not_there(adapted: AdaptedNetworks, database: Database) -> None:
+    made = add(adapted, b"better")
+    with database.transaction() as connection:
+        connection.execute(text("DROP TABLE adapted_weights"))
+    with pytest.raises(StoreError):
+        add(adapted, b"newer")
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT number FROM adapted_versions")).scalars().all() == [made.number]
+
+
+def test_a_newest_stamp_tells_whether_there_is_anything_new(adapted: AdaptedNetworks) -> None:
+    assert adapted.newest_stamp("7", BASE) == ""
+    add(adapted)
+    adapted.add("7", BASE, "newer", FINDINGS, {})
+    assert adapted.newest_stamp("7", BASE) == "newer"
+    assert adapted.newest_stamp("8", BASE) == ""
+
+
+def test_videos_are_counted_once_each_until_they_are_learnt(database: Database) -> None:
+    videos = UnlearntVideos(database)
+    assert [videos.submitted("7", each) for each in ("a", "b", "a")] == [1, 2, 2]
+    assert videos.submitted("8", "a") == 1
+    videos.learnt("7")
+    assert [videos.submitted("7", "a"), videos.submitted("8", "b")] == [1, 2]

@@ -1,0 +1,139 @@
+"""What of a project is learnt from: what people drew, corrected or clicked and submitted, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from annotated_studio import TOKEN, AnnotatedStudio, serving
+from exported_discs import BLUE, CONFIG, DISCS, RED, disc_regions, mask_region, write_pictures
+
+from tam_backend.errors import CancelledError, InvalidInputError, LabelStudioError
+from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.settings import Settings
+from tam_backend.submitted_videos import SubmittedVideos, submitted_videos
+from tam_backend.types import VideoSource
+from tam_backend.video.fetch import MediaFetcher
+
+
+@pytest.fixture
+def studio() -> Iterator[AnnotatedStudio]:
+    with serving(AnnotatedStudio(CONFIG.format(kind="BrushLabels"))) as served:
+        yield served
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    return write_pictures(tmp_path / "pictures", "png")
+
+
+def by_hand(*frames: int, disc: int = RED) -> list[dict[str, Any]]:
+    label = {RED: "Red", BLUE: "Blue"}[disc]
+    return [mask_region(frame, DISCS.truth(frame, disc), label, f"hand-{label}-{frame}") for frame in frames]
+
+
+def read(studio: AnnotatedStudio, pictures: list[str], **more: Any) -> SubmittedVideos:
+    fetcher = MediaFetcher(Settings(media_dirs=(Path(pictures[0]).parent,), data_dir=Path(pictures[0]).parent / "data"))
+
+    def open_media(value: Any, task: int) -> VideoSource:
+        return fetcher.open_media(value, task_id=task)
+
+    client = LabelStudioClient(studio.url, more.pop("key", TOKEN))
+    with submitted_videos(client, more.pop("project", 3), open_media, **more) as found:
+        for each in found.videos:
+            assert np.array_equal(each.video[2], DISCS[2]), "its frames are open"
+        return found
+
+
+def test_only_frames_that_a_human_confirmed_are_learnt_from(studio: AnnotatedStudio, pictures: list[str]) -> None:
+    tracked = disc_regions(range(6))  # clicked on frame 0, tracked on the others
+    corrected = [region for region in tracked if region["item_index"] != 3] + by_hand(3) + by_hand(3, disc=BLUE)
+    studio.add_task({"frames": pictures}, corrected)
+    studio.add_task({"frames": pictures}, by_hand(1, 4))
+    first, second = read(studio, pictures).videos
+    assert list(first.masks) == [0, 3]
+    assert list(second.masks) == [1, 4]
+    assert np.array_equal(first.masks[3] == 1, DISCS.truth(3, RED) & ~DISCS.truth(3, BLUE))
+    assert np.array_equal(first.masks[3] == 2, DISCS.truth(3, BLUE))
+    assert first.name != second.name
+
+
+def test_an_object_that_nobody_vouches_for_is_not_taken_for_absent(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    """Blue was clicked on one page only: elsewhere nobody said where it is."""
+    studio.add_task({"frames": pictures}, [*by_hand(0, 2, 5), *by_hand(0, disc=BLUE)])
+    studio.add_task({"frames": pictures}, by_hand(1, 4))
+    first, _ = read(studio, pictures).videos
+    assert list(first.masks) == [0, 2, 5]
+    assert set(np.unique(first.masks[0])) == {0, 1}
+
+
+def test_predictions_skipped_tasks_and_older_annotations_are_not_learnt_from(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    studio.add_task({"frames": pictures}, by_hand(0, 1, 2), by_hand(3, 4))
+    studio.add_task({"frames": pictures}, by_hand(1, 4))
+    studio.add_task({"frames": pictures}, predicted=by_hand(1, 4))
+    skipped = studio.add_task({"frames": pictures}, by_hand(1, 4))
+    studio.tasks[skipped]["annotations"][0]["was_cancelled"] = True
+    found = read(studio, pictures)
+    assert [list(each.masks) for each in found.videos] == [[3, 4], [1, 4]]
+    assert sum("Nothing to export" in each or "nobody" in each for each in found.left_out) >= 2
+
+
+@pytest.mark.parametrize(
+    ("regions", "says"),
+    [
+        ([], "there is none"),
+        ([by_hand(0, 1)], "there is 1 of them"),
+        ([by_hand(0, 1), by_hand(2)], "there is 1 of them"),
+        ([by_hand(0, 1), disc_regions(range(1, 6))], "nobody drew, corrected or clicked"),
+        ([[mask_region(0, DISCS.truth(0) & False, "Red", "empty")]] * 2, "there is none"),
+    ],
+    ids=["nothing", "one video", "one mask on the second", "tracked only", "empty masks"],
+)
+def test_too_little_is_refused_with_what_is_missing(
+    studio: AnnotatedStudio, pictures: list[str], regions: list[Any], says: str
+) -> None:
+    for each in regions:
+        studio.add_task({"frames": pictures}, each)
+    with pytest.raises(InvalidInputError, match=says) as told:
+        read(studio, pictures)
+    assert "Label and submit another video" in told.value.remedy
+
+
+def test_a_video_that_is_gone_is_named_and_the_others_are_learnt_from(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    studio.add_task({"frames": [f"{pictures[0]}-gone"] * 6}, by_hand(0, 1))
+    studio.add_task({"frames": pictures}, by_hand(0, 1))
+    studio.add_task({"frames": pictures}, by_hand(2, 3))
+    found = read(studio, pictures)
+    assert len(found.videos) == 2
+    assert any("gone" in each for each in found.left_out)
+
+
+def test_the_stamp_changes_with_what_there_is_to_learn_from(studio: AnnotatedStudio, pictures: list[str]) -> None:
+    studio.add_task({"frames": pictures}, by_hand(0, 1))
+    studio.add_task({"frames": pictures}, by_hand(0, 1))
+    before = read(studio, pictures).stamp
+    assert read(studio, pictures).stamp == before
+    studio.add_task({"frames": pictures}, by_hand(2, 3))
+    assert read(studio, pictures).stamp != before
+
+
+def test_an_unknown_project_and_a_refused_key_are_told(studio: AnnotatedStudio, pictures: list[str]) -> None:
+    with pytest.raises(LabelStudioError, match="knows nothing"):
+        read(studio, pictures, project=4)
+    with pytest.raises(LabelStudioError, match="API key"):
+        read(studio, pictures, key="0" * 40)
+
+
+def test_reading_can_be_cancelled(studio: AnnotatedStudio, pictures: list[str]) -> None:
+    studio.add_task({"frames": pictures}, by_hand(0, 1))
+    with pytest.raises(CancelledError):
+        read(studio, pictures, cancelled=lambda: True)
