@@ -1,9 +1,9 @@
 """Frames a second of our trackers and of others, side by side in one run: `python -m benchmarks.peers [--objects 3]`.
 
-Ours: the compact tracker, XMem and Cutie, as their profiles run them, and XMem in float32. Others, by their packages' own
-inference in float32: XMem the plain way (xmem_reference.py), Cutie base and small (`rf-cutie`), SAM 2.1 tiny on video
-(`sam2`, which takes frames as 1024 x 1024 whatever their size). One whose package is not installed is named with the
-command that brings it.
+Ours: the compact tracker, XMem and Cutie as their profiles run them, and XMem in float32. Others, by their packages'
+own inference in float32: XMem the plain way (xmem_reference.py), Cutie base and small (`rf-cutie`), SAM 2.1 tiny on
+video (`sam2`, which takes frames as 1024 x 1024 whatever their size). One whose package is not installed is named with
+the command that brings it.
 
 Every frame goes through all of them before the next one does; medians are told. On a busy machine the milliseconds of
 CPU with `--threads 1` tell more than those on the clock. All but the compact tracker have random weights: these
