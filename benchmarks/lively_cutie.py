@@ -19,14 +19,14 @@ from tam_backend.models.cutie_tracker.package_network import CutieSize, make_net
 Module = Any
 
 
-@torch.inference_mode()
 def lively_cutie(size: CutieSize = "base", seed: int = 0) -> Module:
     """Return a random network, in eval mode, that passes masks on by colour."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: Module = make_network(size)
-        _calibrate(network)
-        _wire(network)
+        with torch.inference_mode():
+            _calibrate(network)
+            _wire(network)
     return network
 
 

@@ -1,9 +1,9 @@
 """Frames a second of our trackers and of others, side by side in one run: `python -m benchmarks.peers [--objects 3]`.
 
-Ours: the compact tracker and XMem, as their profiles run them, and XMem in float32. Others, by their packages' own
-inference in float32: XMem the plain way (xmem_reference.py), Cutie base and small (`rf-cutie`), SAM 2.1 tiny on video
-(`sam2`, which takes frames as 1024 x 1024 whatever their size). One whose package is not installed is named with the
-command that brings it.
+Ours: the compact tracker, XMem and Cutie as their profiles run them, and XMem in float32. Others, by their packages'
+own inference in float32: XMem the plain way (xmem_reference.py), Cutie base and small (`rf-cutie`), SAM 2.1 tiny on
+video (`sam2`, which takes frames as 1024 x 1024 whatever their size). One whose package is not installed is named with
+the command that brings it.
 
 Every frame goes through all of them before the next one does; medians are told. On a busy machine the milliseconds of
 CPU with `--threads 1` tell more than those on the clock. All but the compact tracker have random weights: these
@@ -33,8 +33,13 @@ from benchmarks.machine import describe_machine
 from benchmarks.speed import Scene, Steps, scene
 from benchmarks.xmem_reference import ReferenceTracker
 from tam_backend.models import zoo
+from tam_backend.models.cutie_tracker.cutie_network import CutieNetwork
+from tam_backend.models.cutie_tracker.cutie_quick import quicken
+from tam_backend.models.cutie_tracker.cutie_tracker import CutieTracker
+from tam_backend.models.cutie_tracker.package_network import CutieSize
 from tam_backend.models.xmem import XMemConfig, XMemTracker, load_xmem
 from tam_backend.models.xmem.loading import Precision
+from tam_backend.models.xmem.xmem_config import MemoryConfig
 
 # XMem and Cutie consolidate when they have memorised so many frames: from then on their memory is full.
 _MASKS_UNTIL_FULL = 10
@@ -150,28 +155,40 @@ def xmem_reference(_: Sequence[Scene]) -> Steps:
     return ReferenceTracker(lively_network().state_dict())
 
 
-def cutie_base(_: Sequence[Scene]) -> Steps:
-    """Make the package's Cutie with a ResNet-50."""
-    from benchmarks.lively_cutie import lively_cutie  # noqa: PLC0415 - an extra
+def packages_cutie(size: CutieSize) -> Callable[[Sequence[Scene]], Steps]:
+    """Return what makes the package's Cutie."""
 
-    return CutieCore(lively_cutie("base"))
+    def make(_: Sequence[Scene]) -> Steps:
+        from benchmarks.lively_cutie import lively_cutie  # noqa: PLC0415 - an extra
+
+        return CutieCore(lively_cutie(size))
+
+    return make
 
 
-def cutie_small(_: Sequence[Scene]) -> Steps:
-    """Make the package's Cutie with a ResNet-18."""
-    from benchmarks.lively_cutie import lively_cutie  # noqa: PLC0415 - an extra
+def our_cutie(size: CutieSize) -> Callable[[Sequence[Scene]], Steps]:
+    """Return what makes our Cutie."""
 
-    return CutieCore(lively_cutie("small"))
+    def make(_: Sequence[Scene]) -> Steps:
+        from benchmarks.lively_cutie import lively_cutie  # noqa: PLC0415 - an extra
+
+        network = CutieNetwork(quicken(lively_cutie(size), torch.device("cpu")))
+        return CutieTracker(network, MemoryConfig(permanent_memory=False))
+
+    return make
 
 
 _LIKE_XMEM = partial(Peer, until_full=_MASKS_UNTIL_FULL + 1, masks=_MASKS_UNTIL_FULL)
+_LIKE_CUTIE = partial(_LIKE_XMEM, package="cutie", extra="cutie")
 PEERS = (
     Peer("compact (ours)", compact, _COMPACT_UNTIL_FULL, masks=1),
     _LIKE_XMEM("XMem (ours)", xmem("fast")),
     _LIKE_XMEM("XMem (ours), float32", xmem("float32")),
     _LIKE_XMEM("XMem, the plain way", xmem_reference),
-    _LIKE_XMEM("Cutie base", cutie_base, package="cutie", extra="cutie"),
-    _LIKE_XMEM("Cutie small", cutie_small, package="cutie", extra="cutie"),
+    _LIKE_CUTIE("Cutie base (ours)", our_cutie("base")),
+    _LIKE_CUTIE("Cutie base", packages_cutie("base")),
+    _LIKE_CUTIE("Cutie small (ours)", our_cutie("small")),
+    _LIKE_CUTIE("Cutie small", packages_cutie("small")),
     Peer("SAM 2.1 tiny, video", Sam2Video, _SAM2_UNTIL_FULL, masks=1, package="sam2", extra="sam2"),
 )
 

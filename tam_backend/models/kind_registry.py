@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tam_backend.models import published
+from tam_backend.models.cutie_tracker.package_network import CUTIE_PACKAGE, CutieSize
+from tam_backend.models.cutie_variants import CUTIE_VARIANTS
 from tam_backend.models.kinds import Kind, Loading, SegmenterKind, TrackerKind
 from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant
 
@@ -96,6 +98,16 @@ def _trackers() -> Iterable[TrackerKind]:
         build=_xmem_tracker,
     )
 
+    for variant in CUTIE_VARIANTS.values():
+        yield TrackerKind(
+            name=variant.kind,
+            description=f"Cutie {variant.size}, XMem's successor by the same author",
+            license="not said for the weights; its code is MIT",
+            published=(variant.file,),
+            package=CUTIE_PACKAGE,
+            build=partial(_cutie_tracker, variant.size),
+        )
+
 
 def _compact_segmenter(weights: tuple[Path, ...], loading: Loading) -> Segmenter:
     from tam_backend.models.compact_profile import build_segmenter  # noqa: PLC0415 - torch is slow to import
@@ -119,6 +131,12 @@ def _xmem_tracker(weights: tuple[Path, ...], loading: Loading) -> TrackerFactory
     from tam_backend.models.official_networks import build_xmem  # noqa: PLC0415 - torch is slow to import
 
     return build_xmem(weights, loading)
+
+
+def _cutie_tracker(size: CutieSize, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
+    from tam_backend.models.official_networks import build_cutie  # noqa: PLC0415 - torch is slow to import
+
+    return build_cutie(size, weights, loading)
 
 
 def _with_plugins(own: Iterable[AnyKind], group: str, kind: type[AnyKind]) -> Kinds[AnyKind]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tam_backend.models.cutie_tracker.cutie_loading import load_cutie
+from tam_backend.models.cutie_tracker.cutie_tracker import CutieTracker
+from tam_backend.models.cutie_tracker.package_network import CutieSize
 from tam_backend.models.kinds import Loading
 from tam_backend.models.protocols import Segmenter, TrackerFactory
 from tam_backend.models.sam_variants import SamVariant
@@ -43,3 +46,20 @@ def build_xmem(weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
     require_recorded_if_known(path)
     network = load_xmem(path, loading.device, precision="fast")
     return lambda: XMemTracker(network, XMemConfig())
+
+
+def build_cutie(size: CutieSize, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
+    """Load Cutie.
+
+    Args:
+        size: of its image encoder.
+        weights: the official state dict.
+        loading: the device.
+
+    Raises:
+        WeightsError: weights missing, damaged or of another network.
+    """
+    (path,) = weights
+    require_recorded_if_known(path)
+    network = load_cutie(path, size, loading.device)
+    return lambda: CutieTracker(network)

@@ -62,10 +62,10 @@ def test_the_command_prints_a_row_for_each_that_was_asked_for(
 ) -> None:
     pytest.importorskip("cutie")
     size = ["--side", "96", "--frames", "1", "--threads", "1"]
-    monkeypatch.setattr("sys.argv", ["peers", *size, "--only", "compact", "Cutie"])
+    monkeypatch.setattr("sys.argv", ["peers", *size, "--only", "compact", "Cutie small"])
     peers.main()
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("compact", "Cutie", "XMem"))]
-    assert [row.split("  ")[0] for row in rows] == ["compact (ours)", "Cutie base", "Cutie small"]
+    assert [row.split("  ")[0] for row in rows] == ["compact (ours)", "Cutie small (ours)", "Cutie small"]
 
 
 @pytest.mark.usefixtures("own_threads")

@@ -1,24 +1,29 @@
 """Cutie's network as the package `rf-cutie` defines it, made without Hydra and without downloads.
 
+Importable without torch.
+
 Cheng et al., "Putting the Object Back into Video Object Segmentation", CVPR 2024.
 """
 
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tam_backend.errors import ProfileError
+from tam_backend.errors import MissingPackageError
+from tam_backend.models.kinds import Package
 
 if TYPE_CHECKING:
     from cutie.model.cutie import CUTIE
     from omegaconf import DictConfig
 
 CutieSize = Literal["base", "small"]
+CUTIE_PACKAGE = Package("cutie", "pip install 'tam-backend[cutie]'")
 
 _patching = threading.Lock()
 
@@ -30,11 +35,13 @@ def make_network(size: CutieSize) -> CUTIE:
         size: which of the two that were published: with a ResNet-50 or a ResNet-18 as image encoder.
 
     Raises:
-        ProfileError: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
     config = network_config(size)
     from cutie.model.cutie import CUTIE  # noqa: PLC0415 - an extra
 
+    # Two calls of every frame would say so each time that Python forgets having told it.
+    warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.autocast", FutureWarning, r"cutie\.")
     with _without_imagenet():
         network = CUTIE(config)
     return network.requires_grad_(False).eval()
@@ -44,15 +51,14 @@ def network_config(size: CutieSize) -> DictConfig:
     """Read the package's own description of a network: `model`, and nothing of how it is run.
 
     Raises:
-        ProfileError: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
     try:
         import cutie.config  # noqa: PLC0415 - an extra
         from omegaconf import OmegaConf  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ProfileError(
-            f"Cutie needs a package that is not installed ({error.name}).",
-            "Get it: `pip install 'tam-backend[cutie]'`.",
+        raise MissingPackageError(
+            f"Cutie needs the package {error.name}.", f"Install it: `{CUTIE_PACKAGE.command}`."
         ) from error
 
     folder = Path(cutie.config.__file__).parent / "model"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -48,3 +50,21 @@ def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: l
     free = 1 - torch.stack(list(planes.values())).sum(0)
     planes.update({object_id: probabilities[1 + i] * free for i, object_id in enumerate(predicted)})
     return torch.stack([probabilities[0] * free, *(planes[object_id] for object_id in sorted(planes))])
+
+
+def given_over_predicted(labels: Tensor, given: Iterable[int], predicted: Mapping[int, Tensor]) -> Tensor:
+    """Put given objects over predicted ones, and let all compete.
+
+    Args:
+        labels: (H, W) int64; its labels besides `given` are ignored.
+        given: the objects that it speaks for.
+        predicted: object id -> (H, W) probabilities; those of `given` do not count.
+
+    Returns:
+        (1 + objects, H, W) float32, background first, objects in the order of their ids.
+    """
+    planes = {object_id: (labels == object_id).float() for object_id in given}
+    free = 1 - sum(planes.values(), torch.zeros(labels.shape, device=labels.device))
+    rest = {object_id: plane * free for object_id, plane in predicted.items() if object_id not in planes}
+    planes.update(rest)
+    return aggregate(torch.stack([planes[object_id] for object_id in sorted(planes)]))

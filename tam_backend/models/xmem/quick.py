@@ -37,7 +37,7 @@ def quicken(network: XMemNetwork, dtype: torch.dtype, device: torch.device) -> X
     Returns:
         The same network.
     """
-    _fold_norms(network)
+    fold_norms(network)
     _split_joining(network)
     if dtype == torch.float32 and device.type == "cpu":
         # Large tiles where places are many; small ones, whose weights take less memory, where channels are.
@@ -76,7 +76,8 @@ def _slice(convolution: nn.Conv2d, channels: slice, bias: Tensor | None) -> nn.C
     return part
 
 
-def _fold_norms(network: nn.Module) -> None:
+def fold_norms(network: nn.Module) -> None:
+    """Make every batch normalisation in eval mode part of the convolution before it; named as in a ResNet."""
     for module in list(network.modules()):
         parts = dict(module.named_children())
         for name, norm_name in _NORM_AFTER.items():

@@ -22,7 +22,7 @@ from tam_backend.models.memory_reading.affinity import (
 )
 from tam_backend.models.memory_reading.reading import Reading
 from tam_backend.models.xmem.elements import Elements, ObjectValues, consolidated, joined_values, most_used
-from tam_backend.models.xmem.xmem_config import XMemConfig
+from tam_backend.models.xmem.xmem_config import MemoryConfig
 
 # The memory's size is rounded up to so many elements, see `affinity.padded_rows`.
 _ROWS_MULTIPLE = 1024
@@ -82,7 +82,7 @@ class XMemMemory:
         value_channels: C, of the values.
     """
 
-    def __init__(self, config: XMemConfig, value_channels: int) -> None:
+    def __init__(self, config: MemoryConfig, value_channels: int) -> None:
         self._config = config
         self._value_channels = value_channels
         self._frames: list[_Frame] = []

@@ -1,4 +1,4 @@
-"""XMem's knobs under their usual names, checked once."""
+"""XMem's knobs under their usual names, checked once; Cutie has the same but for one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from tam_backend.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
-class XMemConfig:
-    """How much XMem remembers. The numbers are those of the paper's evaluation (Cheng & Schwing, ECCV 2022).
+class MemoryConfig:
+    """How much XMem and Cutie remember. The numbers are those of XMem's evaluation (Cheng & Schwing, ECCV 2022).
 
     Args:
         mem_every: a frame joins the working memory when this many have passed since the last one that did.
-        deep_update_every: frames between two updates of the sensory memory by the value encoder; -1: on every frame
-            that is memorised, in place of the decoder's update.
         min_mid_term_frames: working frames that stay at a consolidation, the first frame included.
         max_mid_term_frames: working frames that bring about a consolidation, the first frame included.
         num_prototypes: elements that one consolidation adds to the long-term memory.
@@ -30,7 +28,6 @@ class XMemConfig:
     """
 
     mem_every: int = 5
-    deep_update_every: int = -1
     min_mid_term_frames: int = 5
     max_mid_term_frames: int = 10
     num_prototypes: int = 128
@@ -63,3 +60,15 @@ class XMemConfig:
                 f"({self.num_prototypes}), so one consolidation would not fit.",
                 "Raise the first or lower the second.",
             )
+
+
+@dataclass(frozen=True)
+class XMemConfig(MemoryConfig):
+    """How much XMem remembers; see `MemoryConfig`.
+
+    Args:
+        deep_update_every: frames between two updates of the sensory memory by the value encoder; -1: on every frame
+            that is memorised, in place of the decoder's update.
+    """
+
+    deep_update_every: int = -1

@@ -547,7 +547,7 @@ def test_memory_of_another_network_or_with_a_part_missing_is_refused_and_nothing
     tracker.step(*scene(0))
     exported = tracker.export_memory()
     part = next(name for name in exported if name.endswith(".use"))
-    for lacking in ("times", part):
+    for lacking in ("times", "last_deep_update", part):
         with pytest.raises(InvalidInputError, match="lacks"):
             tracker.import_memory({name: tensor for name, tensor in exported.items() if name != lacking})
     with pytest.raises(InvalidInputError, match=r"\(32, 512, 64\) channels"):
