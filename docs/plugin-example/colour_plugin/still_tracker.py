@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.memory_reading.aggregation import overrule
-from tam_backend.models.memory_reading.inputs import checked
-from tam_backend.models.protocols import Review, TrackingStep
+from tam_backend.models.memory_reading.inputs import checked, image_of
+from tam_backend.models.protocols import EncodedImage, Review, TrackingStep
 
 
 class StillTracker:
@@ -29,9 +29,14 @@ class StillTracker:
         """The objects in memory, ascending."""
         return tuple(sorted(self._masks))
 
+    def encode(self, image: Tensor) -> EncodedImage:
+        """Compute what follows from an image alone, which another thread may ask for meanwhile: nothing, here."""
+        checked(image, None, None, None)
+        return EncodedImage(image, None)
+
     def track(
         self,
-        image: Tensor,
+        image: Tensor | EncodedImage,
         mask: Tensor | None = None,
         object_ids: Sequence[int] | None = None,
         *,
@@ -44,6 +49,7 @@ class StillTracker:
         Raises:
             InvalidInputError: no object known and none given, or sizes that do not fit.
         """
+        image = image_of(image)
         size_hw = next((tuple(each.shape) for each in self._masks.values()), None)
         given, labels = checked(image, mask, object_ids, size_hw)
         if not given and not self._masks:

@@ -269,18 +269,6 @@ def test_tracker_fills_the_protocol(tracker: XMemTracker) -> None:
     assert torch.equal(step.probabilities.argmax(0), labels)
 
 
-def test_what_was_encoded_ahead_gives_the_same_masks(xmem: XMemNetwork) -> None:
-    at_once, ahead = XMemTracker(xmem), XMemTracker(xmem)
-    encoded = [ahead.encode(scene(index)[0]) for index in range(4)]
-    for index, found in enumerate(encoded):
-        image, labels = scene(index)
-        expected = at_once.track(image, labels if index == 0 else None)
-        step = ahead.track(found, labels if index == 0 else None)
-        assert torch.equal(step.probabilities, expected.probabilities)
-    with pytest.raises(InvalidInputError, match="must be RGB"):
-        ahead.encode(255 * scene(0)[0])
-
-
 def test_reading_tells_affinity_similarity_and_what_was_seen_of_each_object(tracker: XMemTracker) -> None:
     image, labels = scene(0)
     tracker.step(image, labels)
