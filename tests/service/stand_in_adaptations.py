@@ -81,6 +81,11 @@ def disk_full(*_: object) -> AdaptationOutcome:
     raise OutputError("The adaptation cannot be written: no space left on device.", "Make room.")
 
 
+def interrupted(*_: object) -> AdaptationOutcome:
+    """Hears that nobody waits any more."""
+    raise CancelledError("It was cancelled.")
+
+
 def killed(*_: object) -> AdaptationOutcome:
     """Ends as a process that takes too much memory."""
     os.kill(os.getpid(), 9)
