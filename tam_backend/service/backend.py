@@ -183,12 +183,13 @@ class Backend:
             "workers": workers,
             "is_cluster": self.settings.uses_ray,
             "remarks": self._projects.remarks,
-            "adapted": self._adapted_versions(),
+            "adapted": self.adapted_versions(),
         }
 
-    def _adapted_versions(self) -> Sequence[AdaptedVersion]:
+    def adapted_versions(self, project: str | None = None) -> Sequence[AdaptedVersion]:
+        """Return the networks that learnt from a project, or from any, newest first."""
         try:
-            return self._parts.adapted.all()
+            return self._parts.adapted.all() if project is None else self._parts.adapted.versions(project)
         except StoreError as error:
             self.problems.failed("the networks that learnt", error)
             return []
