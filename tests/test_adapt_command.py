@@ -17,7 +17,7 @@ from tam_backend.errors import BusyError, CancelledError, InvalidInputError, Not
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
-from tam_backend.service import adapting_process, learning
+from tam_backend.service import adapting_process, project_learning
 from tam_backend.service.adapting_process import Order
 from tam_backend.settings import Settings, get_settings
 from tam_backend.store.database import Database, sqlite_url
@@ -29,7 +29,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Annotate
     pictures = write_pictures(tmp_path / "pictures", "png")
     masks = [mask_region(frame, DISCS.truth(frame, RED), "Red", f"hand-{frame}") for frame in (0, 4)]
     monkeypatch.setattr(adapting_process, "learn_elsewhere", adapting_process.learn)
-    monkeypatch.setattr(learning, "Order", partial(Order, adapt=stand_in.better))
+    monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.better))
     with serving(AnnotatedStudio(CONFIG.format(kind="BrushLabels"))) as served:
         for _ in range(2):
             served.add_task({"frames": pictures}, masks)
@@ -73,7 +73,7 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
 
 def test_a_version_that_is_no_better_changes_nothing(studio: AnnotatedStudio, monkeypatch: pytest.MonkeyPatch) -> None:
     del studio
-    monkeypatch.setattr(learning, "Order", partial(Order, adapt=stand_in.no_better))
+    monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.no_better))
     assert "It is thrown away; nothing has changed." in adapt()
     assert "refused" in adapt("--list")
 
@@ -108,7 +108,7 @@ def test_what_fails_is_told_and_leaves_no_version(
     studio: AnnotatedStudio, database: Database, monkeypatch: pytest.MonkeyPatch, fails: object, kind: type[TamError]
 ) -> None:
     del studio
-    monkeypatch.setattr(learning, "Order", partial(Order, adapt=fails))
+    monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=fails))
     with pytest.raises(kind):
         adapt()
     assert JobStore(database).all()[0].state == ("cancelled" if kind is CancelledError else "failed")

@@ -19,8 +19,8 @@ from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
     from tam_backend.jobs.registry import Job, JobRegistry
-    from tam_backend.service.learning import Learn
     from tam_backend.service.parts import Parts
+    from tam_backend.service.project_learning import Learn
     from tam_backend.store.adapted_networks import AdaptedVersion
 
 _SHOW_S = 0.5
@@ -40,8 +40,8 @@ def adapt(
 ) -> None:
     """Let the networks learn from a project's corrected videos. A version serves only if it is better beyond doubt."""
     from tam_backend.models import zoo
-    from tam_backend.service.learning import cannot_learn
     from tam_backend.service.parts import Parts
+    from tam_backend.service.project_learning import cannot_learn
 
     settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "adapt_minutes": minutes})
     if not zoo.is_adaptable(settings.profile):
@@ -103,7 +103,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     from tam_backend.jobs.registry import JobRegistry
     from tam_backend.jobs.store import JobStore
     from tam_backend.service.adapting_process import learn_elsewhere
-    from tam_backend.service.learning import Learning
+    from tam_backend.service.project_learning import Learning
     from tam_backend.store.unlearnt_videos import UnlearntVideos
 
     jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s))

@@ -34,9 +34,9 @@ from tam_backend.service.click import answer_click
 from tam_backend.service.correction import Correction
 from tam_backend.service.desk import INCOMPLETE, Desk, Request
 from tam_backend.service.housekeeping import Housekeeping
-from tam_backend.service.learning import Learning
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.parts import Parts, workers_of
+from tam_backend.service.project_learning import Learning
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask

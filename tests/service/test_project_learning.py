@@ -19,7 +19,7 @@ from fake_backend import make_settings
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import PayloadError
 from tam_backend.jobs.records import JobView
-from tam_backend.service import learning
+from tam_backend.service import project_learning
 from tam_backend.service.adapting_process import Adapt, Order, learn, learn_elsewhere
 from tam_backend.service.backend import Backend
 from tam_backend.store.adapted_networks import AdaptedVersion
@@ -52,7 +52,7 @@ def make_backend(tmp_path: Path, studio: AnnotatedStudio, monkeypatch: pytest.Mo
     made: list[Backend] = []
 
     def make(adapt: Adapt, /, *, elsewhere: bool = False, **more: Any) -> Backend:
-        monkeypatch.setattr(learning, "Order", partial(Order, adapt=adapt))
+        monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=adapt))
         monkeypatch.setattr("tam_backend.service.backend.learn_elsewhere", learn_elsewhere if elsewhere else learn)
         values = {"label_studio_url": studio.url, "label_studio_api_key": TOKEN, "media_dirs": (tmp_path,)}
         made.append(Backend(make_settings(tmp_path / "data", **(values | more))))
