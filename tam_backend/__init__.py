@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tam_backend.errors import (
+    AdaptationError,
     BusyError,
     CancelledError,
     DeviceError,
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = [
+    "AdaptationError",
     "BusyError",
     "CancelledError",
     "DeviceError",

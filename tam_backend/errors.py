@@ -27,6 +27,7 @@ TamError
 ├── BusyError                    503  somebody else is at it, or it is not ready yet
 │   ├── OverloadedError          503  too many requests wait already
 │   └── WorkerLostError          503  the worker ended in the middle, or does not answer
+├── AdaptationError              500  the process that lets networks learn ended before it was done
 ├── OutputError                  507  results cannot be written: the disk is full, or it is not allowed
 ├── StoreError                   503  the database of sessions and jobs cannot be read or written
 ├── LabelStudioError             502  Label Studio refused or did not answer
@@ -236,6 +237,12 @@ class WorkerLostError(BusyError):
     def __init__(self, message: str, remedy: str = "", *, has_ended: bool = False) -> None:
         super().__init__(message, remedy)
         self.has_ended = has_ended
+
+
+class AdaptationError(TamError):
+    """The process that lets networks learn from a project ended before it was done; it was killed, or has a fault."""
+
+    status = 500
 
 
 class OutputError(TamError):

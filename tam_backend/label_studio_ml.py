@@ -92,7 +92,7 @@ class TrackAnythingModel(_host.LabelStudioMLBase):  # type: ignore[misc]  # it h
         return predictions
 
     def fit(self, event: Any = None, data: Mapping[str, Any] | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Pass an event of 2.x on, as POST /webhook does. Nothing is trained; 1.0.9's training calls end here too."""
+        """Pass an event of 2.x on, as POST /webhook does, Start training too; 1.0.9's training calls end here."""
         if isinstance(event, str) and data is not None:
             shared_backend().webhook({**data, "action": event})
         return {}

@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     draft_wait_s: float = Field(
         7, ge=0, le=30, description="how long a Propagate waits for the draft that has all that was drawn before it"
     )
+    adapt: Literal["off", "asked", "auto"] = Field(
+        "asked", description="whether networks learn from a project: never; on Start training; by themselves too"
+    )
+    adapt_after: int = Field(3, ge=2, description="with TAM_ADAPT=auto: after so many newly submitted videos")
+    adapt_minutes: float = Field(10, gt=0, le=1440, description="how long the networks may learn at a time, minutes")
     max_sessions: int = Field(16, ge=1, description="tasks whose propagation is kept to be continued")
     max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
 

@@ -220,7 +220,7 @@ def imported_by_help() -> set[str]:
         "import sys\n"
         "from typer.testing import CliRunner\n"
         "from tam_backend.cli import app\n"
-        "for verb in ([], ['track'], ['serve'], ['import'], ['export'], ['report']):\n"
+        "for verb in ([], ['track'], ['serve'], ['import'], ['export'], ['report'], ['adapt']):\n"
         "    result = CliRunner().invoke(app, [*verb, '--help'])\n"
         "    assert result.exit_code == 0, result.output\n"
         "print(*{name.split('.')[0] for name in sys.modules})\n"

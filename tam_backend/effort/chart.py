@@ -43,11 +43,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn, in this order."""
+    """What is drawn, in this order; `title` says what, to those who cannot see it."""
 
     width: int
     height: int
     parts: tuple[Bar | Text, ...]
+    title: str = "Masks and working time of each video"
 
 
 def effort_chart(report: EffortReport) -> Chart:
@@ -102,7 +103,7 @@ def as_svg(chart: Chart) -> str:
             )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {chart.width} {chart.height}" role="img" '
-        f'aria-label="Masks and working time of each video" font-family="system-ui, sans-serif">'
+        f'aria-label="{escape(chart.title)}" font-family="system-ui, sans-serif">'
         f'<rect width="100%" height="100%" fill="{_PAPER}"/>{"".join(drawn)}</svg>'
     )
 

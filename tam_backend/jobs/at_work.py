@@ -25,7 +25,8 @@ class AtWork:
     """The jobs that this process took and that are not over. Thread-safe.
 
     Args:
-        executors: stage -> what runs it, so many jobs at once; Label Studio is asked, and told, of one of each project.
+        executors: stage -> what runs it, so many jobs at once, maybe none; Label Studio is asked, and told, of
+            one of each project.
     """
 
     def __init__(self, executors: Mapping[Stage, Executor]) -> None:
@@ -58,4 +59,7 @@ class AtWork:
                 room["ask"] = {each.project for each in asking}
         if len(telling) < self._executors["tell"].threads:
             room["tell"] = {each.project for each in telling}
+        learning = sum(each.stage == "adapt" for each in places)
+        if learning < self._executors["adapt"].threads:
+            room["adapt"] = ()
         return room

@@ -13,8 +13,9 @@ JobState = Literal["queued", "running", "pushing", "waiting", "done", "stopped",
 """queued; running; pushing (its masks go to Label Studio); waiting (for Label Studio, to try that again). Then done,
 stopped (its time budget ran out), cancelled (on request, by a newer one, or the client hung up), or failed."""
 
-Stage = Literal["ask", "track", "tell"]
-"""What a job needs next: Label Studio's word on its task, the networks, or Label Studio to take what was found."""
+Stage = Literal["ask", "track", "tell", "adapt"]
+"""What a job needs next: Label Studio's word on its task, the networks, or Label Studio to take what was found. Or, of
+a job of its own kind, a process that lets the networks learn from a project."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Intent:
         prompt_from: what else is prompted with, see `labelstudio/starting_regions.py`; "" = as the config says.
         chain: the tasks of its chain that are tracked after it, and no other, whether what they begin with has changed
             or not; None = as after a correction: the next one, where that has changed.
+        adapt_s: how long the networks may learn from the project, in all, seconds; 0 = it is work on a task. Of an
+            adaptation only the project is told besides.
+        only_if_new: leave an adaptation where nothing was submitted since the last one.
     """
 
     project: str
@@ -42,6 +46,18 @@ class Intent:
     annotator: str = ""
     prompt_from: str = ""
     chain: tuple[int, ...] | None = None
+    adapt_s: float = 0.0
+    only_if_new: bool = False
+
+    @classmethod
+    def to_adapt(cls, project: str, seconds: float, *, only_if_new: bool) -> Intent:
+        """Return that of an adaptation of a project's networks."""
+        return cls(project, 0, {}, None, "", adapt_s=seconds, only_if_new=only_if_new)
+
+    @property
+    def is_adaptation(self) -> bool:
+        """Whether the networks are to learn from the project."""
+        return self.adapt_s > 0
 
     @property
     def whose(self) -> str:
@@ -78,7 +94,8 @@ class JobView:
         id, task_id, project: name it, and what it is for.
         state, message: see `JobState`; why.
         frame: the last one that was tracked, from 0; None: none yet.
-        frames_done, frames_total: how far it is.
+        frames_done, frames_total: how far it is; of an adaptation, percent of 100.
+        is_adaptation: whether networks learn from the project; else a task is tracked.
         attempts: how often Label Studio was tried in vain.
         cancel_requested: whether somebody asked for its end.
         created_at, started_at, ended_at: seconds since 1970 by the database's clock; None: not yet.
@@ -93,6 +110,7 @@ class JobView:
     frame: int | None
     frames_done: int
     frames_total: int
+    is_adaptation: bool
     attempts: int
     cancel_requested: bool
     created_at: float
@@ -104,6 +122,7 @@ class JobView:
         """Return what GET /jobs shows: times are ISO 8601 in UTC, frames 0-based."""
         return {
             "id": self.id,
+            "kind": "adaptation" if self.is_adaptation else "propagation",
             "task": self.task_id,
             "project": self.project,
             "state": self.state,

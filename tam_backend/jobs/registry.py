@@ -40,6 +40,11 @@ class Job:
         self._lock = threading.Lock()
 
     @property
+    def subject(self) -> str:
+        """What it is about, for people."""
+        return f"project {self.project}, its networks" if self.taken.stage == "adapt" else f"task {self.task_id}"
+
+    @property
     def cancel_requested(self) -> bool:
         """Whether someone asked for it to end; its worker looks here between frames."""
         return self._cancel.is_set()
@@ -152,6 +157,7 @@ class JobRegistry:
         elsewhere.
 
         Raises:
+            BusyError: an adaptation of a project that is being adapted.
             StoreError: the database refuses.
         """
         taken, overtaken = self._store.begin(task_id, project, intent, frames_total, frames_done)
@@ -170,6 +176,7 @@ class JobRegistry:
         """Keep a job that nobody waits for, for any process to take, in place of the task's older ones; return its id.
 
         Raises:
+            BusyError: an adaptation of a project that is being adapted.
             StoreError: the database refuses.
         """
         job_id, overtaken = self._store.enqueue(intent, frames_total, stage)

@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from tam_backend.errors import CancelledError, NotFoundError
+from tam_backend.errors import BusyError, CancelledError, NotFoundError
 from tam_backend.jobs.records import Intent, JobView, Outlook, Progress, Stage, TakenJob, Told
 from tam_backend.store.database import Database, now, one_at_a_time
 from tam_backend.store.holder import Holder, Holders
@@ -67,8 +67,13 @@ class JobStore:
     def begin(
         self, task_id: int | str | None, project: str, intent: Intent | None, frames_total: int, frames_done: int
     ) -> tuple[TakenJob, list[str]]:
-        """Keep a job that somebody waits for and that this process works on; see `enqueue`."""
-        taken = TakenJob(secrets.token_hex(6), 1, task_id, project, intent, "track", 0, frames_total)
+        """Keep a job that somebody waits for and that this process works on; see `enqueue`.
+
+        Raises:
+            BusyError: as there.
+        """
+        stage: Stage = "adapt" if intent is not None and intent.is_adaptation else "track"
+        taken = TakenJob(secrets.token_hex(6), 1, task_id, project, intent, stage, 0, frames_total)
         row = {
             "waited_for": True,
             "state": "running",
@@ -89,9 +94,11 @@ class JobStore:
             Its id, and the ids of those that ended for it.
 
         Raises:
+            BusyError: an adaptation of the project is there already, queued or at work.
             StoreError: the database refuses; nothing has changed.
         """
-        job = TakenJob(secrets.token_hex(6), 0, intent.task_id, intent.project, intent, stage, 0, frames_total)
+        task_id = None if intent.is_adaptation else intent.task_id
+        job = TakenJob(secrets.token_hex(6), 0, task_id, intent.project, intent, stage, 0, frames_total)
         row = {"waited_for": False, "state": "queued", "frames_done": 0, "taking": 0, **_nobodys}
         return job.id, self._database.change(lambda connection: _add(connection, job, row))
 
@@ -337,7 +344,15 @@ class JobStore:
 def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[str]:
     """Insert a job, and end those whose place it takes; return their ids."""
     task, whose, overtaken = "" if job.task_id is None else str(job.task_id), "", []
-    if job.intent is not None:
+    if job.stage == "adapt":
+        one_at_a_time(connection, "adaptation", job.project)
+        there = select(jobs.c.id).where(_lives, jobs.c.stage == "adapt", jobs.c.project == job.project)
+        if (other := connection.execute(there).scalars().first()) is not None:
+            raise BusyError(
+                f"The networks of project {job.project} are learning already: job {other}.",
+                f"Wait for it, or stop it: DELETE /jobs/{other}.",
+            )
+    elif job.intent is not None:
         whose = job.intent.whose
         one_at_a_time(connection, "job", job.project, task, whose)
         same = (jobs.c.project == job.project, jobs.c.task == task, jobs.c.whose == whose)
@@ -394,6 +409,7 @@ def _view(row: Row[Any]) -> JobView:
         frame=row.frame,
         frames_done=row.frames_done,
         frames_total=row.frames_total,
+        is_adaptation=row.stage == "adapt",
         attempts=row.attempts,
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,

@@ -27,6 +27,9 @@ _KEY_REMEDY = (
 # Worth asking again later: the client's own clock, too many requests, a server that is being restarted.
 _PASSING = (401, 403, 408, 425, 429)
 
+START_TRAINING = "START_TRAINING"
+"""The event of the button of that name; it comes to the address of the backend, without the webhook's secret."""
+
 ANNOTATION_EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 """What a project is asked to tell us."""
 

@@ -30,10 +30,11 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
-from tam_backend.errors import HttpError, NotFoundError, OverloadedError, TamError
+from tam_backend.errors import HttpError, NotFoundError, OverloadedError, TamError, UnauthorizedError
+from tam_backend.labelstudio.client import START_TRAINING
 from tam_backend.problems import redact
 from tam_backend.server import payloads
-from tam_backend.server.auth import check_credentials
+from tam_backend.server.auth import check_credentials, is_anonymous
 from tam_backend.server.connection import watch_client
 from tam_backend.server.frames import frames_blueprint
 from tam_backend.server.metrics import Metrics
@@ -120,6 +121,11 @@ def _add_protocol_routes(app: Flask, settings: Settings, backend: Backend, metri
     def webhook(secret: str) -> tuple[dict[str, Any], int]:
         payload = read_object()
         payloads.check_webhook(payload)
+        if payload["action"] == START_TRAINING and settings.basic_auth_user and is_anonymous(request) and not secret:
+            raise UnauthorizedError(
+                "Start training came without the login.",
+                "Set it in Label Studio: Settings > Model > Edit > Basic auth.",
+            )
         backend.webhook(payload, secret)
         return {}, 201
 

@@ -25,6 +25,11 @@ _OPEN_ENDPOINTS = frozenset({"health", "ready", "frames.frame", "frames.video"})
 _ENDPOINTS_CALLED_WITHOUT_CREDENTIALS = frozenset({"webhook"})
 
 
+def is_anonymous(request: Request) -> bool:
+    """Tell whether a request says nothing of who sends it."""
+    return request.authorization is None and "Authorization" not in request.headers
+
+
 def check_credentials(request: Request, settings: Settings) -> None:
     """Let the request through, or refuse it.
 
@@ -35,7 +40,7 @@ def check_credentials(request: Request, settings: Settings) -> None:
     if not (user or password) or request.endpoint in _OPEN_ENDPOINTS or request.method == "OPTIONS":
         return
     given = request.authorization
-    if given is None and "Authorization" not in request.headers:
+    if is_anonymous(request):
         if request.endpoint in _ENDPOINTS_CALLED_WITHOUT_CREDENTIALS:
             return
         raise UnauthorizedError(

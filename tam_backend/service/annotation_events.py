@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from tam_backend.errors import LabelStudioError, PayloadError, UnauthorizedError
 from tam_backend.jobs.records import Intent
 from tam_backend.labelstudio.annotators import author_of
-from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.labelstudio.client import START_TRAINING, LabelStudioClient
 from tam_backend.labelstudio.config import LabelingConfig
 from tam_backend.service.read_task import held_in, merged
 from tam_backend.store.sessions import SessionStore
@@ -41,8 +42,6 @@ def intent_of(payload: Mapping[str, Any]) -> Intent | None:
         PayloadError: an annotation's event without what Label Studio puts into it.
     """
     action = payload["action"]
-    if action == "START_TRAINING":
-        logger.info("There is nothing to train: corrections are taken up as they are submitted")
     if action not in _READ:
         return None
     annotation, task, project = (_object(payload, key) for key in ("annotation", "task", "project"))
@@ -66,6 +65,29 @@ def intent_of(payload: Mapping[str, Any]) -> Intent | None:
         context=None,
         label_config=label_config,
     )
+
+
+def training_of(payload: Mapping[str, Any]) -> str | None:
+    """Return the project whose networks are to learn; None where an event asks for something else.
+
+    Raises:
+        PayloadError: it names no project.
+    """
+    if payload["action"] != START_TRAINING:
+        return None
+    number = _object(payload, "project").get("id")
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise PayloadError(f"The event {START_TRAINING} names no project.", "Send Label Studio's own JSON.")
+    return str(number)
+
+
+def video_of(intent: Intent) -> str:
+    """Return what stands for the video of a task: a long one is cut into several."""
+    data: Mapping[str, Any] = intent.task["data"]
+    address = data.get("video")
+    if "chain" not in data or not isinstance(address, str):
+        return f"task {intent.task_id}"
+    return hashlib.sha256(address.partition("?")[0].encode("utf-8", "replace")).hexdigest()
 
 
 def deletions_of(payload: Mapping[str, Any], memories: TaskMemories) -> list[Intent]:

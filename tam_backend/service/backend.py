@@ -26,6 +26,7 @@ from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.prompts import drawn_media
 from tam_backend.models import zoo
 from tam_backend.service import annotation_events as events
+from tam_backend.service.adapting_process import learn_elsewhere
 from tam_backend.service.awaited_drafts import is_worth_waiting_for, with_draft_of_click
 from tam_backend.service.background import Loop
 from tam_backend.service.box_track import answer_boxes
@@ -35,15 +36,18 @@ from tam_backend.service.desk import INCOMPLETE, Desk, Request
 from tam_backend.service.housekeeping import Housekeeping
 from tam_backend.service.page_frames import TaskMedia
 from tam_backend.service.parts import Parts, workers_of
+from tam_backend.service.project_learning import Learning
 from tam_backend.service.projects import Projects, project_of
 from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask
 from tam_backend.service.readiness import Readiness
 from tam_backend.settings import Settings
+from tam_backend.store.adapted_networks import AdaptedVersion
 from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
 from tam_backend.store.turns import Turns
+from tam_backend.store.unlearnt_videos import UnlearntVideos
 from tam_backend.store.unsaved_answers import AnswerMemory
 from tam_backend.types import RgbFrame
 from tam_backend.workers.workers import Work, WorkerState
@@ -107,15 +111,22 @@ class Backend:
             self._version,
             parts.adapted,
         )
+        self._learning = Learning(
+            settings, parts.adapted, UnlearntVideos(parts.database), self.problems, learn_elsewhere
+        )
         self._loop = Loop(
             self.jobs,
             self.problems,
             self._memories,
             self._label_studio,
-            InProcessExecutor("track", lambda: self._workers.at_once, one_a_project=False),
-            InProcessExecutor("ask-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
-            InProcessExecutor("tell-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
+            {
+                "track": InProcessExecutor("track", lambda: self._workers.at_once, one_a_project=False),
+                "ask": InProcessExecutor("ask-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
+                "tell": InProcessExecutor("tell-label-studio", lambda: _TALKING_THREADS, one_a_project=True),
+                "adapt": InProcessExecutor("adapt", lambda: int(settings.adapt != "off"), one_a_project=True),
+            },
             Correction(self._desk, self.store).carry_out,
+            self._learning.carry_out,
         )
         days = settings.keep_sessions_days
         self._housekeeping = Housekeeping(
@@ -172,7 +183,16 @@ class Backend:
             "workers": workers,
             "is_cluster": self.settings.uses_ray,
             "remarks": self._projects.remarks,
+            "adapted": self.adapted_versions(),
         }
+
+    def adapted_versions(self, project: str | None = None) -> Sequence[AdaptedVersion]:
+        """Return the networks that learnt from a project, or from any, newest first."""
+        try:
+            return self._parts.adapted.all() if project is None else self._parts.adapted.versions(project)
+        except StoreError as error:
+            self.problems.failed("the networks that learnt", error)
+            return []
 
     def setup(self, payload: Mapping[str, Any]) -> str:
         """Take what Label Studio tells of a project, and return the version of the networks that serve it.
@@ -186,7 +206,8 @@ class Backend:
     def webhook(self, payload: Mapping[str, Any], secret: str = "") -> None:
         """Take an event: of an annotation, a job that reads it as keyframes and tracks what changed.
 
-        Events without the secret start nothing: anybody can send them, and Label Studio itself does.
+        Events without the secret start nothing: anybody can send them, and Label Studio itself does; but for Start
+        training, which Label Studio sends to that address alone, with the login where there is one.
 
         Args:
             payload: checked by `payloads.check_webhook`.
@@ -200,12 +221,24 @@ class Backend:
         if secret:
             events.check_secret(secret, self.webhook_secret)
         logger.info("Event %s%s", action, "" if secret else ", without the secret")
+        if (project := events.training_of(payload)) is not None:  # comes without the secret: the button is not ours
+            self._begin_to_learn(self._learning.asked_for(project))
+            return
         if not secret:
             return
         intent = events.intent_of(payload)
+        if intent is not None:
+            self._begin_to_learn(self._learning.submitted(intent.project, events.video_of(intent)))
         intents = events.deletions_of(payload, self._memories) if intent is None else [intent]
         for each in intents if self._loop.can_push else ():
             self._loop.add(each)
+
+    def _begin_to_learn(self, intent: Intent | None) -> None:
+        try:
+            if intent is not None:
+                self._loop.add(intent)
+        except BusyError as error:
+            logger.info("%s", error.message)
 
     def propagate_later(self, intent: Intent) -> None:
         """Have a task tracked as a job, and a prediction stored."""

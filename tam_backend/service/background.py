@@ -71,10 +71,9 @@ class Loop:
     Args:
         jobs, problems, memories: of the backend.
         label_studio: where predictions go.
-        tracking: runs the work.
-        asking: asks Label Studio what a task is like now.
-        telling: brings it what was found.
-        carry_out: the work.
+        executors: what runs the work of each stage.
+        carry_out: the work on tasks.
+        learn: the work of an adaptation.
     """
 
     def __init__(
@@ -83,16 +82,16 @@ class Loop:
         problems: ProblemLog,
         memories: TaskMemories,
         label_studio: LabelStudioAccess,
-        tracking: Executor,
-        asking: Executor,
-        telling: Executor,
+        executors: Mapping[Stage, Executor],
         carry_out: CarryOut,
+        learn: Callable[[Intent, Job], object],
     ) -> None:
         self._jobs = jobs
         self._problems = problems
         self._memories = memories
         self._label_studio = label_studio
-        self._executors: Mapping[Stage, Executor] = {"ask": asking, "track": tracking, "tell": telling}
+        self._executors = executors
+        self._learn = learn
         self._at_work = AtWork(self._executors)
         self._carry_out = carry_out
         self._closed = threading.Event()
@@ -108,9 +107,11 @@ class Loop:
         """Have this done when there is time, here or elsewhere; the newest intent of a task replaces its older ones.
 
         Raises:
+            BusyError: an adaptation of a project that is being adapted.
             StoreError: the database refuses.
         """
-        self._jobs.enqueue(intent, frames_total, "ask" if events.is_event(intent) else "track")
+        stage: Stage = "adapt" if intent.is_adaptation else "ask" if events.is_event(intent) else "track"
+        self._jobs.enqueue(intent, frames_total, stage)
         self._wake.set()
 
     def begin(self) -> None:
@@ -151,6 +152,8 @@ class Loop:
     def _submit(self, job: Job) -> None:
         if job.found:
             self._run("tell", job, self._push_again)
+        elif job.intent is not None and job.intent.is_adaptation:
+            self._run("adapt", job, self._adapt)
         elif job.intent is not None and events.is_event(job.intent):
             self._run("ask", job, self._look)
         else:
@@ -159,6 +162,10 @@ class Loop:
     def _run(self, stage: Stage, job: Job, work: _Work) -> None:
         self._at_work.enter(job.id, job.project, stage)
         self._executors[stage].submit(job.project, lambda: self._guarded(job, work))
+
+    def _adapt(self, job: Job, intent: Intent) -> None:
+        self._learn(intent, job)
+        self._jobs.end(job)
 
     def _look(self, job: Job, intent: Intent) -> None:
         """Ask for the task's annotations as they are now."""
@@ -203,8 +210,9 @@ class Loop:
             self._fail(job, error)
         except LabelStudioError as error:
             pause_s = min(_FIRST_PAUSE_S * 2**job.attempts, _LONGEST_PAUSE_S)
-            self._problems.failed(f"task {job.task_id}", error)
-            said = f"{error} Its masks are kept; the next try is in {pause_s:g} s."
+            self._problems.failed(job.subject, error)
+            kept = "" if intent is None or intent.is_adaptation else "Its masks are kept; "
+            said = f"{error} {kept}{'the' if kept else 'The'} next try is in {pause_s:g} s."
             self._jobs.put_back(job, "waiting", said, pause_s)
         except BusyError:
             self._jobs.put_back(job, "queued", "", _BUSY_PAUSE_S)
@@ -218,7 +226,7 @@ class Loop:
                 self._wake.set()
 
     def _fail(self, job: Job, error: Exception) -> None:
-        self._problems.failed(f"task {job.task_id}", error)
+        self._problems.failed(job.subject, error)
         self._jobs.end(job, error)
 
     def _push(self, job: Job, intent: Intent, *, tried_before: bool) -> None:

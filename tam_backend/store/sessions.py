@@ -271,6 +271,26 @@ class SessionStore:
         with self._database.reading() as connection:
             return str(connection.execute(select(_sessions.c.weights).where(_is(key), tracked)).scalar() or "")
 
+    def prompted(self, project: str, limit: int) -> list[tuple[str, int, str]]:
+        """Return (task, frames that people prompted on, version of its networks), of the tasks that began last.
+
+        In the order of beginning; of a task that several people see, of the one who prompted most.
+        """
+        frames = func.count(distinct(_prompts.c.frame)).label("frames")
+        begun = (
+            select(_sessions.c.id, _sessions.c.task, _sessions.c.weights, frames)
+            .join(_prompts, _prompts.c.session == _sessions.c.id)
+            .where(_sessions.c.project == project)
+            .group_by(_sessions.c.id, _sessions.c.task, _sessions.c.weights)
+            .order_by(_sessions.c.id)
+        )
+        found: dict[str, tuple[str, int, str]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(begun):
+                if row.task not in found or row.frames > found[row.task][1]:
+                    found[row.task] = (row.task, row.frames, row.weights)
+        return list(found.values())[-limit:]
+
     def summaries(self, limit: int = 50) -> list[SessionSummary]:
         """Return the sessions worked on last, newest first."""
         with self._database.reading() as connection:

@@ -14,7 +14,7 @@ def at_work_with(limits: dict[Stage, int]) -> AtWork:
     def at_once(count: int) -> InProcessExecutor:
         return InProcessExecutor(threads=lambda: count, one_a_project=True)
 
-    return AtWork({stage: at_once(count) for stage, count in limits.items()})
+    return AtWork({stage: at_once(count) for stage, count in ({"adapt": 0} | limits).items()})
 
 
 def test_who_has_nothing_to_do_takes_anything() -> None:
@@ -42,3 +42,10 @@ def test_who_waits_long_for_an_answer_keeps_others_tracking_up_to_a_bound(monkey
     assert works.room == {"track": (), "tell": set()}
     works.enter("c", "9", "tell")
     assert works.room == {"track": ()}
+
+
+def test_networks_of_one_project_learn_at_a_time_and_keep_nobody_from_tracking() -> None:
+    works = at_work_with({"ask": 1, "track": 1, "tell": 1, "adapt": 1})
+    assert works.room["adapt"] == ()
+    works.enter("a", "7", "adapt")
+    assert works.room == {"ask": set(), "track": (), "tell": set()}

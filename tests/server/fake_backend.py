@@ -11,6 +11,7 @@ from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
 from tam_backend.settings import Settings
+from tam_backend.store.adapted_networks import AdaptedVersion
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import RgbFrame
@@ -35,6 +36,7 @@ class FakeBackend:
         self.ready = True
         self.is_cluster = False
         self.failure = ""
+        self.adapted: list[AdaptedVersion] = []
         self.events: list[str] = []
         self.secrets: list[str] = []
         self.entered = threading.Semaphore(0)
@@ -71,6 +73,9 @@ class FakeBackend:
     def versions(self) -> list[str]:
         return [self.model_version]
 
+    def adapted_versions(self, project: str | None = None) -> list[AdaptedVersion]:
+        return [each for each in self.adapted if project in (None, each.project)]
+
     def describe(self) -> dict[str, Any]:
         return {
             "profile": "fake",
@@ -80,6 +85,7 @@ class FakeBackend:
             "workers": self.workers(),
             "is_cluster": self.is_cluster,
             "failure": self.failure,
+            "adapted": self.adapted_versions(),
         }
 
 

@@ -289,6 +289,12 @@ def test_webhook_needs_no_password_because_label_studio_sends_none(guarded: Flas
     assert reply.status_code == 401
 
 
+def test_start_training_needs_the_password_which_label_studio_sends_with_it(guarded: FlaskClient) -> None:
+    payload = {"action": "START_TRAINING", "project": {"id": 7}}
+    assert guarded.post("/webhook", json=payload).status_code == 401
+    assert guarded.post("/webhook", json=payload, headers=basic("ann", "pässword")).status_code == 201
+
+
 def test_password_stands_in_no_problem(guarded: FlaskClient, backend: FakeBackend) -> None:
     guarded.get("/jobs", headers=basic("ann", "my-guess"))
     assert "my-guess" not in json.dumps([str(problem) for problem in backend.problems.recent()])

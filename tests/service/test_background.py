@@ -252,11 +252,10 @@ def test_an_event_that_cannot_be_read_is_refused(backend: Backend, change: dict[
 @pytest.mark.parametrize(
     "payload",
     [
-        {"action": "START_TRAINING", "project": {"id": 7}},
         {"action": "TASKS_CREATED"},
         event({"frames": []}, [], was_cancelled=True),
     ],
-    ids=["training", "tasks", "skipped"],
+    ids=["tasks", "skipped"],
 )
 def test_other_events_are_taken_and_start_nothing(backend: Backend, payload: dict[str, Any]) -> None:
     backend.webhook(payload, backend.webhook_secret)

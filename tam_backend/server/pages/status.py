@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from tam_backend import __version__
 from tam_backend.export import object_colour
 from tam_backend.server.metrics import Metrics
+from tam_backend.server.pages.adapted import adapted_projects
 from tam_backend.server.pages.task import ACTIVE_STATES, session_page_address, task_page_address
 from tam_backend.server.replies import html_reply
 from tam_backend.settings import Settings
@@ -46,6 +47,7 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
                 settings=settings,
                 jobs=jobs,
                 active=ACTIVE_STATES,
+                adapted=adapted_projects(facts.get("adapted", ()), facts["version"], backend.store),
                 sessions=[_session(summary, summaries) for summary in summaries],
                 problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,

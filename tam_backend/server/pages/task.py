@@ -18,6 +18,7 @@ from tam_backend.errors import NotFoundError
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.problems import Problem
 from tam_backend.server.connection import sending_within, watch_client
+from tam_backend.server.pages.adapted import adapted_projects
 from tam_backend.server.pages.mask_archives import ARCHIVES, DOWNLOADABLE, Downloads, download_name, sending_limit_s
 from tam_backend.server.pages.pictures import Pictures
 from tam_backend.server.pages.task_view import task_view
@@ -92,6 +93,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
                 downloads={name: form.title for name, form in DOWNLOADABLE.items()},
                 jobs=jobs,
                 active=ACTIVE_STATES,
+                adapted=adapted_projects(backend.adapted_versions(key.project), backend.model_version, backend.store),
                 problems=_problems_of(task, backend.problems.recent())[:_PROBLEMS_ON_PAGE],
                 label_studio_page=_in_label_studio(settings, key.project, key.task),
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,

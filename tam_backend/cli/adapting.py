@@ -1,0 +1,148 @@
+"""`adapt`: the networks learn from what people submitted of a project; or what they learnt is shown, or taken back."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tam_backend.cli.command_line import app
+from tam_backend.cli.common import ApiKey, Project, Url, console, label_studio, say_note, settings_with
+from tam_backend.errors import printable
+from tam_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from tam_backend.jobs.registry import Job, JobRegistry
+    from tam_backend.service.parts import Parts
+    from tam_backend.service.project_learning import Learn
+    from tam_backend.store.adapted_networks import AdaptedVersion
+
+_SHOW_S = 0.5
+
+
+@app.command()
+def adapt(
+    project: Project,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to learn from.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.05, max=1440, help="How long they may learn; default TAM_ADAPT_MINUTES.")
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Take the newest version back; learn nothing.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show the versions that there are; learn nothing.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Let the networks learn from a project's corrected videos. A version serves only if it is better beyond doubt."""
+    from tam_backend.models import zoo
+    from tam_backend.service.parts import Parts
+    from tam_backend.service.project_learning import cannot_learn
+
+    settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "adapt_minutes": minutes})
+    if not zoo.is_adaptable(settings.profile):
+        raise cannot_learn(settings.profile)
+    if list_:
+        _show(Parts.of(settings).adapted.versions(str(project)))
+    elif rollback:
+        _roll_back(Parts.of(settings), project, zoo.profile(settings.profile).version)
+    else:
+        label_studio(settings)  # says what is missing before anything is begun
+        parts = Parts.of(settings)
+        if dry_run:
+            _say_what_there_is(parts, project)
+        else:
+            _learn(settings, parts, project)
+
+
+def _show(versions: list[AdaptedVersion]) -> None:
+    serving = next((each.number for each in versions if each.can_serve), None)
+    table = Table()
+    for heading in ("version", "made (UTC)", "state", "figure", "before", "after", "gain, 90 % interval"):
+        table.add_column(heading)
+    for each in versions:
+        made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M")
+        state = "serves" if each.number == serving else each.state
+        first: tuple[str, str, str] = (escape(each.name), made, state)
+        if not each.findings.figures:
+            table.add_row(*first)
+        for figure in each.findings.figures:
+            interval = f"{figure.after - figure.before:+.1f} ({figure.low:+.1f} to {figure.high:+.1f})"
+            table.add_row(*first, figure.name, f"{figure.before:.1f}", f"{figure.after:.1f}", interval)
+            first = ("", "", "")
+    if versions:
+        Console().print(table)
+    else:
+        say_note("The networks have not learnt from this project yet: the package's serve.")
+
+
+def _roll_back(parts: Parts, project: int, base: str) -> None:
+    taken_back = parts.adapted.roll_back(str(project), base)
+    serving = parts.adapted.served(str(project), base)
+    _say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
+
+
+def _say_what_there_is(parts: Parts, project: int) -> None:
+    from tam_backend.submitted_videos import submitted_videos
+
+    client = parts.label_studio.client
+    assert client is not None  # noqa: S101 - the settings name an address and a key
+    with submitted_videos(client, project, lambda value, task: parts.fetcher.open_media(value, task_id=task)) as found:
+        for sentence in found.left_out:
+            say_note(sentence)
+        for video in found.videos:
+            _say(f"{video.name}: {len(video.masks)} of {len(video.video)} frames to learn from.")
+
+
+def _learn(settings: Settings, parts: Parts, project: int) -> None:
+    from tam_backend.jobs.records import Intent
+    from tam_backend.jobs.registry import JobRegistry
+    from tam_backend.jobs.store import JobStore
+    from tam_backend.service.adapting_process import learn_elsewhere
+    from tam_backend.service.project_learning import Learning
+    from tam_backend.store.unlearnt_videos import UnlearntVideos
+
+    jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s))
+    intent = Intent.to_adapt(str(project), 60 * settings.adapt_minutes, only_if_new=False)
+    unlearnt = UnlearntVideos(parts.database)
+    with (
+        Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress,
+        jobs.start(None, str(project), 100, intent=intent) as job,
+    ):
+        learn = _shown(learn_elsewhere, jobs, job, progress)
+        made = Learning(settings, parts.adapted, unlearnt, parts.problems, learn).carry_out(intent, job)
+    if made is not None:
+        for note in made.findings.notes:
+            say_note(note)
+        _show([made])
+        _say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
+
+
+_WHAT_FOLLOWS = {
+    "promoted": "It serves the project from now on, for every task that is opened anew.",
+    "refused": "It is thrown away; nothing has changed.",
+}
+
+
+def _shown(learn: Learn, jobs: JobRegistry, job: Job, progress: Progress) -> Learn:
+    """Return what learns and, while it does, shows people how far it is and lets other processes hear of it."""
+    bar = progress.add_task("starting", total=100)
+    shown_s = 0.0
+
+    def asked_to_stop(cancelled: bool) -> bool:
+        nonlocal shown_s
+        if time.monotonic() - shown_s > _SHOW_S:
+            shown_s = time.monotonic()
+            jobs.exchange()
+            progress.update(bar, completed=job.frames_done, description=printable(job.message))
+        return cancelled
+
+    return lambda order, told, cancelled: learn(order, told, lambda: asked_to_stop(cancelled()))
+
+
+def _say(text: str) -> None:
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

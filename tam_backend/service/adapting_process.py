@@ -1,0 +1,210 @@
+"""The process in which networks learn from a project: its own, so that clicks never wait for it, at low priority.
+
+Whoever started it hears how far it is and what it came to over a line, and may have it stop. It ends with them: when
+they are gone, what it has learnt stays in its folder, and whoever takes the job next goes on from there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from tam_backend.adaptation.labeled import LabeledVideo
+from tam_backend.adaptation.outcome import AdaptationLimits, AdaptationOutcome, CompactWeights, Progress
+from tam_backend.errors import AdaptationError, CancelledError, LabelStudioError, TamError
+from tam_backend.models import zoo
+from tam_backend.service.parts import Parts
+from tam_backend.settings import Settings
+from tam_backend.submitted_videos import submitted_videos
+
+# Clicks and propagations have the processor first.
+_NICE = 10
+_LOOK_S = 0.5
+_STOPS_WITHIN_S = 3.0
+
+
+class Adapt(Protocol):
+    """What lets networks learn; `adaptation.adapt.adapt` does."""
+
+    def __call__(
+        self,
+        videos: list[LabeledVideo],
+        base: CompactWeights,
+        limits: AdaptationLimits,
+        folder: Path,
+        progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> AdaptationOutcome:
+        """See there."""
+
+
+def adapt_networks(
+    videos: list[LabeledVideo],
+    base: CompactWeights,
+    limits: AdaptationLimits,
+    folder: Path,
+    progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> AdaptationOutcome:
+    """See `adaptation.adapt.adapt`."""
+    from tam_backend.adaptation.adapt import adapt  # noqa: PLC0415 - brings torch, which only its own process needs
+
+    return adapt(videos, base, limits, folder, progress, cancelled)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the process is to do.
+
+    Args:
+        settings: of the backend.
+        project: Label Studio's.
+        limits: of time, memory and threads.
+        folder: for what has to be kept until all is done; one of the project's own.
+        unless_stamp: leave it where what there is to learn from has this stamp; "" = in no case.
+        adapt: lets networks learn; found in the process by its name.
+    """
+
+    settings: Settings
+    project: str
+    limits: AdaptationLimits
+    folder: Path
+    unless_stamp: str = ""
+    adapt: Adapt = adapt_networks
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the process came to.
+
+    Args:
+        stamp: of what it learnt from.
+        outcome: None where that was `Order.unless_stamp`.
+        left_out: of what people submitted: a sentence on everything, and why.
+    """
+
+    stamp: str
+    outcome: AdaptationOutcome | None
+    left_out: tuple[str, ...] = ()
+
+
+def learn_elsewhere(order: Order, progress: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Learnt:
+    """Have it done in a process of its own, and wait for it.
+
+    Args:
+        order: what.
+        progress: is told how far it is.
+        cancelled: asked twice a second; True ends the process.
+
+    Raises:
+        CancelledError: `cancelled` said so.
+        AdaptationError: the process was killed.
+        TamError: what it met.
+    """
+    spawn = multiprocessing.get_context("spawn")  # a fork would share locks, sockets and the networks' threads
+    line, far_end = spawn.Pipe()
+    process = spawn.Process(target=_work, args=(order, far_end), name="adapt", daemon=True)
+    process.start()
+    far_end.close()
+    try:
+        while True:
+            if cancelled():
+                raise CancelledError("It was cancelled; what it has learnt so far is kept for the next time.")
+            if not line.poll(_LOOK_S):
+                continue
+            said = line.recv()
+            if isinstance(said, Progress):
+                progress(said)
+            elif isinstance(said, Exception):
+                raise said
+            else:
+                return _learnt(said)
+    except EOFError as error:
+        process.join(_STOPS_WITHIN_S)
+        raise AdaptationError(
+            f"The process that learnt from project {order.project} ended with code {process.exitcode}.",
+            "Look for its last words in the log; it may have been killed for memory. Start it again: it goes on.",
+        ) from error
+    finally:
+        line.close()  # it stops by itself, or is ended
+        process.join(_STOPS_WITHIN_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def learn(order: Order, progress: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Learnt:
+    """Collect what people submitted of a project, and let the networks learn from it.
+
+    Raises:
+        InvalidInputError: too little to learn from, or no such project.
+        LabelStudioError: Label Studio is away, or no key is known.
+        CancelledError: `cancelled` said so.
+        TamError: what `adapt` raises.
+    """
+    parts = Parts.of(order.settings)
+    client = parts.label_studio.client
+    if client is None:
+        raise LabelStudioError(
+            "There is no API key to read with from Label Studio what people submitted.", "Set LABEL_STUDIO_API_KEY."
+        )
+    progress(Progress(0.0, "reading what people submitted"))
+
+    def open_media(value: Any, task: int) -> Any:
+        return parts.fetcher.open_media(value, task_id=task)
+
+    with submitted_videos(client, int(order.project), open_media, cancelled) as found:
+        if found.stamp == order.unless_stamp:
+            return Learnt(found.stamp, None)
+        segmenter, tracker = zoo.profile(order.settings.profile).weights
+        folder = _folder_of(order.folder, found.stamp)
+        base = CompactWeights(segmenter, tracker)
+        outcome = order.adapt(list(found.videos), base, order.limits, folder, progress, cancelled)
+        return Learnt(found.stamp, outcome, found.left_out)
+
+
+def _folder_of(folder: Path, stamp: str) -> Path:
+    """Return where a checkpoint of learning from this very data would be; those of other data are dropped."""
+    own = folder / stamp
+    for other in folder.iterdir() if folder.is_dir() else ():
+        if other != own:
+            shutil.rmtree(other, ignore_errors=True)
+    return own
+
+
+def _learnt(said: object) -> Learnt:
+    if not isinstance(said, Learnt):
+        raise AdaptationError(f"The process that learns said what nobody understands: {type(said).__name__}.")
+    return said
+
+
+def _work(order: Order, line: Connection) -> None:
+    """The whole of the process."""
+    os.nice(_NICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: whoever started this process ends it
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    found: object = AdaptationError("The process that learns ended too early.")
+    try:
+        found = learn(order, line.send, lambda: False)
+    except Exception as error:
+        found = error if isinstance(error, TamError) else AdaptationError(f"{type(error).__name__}: {error}")
+        if not isinstance(error, TamError):
+            raise
+    finally:
+        line.send(found)
+
+
+def _end_with(line: Connection) -> None:
+    """Wait until whoever started this process is done with it, or gone; then end, wherever it is."""
+    try:
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(0)
