@@ -70,6 +70,11 @@ backend() {
         .venv/bin/python -m pip install "torch==$TORCH" "torchvision==$TORCHVISION"
     run "$log" "Installing the backend and its developers' tools into .venv (1 to 3 minutes)" \
         .venv/bin/python -m pip install -e ".[dev]"
+    # SAM 2.1 comes as source. Built on its own it would download PyTorch once more; its extension in CUDA is not needed.
+    run "$log" "Installing what builds packages into .venv (a few seconds)" \
+        .venv/bin/python -m pip install "setuptools>=77" wheel
+    SAM2_BUILD_CUDA=0 run "$log" "Installing SAM 2.1 and Cutie into .venv, whose networks are tried (a minute)" \
+        .venv/bin/python -m pip install --no-build-isolation -e ".[sam2,cutie]"
 }
 
 label_studio() {

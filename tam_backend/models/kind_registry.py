@@ -19,6 +19,7 @@ from tam_backend.models import published
 from tam_backend.models.cutie_tracker.package_network import CUTIE_PACKAGE, CutieSize
 from tam_backend.models.cutie_variants import CUTIE_VARIANTS
 from tam_backend.models.kinds import Kind, Loading, SegmenterKind, TrackerKind
+from tam_backend.models.sam2_variants import SAM2_VARIANTS, Sam2Variant
 from tam_backend.models.sam_variants import SAM_VARIANTS, SamVariant
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ EMBEDDED_DIR = Path(__file__).with_name("embedded")
 SEGMENTERS_GROUP, TRACKERS_GROUP = "tam_backend.segmenters", "tam_backend.trackers"
 
 AnyKind = TypeVar("AnyKind", bound=Kind)
+
+# SAM 2.1 squeezes frames to 1024 x 1024 and answers at a quarter of that. More than this is not in its answer, and
+# every pixel costs time when a mask's quality is judged.
+_SAM2_SIDE = 720
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -78,6 +83,17 @@ def _segmenters() -> Iterable[SegmenterKind]:
             # Refines, as by default: not measured, but as in Track Anything, whose segmenter this is.
         )
 
+    for size in SAM2_VARIANTS.values():
+        yield SegmenterKind(
+            name=size.kind,
+            description=_sam2_name(size),
+            license="Apache-2.0",
+            published=(size.file,),
+            package=size.package,
+            build=partial(_sam2_segmenter, size),
+            goes_with=size.kind,
+        )
+
 
 def _trackers() -> Iterable[TrackerKind]:
     yield TrackerKind(
@@ -97,7 +113,6 @@ def _trackers() -> Iterable[TrackerKind]:
         published=published.XMEM_CHECKPOINTS,
         build=_xmem_tracker,
     )
-
     for variant in CUTIE_VARIANTS.values():
         yield TrackerKind(
             name=variant.kind,
@@ -107,6 +122,21 @@ def _trackers() -> Iterable[TrackerKind]:
             package=CUTIE_PACKAGE,
             build=partial(_cutie_tracker, variant.size),
         )
+    for size in SAM2_VARIANTS.values():
+        yield TrackerKind(
+            name=size.kind,
+            description=f"{_sam2_name(size)}, by its memory attention",
+            license="Apache-2.0",
+            published=(size.file,),
+            package=size.package,
+            build=partial(_sam2_tracker, size),
+            side=_SAM2_SIDE,
+            explains=False,
+        )
+
+
+def _sam2_name(size: Sam2Variant) -> str:
+    return f"SAM 2.1 {size.kind.removeprefix('sam2.1-')}"
 
 
 def _compact_segmenter(weights: tuple[Path, ...], loading: Loading) -> Segmenter:
@@ -131,6 +161,18 @@ def _xmem_tracker(weights: tuple[Path, ...], loading: Loading) -> TrackerFactory
     from tam_backend.models.official_networks import build_xmem  # noqa: PLC0415 - torch is slow to import
 
     return build_xmem(weights, loading)
+
+
+def _sam2_segmenter(size: Sam2Variant, weights: tuple[Path, ...], loading: Loading) -> Segmenter:
+    from tam_backend.models.official_networks import build_sam2_segmenter  # noqa: PLC0415 - torch is slow to import
+
+    return build_sam2_segmenter(size, weights, loading)
+
+
+def _sam2_tracker(size: Sam2Variant, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
+    from tam_backend.models.official_networks import build_sam2_tracker  # noqa: PLC0415 - torch is slow to import
+
+    return build_sam2_tracker(size, weights, loading)
 
 
 def _cutie_tracker(size: CutieSize, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:

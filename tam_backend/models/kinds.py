@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from tam_backend.errors import MissingPackageError
 from tam_backend.models.published import PublishedFile
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ class Package:
     def is_installed(self) -> bool:
         """Whether it could be imported; it is not."""
         return find_spec(self.module) is not None
+
+    def require(self) -> None:
+        """Raise MissingPackageError, with the command, unless it is installed."""
+        if not self.is_installed:
+            raise MissingPackageError(
+                f"The package {self.module} is needed, and is not installed.", f"Install it: `{self.command}`."
+            )
 
 
 @dataclass(frozen=True)

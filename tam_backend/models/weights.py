@@ -138,11 +138,12 @@ def load_strictly(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
-def read_state_dict(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
+def read_state_dict(path: Path, *, under: str | None = None, mapped: bool = False) -> dict[str, Tensor]:
     """Read a state dict that `torch.save` wrote, on the CPU; nothing in it is run (`weights_only`).
 
     Args:
         path: of the file.
+        under: the state dict is the value of this key in the file; None = it is all that the file holds.
         mapped: leave the values on the disk, to look at names and shapes only; where the file's format allows.
 
     Raises:
@@ -160,6 +161,8 @@ def read_state_dict(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         raise WeightsError(f"Weights {path} are no intact PyTorch state dict.", _FETCH_AGAIN) from error
     except OSError as error:
         raise WeightsError(f"Weights {path} cannot be read: {error.strerror or error}.", _FETCH_AGAIN) from error
+    if under is not None:
+        state = state.get(under) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"Weights {path} are not tensors by name.", _FETCH_AGAIN)
     return state

@@ -15,7 +15,7 @@ from tam_backend.models.compact_tracker.lines import by_rows, short_lines, sorte
 from tam_backend.models.compact_tracker.memory_bank import MemoryBank, MemoryFrame, MemoryRules
 from tam_backend.models.devices import fast_precision, has_fast_bfloat16
 from tam_backend.models.memory_reading.affinity import memory_rows, narrow_memory, narrow_queries, query_rows
-from tam_backend.models.memory_reading.aggregation import overrule, soft_aggregate
+from tam_backend.models.memory_reading.aggregation import overrule, put_over, soft_aggregate
 from tam_backend.models.memory_reading.inputs import checked
 from tam_backend.models.memory_reading.reading import Reading, memory_reading
 from tam_backend.models.padding import Padding
@@ -102,7 +102,7 @@ class CompactTracker:
             if revision is not None:
                 revised = revision.object_ids
                 better = self._padding.add(revision.mask.to(self._device))
-                probabilities = _revised(probabilities, better, ids, revised)
+                probabilities = put_over(probabilities, better, ids, revised)
         self._previous = dict(zip(ids, probabilities[1:], strict=True))
         for object_id in (*given, *revised):
             # What the sensory memory held led to a mask that was replaced, or to none.
@@ -231,10 +231,3 @@ class CompactTracker:
 
     def _blank_sensory(self, frame: TrackedFrame) -> Tensor:
         return torch.zeros(CompactNetwork.SENSORY_CHANNELS, *frame.key.shape[-2:], device=self._device)
-
-
-def _revised(probabilities: Tensor, mask: Tensor, ids: Sequence[int], revised: Sequence[int]) -> Tensor:
-    """Put revised objects over what was predicted of all; (1 + ids, H, W)."""
-    kept = [i for i, object_id in enumerate(ids, start=1) if object_id not in revised]
-    others = torch.cat([1 - probabilities[kept].sum(0, keepdim=True), probabilities[kept]])
-    return overrule(others, mask, [ids[i - 1] for i in kept], sorted(revised))

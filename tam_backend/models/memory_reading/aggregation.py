@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -50,6 +50,23 @@ def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: l
     free = 1 - torch.stack(list(planes.values())).sum(0)
     planes.update({object_id: probabilities[1 + i] * free for i, object_id in enumerate(predicted)})
     return torch.stack([probabilities[0] * free, *(planes[object_id] for object_id in sorted(planes))])
+
+
+def put_over(probabilities: Tensor, mask: Tensor, ids: Sequence[int], revised: Collection[int]) -> Tensor:
+    """Put better masks of some objects over what was predicted of all.
+
+    Args:
+        probabilities: (1 + ids, H, W) float32, background first; sums to 1.
+        mask: (H, W) int64.
+        ids: ascending, in the order of `probabilities`.
+        revised: some of them, for which `mask` speaks.
+
+    Returns:
+        (1 + ids, H, W) float32, in the same order; see `overrule`.
+    """
+    kept = [i for i, object_id in enumerate(ids, start=1) if object_id not in revised]
+    others = torch.cat([1 - probabilities[kept].sum(0, keepdim=True), probabilities[kept]])
+    return overrule(others, mask, [ids[i - 1] for i in kept], sorted(revised))
 
 
 def given_over_predicted(labels: Tensor, given: Iterable[int], predicted: Mapping[int, Tensor]) -> Tensor:

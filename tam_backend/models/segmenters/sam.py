@@ -11,11 +11,11 @@ from segment_anything.utils.amg import calculate_stability_score
 from torch import Tensor
 from torch.nn import functional
 
-from tam_backend.errors import InvalidPromptError
 from tam_backend.models.captured import captured
 from tam_backend.models.devices import fast_precision, keep_fast_precision
 from tam_backend.models.protocols import FrameEmbedding, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.checked_frame import frame_size_hw
+from tam_backend.models.segmenters.checked_prompts import is_ambiguous, require_logits, require_place
 from tam_backend.models.segmenters.sam_attention import quicken
 from tam_backend.models.segmenters.sam_resizing import resized
 from tam_backend.models.transfers import Transfer
@@ -85,19 +85,15 @@ class SamSegmenter:
         Raises:
             InvalidPromptError: neither a positive point, nor a box, nor a mask.
         """
-        if prompts.box is None and prompts.mask_logits is None and not any(point.positive for point in prompts.points):
-            raise InvalidPromptError(
-                "These prompts do not say where the object is.", "Give a positive point, a box or a mask."
-            )
+        require_place(prompts)
         frame = _Frame(embedding, self._network)
         sparse, dense = self._network.prompt_encoder(
             points=frame.points(prompts.points, self._device) if prompts.points else None,
             boxes=None if prompts.box is None else frame.box(prompts.box, self._device),
             masks=None if prompts.mask_logits is None else frame.mask(prompts.mask_logits, self._device),
         )
-        ambiguous = len(prompts.points) == 1 and prompts.box is None and prompts.mask_logits is None
         low_logits, *told = self._decoded(
-            embedding.features["image"], sparse, dense, ambiguous, embedding.input_hw, embedding.size_hw
+            embedding.features["image"], sparse, dense, is_ambiguous(prompts), embedding.input_hw, embedding.size_hw
         )
         *masks, ious, stable = Transfer(*told).arrays()
         height, width = frame.low_hw
@@ -165,10 +161,7 @@ class _Frame:
         Raises:
             InvalidPromptError: not (h, w), or no finite numbers.
         """
-        if logits.ndim != 2 or logits.numel() == 0:
-            raise InvalidPromptError(f"Mask logits must be (h, w), not of shape {tuple(logits.shape)}.")
-        if not bool(logits.isfinite().all()):  # before they go to the device, which would have to be waited for
-            raise InvalidPromptError("Mask logits must be finite numbers.")
+        require_logits(logits)
         given = logits.to(device).float()[None, None]
         if given.shape[-2:] != self.low_hw:
             given = functional.interpolate(given, self.low_hw, mode="bilinear", align_corners=False, antialias=True)

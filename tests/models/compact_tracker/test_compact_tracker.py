@@ -1,3 +1,5 @@
+"""What the compact tracker promises beyond the protocol, which test_every_tracker.py holds it to."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tam_backend.errors import InvalidInputError
 from tam_backend.models.compact_tracker.compact_tracker import CompactTracker
 from tam_backend.models.protocols import Models, Revision, TrackingStep
 from tam_backend.types import BoolMask, RgbFrame
@@ -46,14 +47,6 @@ def test_a_moving_object_is_followed(
         assert iou(probabilities.argmax(0).numpy() == 1, mask) > 0.85
 
 
-def test_probabilities_sum_to_one_at_the_size_of_the_image(tracker: CompactTracker) -> None:
-    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
-    probabilities = tracker.step(_tiny(1))
-    assert probabilities.shape == (3, 40, 70)
-    assert probabilities.dtype == torch.float32
-    torch.testing.assert_close(probabilities.sum(0), torch.ones(40, 70))
-
-
 def test_given_mask_comes_out_unchanged_and_channels_are_in_the_order_of_ids(tracker: CompactTracker) -> None:
     labels = _labels(o9=(5, 5, 30, 30), o2=(40, 5, 60, 30))
     step = tracker.track(_tiny(0), labels)
@@ -71,19 +64,6 @@ def test_correction_of_one_object_leaves_the_others_their_prediction_outside_of_
     assert (probabilities[1][given] == 0).all()
     assert (probabilities[1][~given] > 0).any()
     torch.testing.assert_close(probabilities.sum(0), torch.ones(40, 70))
-
-
-def test_labels_that_the_mask_does_not_speak_for_do_not_join(tracker: CompactTracker) -> None:
-    step = tracker.track(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)), [1])
-    assert step.object_ids == (1,)
-    assert (step.probabilities[1] == (_labels(o1=(5, 5, 30, 30)) == 1)).all()
-
-
-def test_object_that_the_mask_speaks_for_but_does_not_show_is_absent(tracker: CompactTracker) -> None:
-    step = tracker.track(_tiny(0), _labels(o1=(5, 5, 30, 30)), [1, 4])
-    assert step.object_ids == (1, 4)
-    assert (step.probabilities[2] == 0).all()
-    assert torch.isfinite(tracker.step(_tiny(1))).all()
 
 
 def test_late_object_joins_and_reads_only_what_was_stored_since(tracker: CompactTracker) -> None:
@@ -147,13 +127,6 @@ def test_memorising_before_the_first_frame_is_enough_to_track(
     assert iou(tracker.step(as_image(frame)).argmax(0).numpy() == 1, mask) > 0.8
 
 
-def test_memorised_objects_join(tracker: CompactTracker) -> None:
-    tracker.step(_tiny(0), _labels(o3=(5, 5, 30, 30)))
-    tracker.memorise(_tiny(9), _labels(o1=(5, 5, 30, 30)))
-    assert tracker.object_ids == (1, 3)
-    assert tracker.track(_tiny(1)).object_ids == (1, 3)
-
-
 def test_mask_that_is_not_permanent_rolls_out_but_a_joining_object_is_kept(tracker: CompactTracker) -> None:
     mask = _labels((32, 32), o1=(4, 4, 20, 20))
     for index in range(40):
@@ -167,74 +140,6 @@ def test_last_frame_is_not_memorised(tracker: CompactTracker) -> None:
     before = tracker.memory_elements
     tracker.step(_tiny(1), last=True)
     assert tracker.memory_elements == before
-
-
-def test_removed_object_is_forgotten_and_may_come_back(tracker: CompactTracker) -> None:
-    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
-    tracker.step(_tiny(1))
-    tracker.remove(1)
-    assert tracker.track(_tiny(2)).object_ids == (2,)
-    assert tracker.track(_tiny(3), _labels(o1=(0, 0, 9, 9)), [1]).object_ids == (1, 2)
-    with pytest.raises(InvalidInputError, match="7"):
-        tracker.remove(7)
-
-
-def test_same_input_same_output(compact: Models) -> None:
-    def run() -> Tensor:
-        tracker = compact.new_tracker()
-        tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30), o2=(40, 5, 60, 30)))
-        return torch.stack([tracker.step(_tiny(index)) for index in range(1, 8)])
-
-    assert torch.equal(run(), run())
-
-
-@pytest.mark.parametrize("size_hw", [(1, 1), (1, 50), (33, 65), (16, 16)])
-def test_frames_of_any_size_keep_their_size(size_hw: tuple[int, int], tracker: CompactTracker) -> None:
-    mask = torch.ones(size_hw, dtype=torch.uint8)
-    assert torch.equal(tracker.step(_tiny(0, size_hw), mask)[1], torch.ones(size_hw))
-    probabilities = tracker.step(_tiny(1, size_hw))
-    assert probabilities.shape == (2, *size_hw)
-    assert torch.isfinite(probabilities).all()
-
-
-@pytest.mark.parametrize("mask", [None, _labels()], ids=["no mask", "empty mask"])
-def test_first_frame_without_an_object_is_refused(mask: Tensor | None, tracker: CompactTracker) -> None:
-    with pytest.raises(InvalidInputError, match="mask with the first frame"):
-        tracker.step(_tiny(0), mask)
-    assert tracker.memory_elements == 0
-
-
-def test_frames_of_another_size_are_refused(tracker: CompactTracker) -> None:
-    tracker.step(_tiny(0), _labels(o1=(5, 5, 30, 30)))
-    with pytest.raises(InvalidInputError, match="40x71"):
-        tracker.step(_tiny(0, (40, 71)))
-    tracker.step(_tiny(1))  # and the tracker still works
-
-
-@pytest.mark.parametrize(
-    ("image", "mask", "object_ids"),
-    [
-        (torch.zeros(1, 8, 8), torch.ones(8, 8, dtype=torch.int64), None),
-        (torch.zeros(3, 8, 8, dtype=torch.uint8), torch.ones(8, 8, dtype=torch.int64), None),
-        (torch.zeros(3, 0, 8), torch.ones(0, 8, dtype=torch.int64), None),
-        (torch.zeros(3, 8, 8), torch.ones(8, 9, dtype=torch.int64), None),
-        (torch.zeros(3, 8, 8), torch.ones(8, 8), None),
-        (torch.zeros(3, 8, 8), torch.full((8, 8), -1), None),
-        (torch.zeros(3, 8, 8), torch.ones(8, 8, dtype=torch.int64), [0]),
-        (torch.zeros(3, 8, 8), None, [1]),
-    ],
-    ids=["1 channel", "uint8", "no pixels", "mask size", "float mask", "negative label", "id 0", "ids without mask"],
-)
-def test_input_that_does_not_fit_is_refused(
-    image: Tensor, mask: Tensor | None, object_ids: list[int] | None, tracker: CompactTracker
-) -> None:
-    with pytest.raises(InvalidInputError):
-        tracker.track(image, mask, object_ids)
-
-
-def test_mask_without_an_object_cannot_be_memorised(tracker: CompactTracker) -> None:
-    with pytest.raises(InvalidInputError, match="memorise"):
-        tracker.memorise(_tiny(0), _labels())
 
 
 def test_revision_takes_the_place_of_the_prediction_in_answer_and_memory(compact: Models) -> None:
@@ -266,13 +171,3 @@ def test_a_revised_frame_rolls_out_of_memory_like_any_other(tracker: CompactTrac
         elements.append(tracker.memory_elements)
     assert elements[0] > elements[-1] / 5
     assert elements[5:] == [elements[5]] * 6
-
-
-def test_nothing_changes_without_a_revision_and_given_masks_are_not_reviewed(compact: Models) -> None:
-    plain, reviewed = compact.new_tracker(), compact.new_tracker()
-    asked: list[TrackingStep] = []
-    for index in range(4):
-        labels = _labels(o1=(5, 5, 30, 30)) if index in (0, 2) else None
-        step = reviewed.track(_tiny(index), labels, review=asked.append)  # type: ignore[func-returns-value]
-        assert torch.equal(step.probabilities, plain.step(_tiny(index), labels))
-    assert len(asked) == 2
