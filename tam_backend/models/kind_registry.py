@@ -117,6 +117,7 @@ def _trackers() -> Iterable[TrackerKind]:
         yield TrackerKind(
             name=variant.kind,
             description=f"Cutie {variant.size}, XMem's successor by the same author",
+            speed=variant.speed,
             license="not said for the weights; its code is MIT",
             published=(variant.file,),
             package=CUTIE_PACKAGE,
