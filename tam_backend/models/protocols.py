@@ -107,7 +107,8 @@ class TrackingStep:
     Args:
         object_ids: ascending; the order of the channels.
         probabilities: (1 + objects, H, W) float32 at the size of the image given, softmax-normalised, background first.
-        reading: what the memory read saw; None where nothing was read (every object was given by the mask).
+        reading: what the memory read saw; None where nothing was read (every object was given by the mask), and of a
+            tracker that cannot tell (`TrackerKind.explains`).
     """
 
     object_ids: tuple[int, ...]
