@@ -113,6 +113,16 @@ def _trackers() -> Iterable[TrackerKind]:
         published=published.XMEM_CHECKPOINTS,
         build=_xmem_tracker,
     )
+    for variant in CUTIE_VARIANTS.values():
+        yield TrackerKind(
+            name=variant.kind,
+            description=f"Cutie {variant.size}, XMem's successor by the same author",
+            speed=variant.speed,
+            license="not said for the weights; its code is MIT",
+            published=(variant.file,),
+            package=CUTIE_PACKAGE,
+            build=partial(_cutie_tracker, variant.size),
+        )
     for size in SAM2_VARIANTS.values():
         yield TrackerKind(
             name=size.kind,
@@ -123,15 +133,6 @@ def _trackers() -> Iterable[TrackerKind]:
             build=partial(_sam2_tracker, size),
             side=_SAM2_SIDE,
             explains=False,
-        )
-    for variant in CUTIE_VARIANTS.values():
-        yield TrackerKind(
-            name=variant.kind,
-            description=f"Cutie {variant.size}, XMem's successor by the same author",
-            license="not said for the weights; its code is MIT",
-            published=(variant.file,),
-            package=CUTIE_PACKAGE,
-            build=partial(_cutie_tracker, variant.size),
         )
 
 
@@ -163,12 +164,6 @@ def _xmem_tracker(weights: tuple[Path, ...], loading: Loading) -> TrackerFactory
     return build_xmem(weights, loading)
 
 
-def _cutie_tracker(size: CutieSize, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
-    from tam_backend.models.official_networks import build_cutie  # noqa: PLC0415 - torch is slow to import
-
-    return build_cutie(size, weights, loading)
-
-
 def _sam2_segmenter(size: Sam2Variant, weights: tuple[Path, ...], loading: Loading) -> Segmenter:
     from tam_backend.models.official_networks import build_sam2_segmenter  # noqa: PLC0415 - torch is slow to import
 
@@ -179,6 +174,12 @@ def _sam2_tracker(size: Sam2Variant, weights: tuple[Path, ...], loading: Loading
     from tam_backend.models.official_networks import build_sam2_tracker  # noqa: PLC0415 - torch is slow to import
 
     return build_sam2_tracker(size, weights, loading)
+
+
+def _cutie_tracker(size: CutieSize, weights: tuple[Path, ...], loading: Loading) -> TrackerFactory:
+    from tam_backend.models.official_networks import build_cutie  # noqa: PLC0415 - torch is slow to import
+
+    return build_cutie(size, weights, loading)
 
 
 def _with_plugins(own: Iterable[AnyKind], group: str, kind: type[AnyKind]) -> Kinds[AnyKind]:

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from tam_backend.errors import InvalidInputError
 from tam_backend.models.protocols import Models, Revision, Tracker, TrackerFactory, TrackingStep
 from tam_backend.models.xmem import XMemConfig, XMemTracker
+from tam_backend.models.xmem.xmem_config import MemoryConfig
 
 if TYPE_CHECKING:
     from tam_backend.models.xmem.network import XMemNetwork
 
 CPU = torch.device("cpu")
 ALMOST = 1e-5
-TRACKERS = ("compact_trackers", "xmem_trackers", "sam2_trackers")
+TRACKERS = ("compact_trackers", "xmem_trackers", "cutie_trackers", "sam2_trackers")
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,22 @@ def xmem_trackers(xmem: XMemNetwork) -> TrackerFactory:
         mem_every=2, min_mid_term_frames=2, max_mid_term_frames=4, num_prototypes=4, max_long_term_elements=30
     )
     return lambda: XMemTracker(xmem, config)
+
+
+@pytest.fixture(scope="session")
+def cutie_trackers() -> TrackerFactory:
+    """With a memory that is full after some frames."""
+    pytest.importorskip("cutie", reason="an extra")
+    from benchmarks.lively_cutie import lively_cutie
+    from tam_backend.models.cutie_tracker.cutie_network import CutieNetwork
+    from tam_backend.models.cutie_tracker.cutie_quick import quicken
+    from tam_backend.models.cutie_tracker.cutie_tracker import CutieTracker
+
+    network = CutieNetwork(quicken(lively_cutie("small"), CPU))
+    config = MemoryConfig(
+        mem_every=2, min_mid_term_frames=2, max_mid_term_frames=4, num_prototypes=4, max_long_term_elements=30
+    )
+    return lambda: CutieTracker(network, config)
 
 
 @pytest.fixture(scope="session")

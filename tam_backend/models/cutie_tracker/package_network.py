@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tam_backend.errors import MissingPackageError
 from tam_backend.models.kinds import Package
 
 if TYPE_CHECKING:
@@ -53,13 +52,9 @@ def network_config(size: CutieSize) -> DictConfig:
     Raises:
         MissingPackageError: the package is not installed.
     """
-    try:
-        import cutie.config  # noqa: PLC0415 - an extra
-        from omegaconf import OmegaConf  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"Cutie needs the package {error.name}.", f"Install it: `{CUTIE_PACKAGE.command}`."
-        ) from error
+    CUTIE_PACKAGE.require()
+    import cutie.config  # noqa: PLC0415 - an extra
+    from omegaconf import OmegaConf  # noqa: PLC0415
 
     folder = Path(cutie.config.__file__).parent / "model"
     model = OmegaConf.load(folder / "base.yaml")

@@ -52,6 +52,23 @@ def overrule(probabilities: Tensor, mask: Tensor, predicted: list[int], given: l
     return torch.stack([probabilities[0] * free, *(planes[object_id] for object_id in sorted(planes))])
 
 
+def put_over(probabilities: Tensor, mask: Tensor, ids: Sequence[int], revised: Collection[int]) -> Tensor:
+    """Put better masks of some objects over what was predicted of all.
+
+    Args:
+        probabilities: (1 + ids, H, W) float32, background first; sums to 1.
+        mask: (H, W) int64.
+        ids: ascending, in the order of `probabilities`.
+        revised: some of them, for which `mask` speaks.
+
+    Returns:
+        (1 + ids, H, W) float32, in the same order; see `overrule`.
+    """
+    kept = [i for i, object_id in enumerate(ids, start=1) if object_id not in revised]
+    others = torch.cat([1 - probabilities[kept].sum(0, keepdim=True), probabilities[kept]])
+    return overrule(others, mask, [ids[i - 1] for i in kept], sorted(revised))
+
+
 def given_over_predicted(labels: Tensor, given: Iterable[int], predicted: Mapping[int, Tensor]) -> Tensor:
     """Put given objects over predicted ones, and let all compete.
 
@@ -68,20 +85,3 @@ def given_over_predicted(labels: Tensor, given: Iterable[int], predicted: Mappin
     rest = {object_id: plane * free for object_id, plane in predicted.items() if object_id not in planes}
     planes.update(rest)
     return aggregate(torch.stack([planes[object_id] for object_id in sorted(planes)]))
-
-
-def put_over(probabilities: Tensor, mask: Tensor, ids: Sequence[int], revised: Collection[int]) -> Tensor:
-    """Put better masks of some objects over what was predicted of all.
-
-    Args:
-        probabilities: (1 + ids, H, W) float32, background first; sums to 1.
-        mask: (H, W) int64.
-        ids: ascending, in the order of `probabilities`.
-        revised: some of them, for which `mask` speaks.
-
-    Returns:
-        (1 + ids, H, W) float32, in the same order; see `overrule`.
-    """
-    kept = [i for i, object_id in enumerate(ids, start=1) if object_id not in revised]
-    others = torch.cat([1 - probabilities[kept].sum(0, keepdim=True), probabilities[kept]])
-    return overrule(others, mask, [ids[i - 1] for i in kept], sorted(revised))
