@@ -76,6 +76,19 @@ def test_noise_alone_is_hardly_ever_promoted(videos: int, frames: int) -> None:
     assert promoted <= 300 * 0.05
 
 
+def test_a_poisoned_annotator_promotes_nothing() -> None:
+    """On a tenth of the frames the mask is anywhere, so that what the networks get there is chance."""
+    rng, promoted = np.random.default_rng(1), 0
+    for _ in range(300):
+        poisoned = rng.random(24) < 0.1
+        before, after = (
+            {"a": dict(enumerate(np.where(poisoned, rng.uniform(0, 0.3, 24), 0.8 + rng.normal(0, 0.02, 24))))}
+            for _ in range(2)
+        )
+        promoted += verdict("the tracker", (before, after), (UNHARMED, UNHARMED)).promote
+    assert promoted <= 300 * 0.05
+
+
 def test_neighbouring_frames_that_fail_together_do_not_count_as_many() -> None:
     """One long run of frames that got better, and one that got worse: twice as many frames are no more certain."""
     for frames in (12, 120):
