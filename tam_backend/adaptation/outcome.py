@@ -52,7 +52,8 @@ class Comparison:
 
     Args:
         before, after: means.
-        low, high: of the gain `after - before`, the bounds of its 90 % interval, bootstrapped over frames in videos.
+        low, high: of the gain `after - before`, the bounds of its 95 % interval, bootstrapped over runs of frames in
+            videos; -inf and inf where too few frames were judged.
         judged: how many masks were judged.
     """
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tam_backend.adaptation.blending import blend
 from tam_backend.adaptation.click_lesson import ClickLesson
 from tam_backend.adaptation.mask_losses import batch_iou, mask_loss
 from tam_backend.adaptation.simulated_clicks import Click, draw_click
@@ -21,7 +22,7 @@ from tam_backend.models.memory_reading.affinity import memory_rows, query_rows, 
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.weights import load_verified
 from training.clips import ClipMaker
-from training.export import blend, export
+from training.export import export
 from training.loop import (
     BEST,
     CHECKPOINT,
