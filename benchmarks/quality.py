@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import Baseline, repeat_first, warp_by_flow
-from benchmarks.clicking import next_click
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.scores import BoolMask, Score, region_similarity, score
 from benchmarks.tables import CLICKS, ClickRow, TrackingRow, print_clicks, print_tracking, tracking_rows
 from tam_backend import Prompt, Session, TrackAnything, open_video
+from tam_backend.adaptation.simulated_clicks import next_click
 
 
 @dataclass

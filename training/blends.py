@@ -17,9 +17,10 @@ from torch import Tensor
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.quality import click_rows, track
 from benchmarks.tables import CLICKS, click_means, mean_over_masks, mean_over_objects, tracking_rows
+from tam_backend.adaptation.blending import blend
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
 from tam_backend.models.segmenters.click_network import ClickNetwork
-from training.export import blend, weights_of
+from training.export import weights_of
 from training.validation import SEGMENTER_FILE, TRACKER_FILE, assemble, load_network
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

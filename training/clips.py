@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camera import photograph
+from tam_backend.adaptation.camera import photograph
 from training.layers import Layer, SegmentPicker, cut_out, thin_shape, without
 from training.motion import MotionStyle, Placement, Sampling, sampling_maps, smooth_path
 from training.segments import AnnotatedImage

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tam_backend.adaptation.blending import blend
 from tam_backend.models.weights import MANIFEST_NAME, fingerprint
 from tam_backend.models.zoo import EMBEDDED_DIR
-
-
-def blend(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return float32 weights `share` of the way from `start` to `end`.
-
-    Raises:
-        ValueError: the two are not of one network.
-    """
-    if start.keys() != end.keys():
-        raise ValueError(
-            f"Not weights of one network: {sorted(start.keys() ^ end.keys())[:3]} are in one of them only."
-        )
-    return {name: value.float().lerp(end[name].float(), share) for name, value in start.items()}
 
 
 def weights_of(file: Path) -> dict[str, Tensor]:

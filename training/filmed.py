@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camera import photograph
+from tam_backend.adaptation.camera import photograph
 from training.clips import Clip
 from training.motion import smooth_path
 from training.photographs import Film

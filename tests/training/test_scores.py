@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.baselines import repeat_first, warp_by_flow
-from benchmarks.clicking import Click, next_click
 from benchmarks.clips import find_clips
 from benchmarks.quality import baseline_scores
 from benchmarks.scores import boundary, boundary_accuracy, region_similarity, score
 from benchmarks.tables import tracking_rows
+from tam_backend.adaptation.simulated_clicks import Click, next_click
 
 
 def square(left: int, top: int, side: int, canvas: int = 100) -> np.ndarray:

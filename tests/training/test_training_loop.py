@@ -11,34 +11,35 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.clicking import Click
+from tam_backend.adaptation.blending import blend
+from tam_backend.adaptation.click_lesson import ClickLesson
+from tam_backend.adaptation.mask_losses import batch_iou, mask_loss
+from tam_backend.adaptation.simulated_clicks import Click, draw_click
+from tam_backend.adaptation.track_lesson import TrackLesson, read_memory
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork, TrackedFrame
 from tam_backend.models.memory_reading.affinity import memory_rows, query_rows, read_out, similarity, top_k_softmax
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.weights import load_verified
 from tam_backend.models.zoo import EMBEDDED_DIR
-from training.clicks import draw_click
 from training.clips import ClipMaker
-from training.export import blend, export
+from training.export import export
 from training.loop import (
     BEST,
     CHECKPOINT,
     CURVES,
     Trainer,
     TrainingConfig,
-    batch_iou,
     freeze,
-    mask_loss,
     rate_factor,
     read_config,
     split_parameters,
 )
-from training.segmenter import ClickLesson, SegmenterConfig
+from training.segmenter import SegmenterConfig
 from training.segments import AnnotatedImage, annotate
 from training.smoke import main as smoke
 from training.stills import StillMaker
 from training.streams import SampleStream
-from training.tracker import TrackerConfig, TrackLesson, read_memory
+from training.tracker import TrackerConfig
 
 SIDE = 64
 

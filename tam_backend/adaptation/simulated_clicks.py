@@ -1,4 +1,4 @@
-"""A simulated annotator: where the next click goes."""
+"""A simulated annotator: where the next click goes, and how the click network sees it."""
 
 from __future__ import annotations
 
@@ -41,3 +41,19 @@ def next_click(truth: Mask, answer: Mask, rng: np.random.Generator | None = None
             y, x = divmod(int(depth.argmax()), depth.shape[1])
             best = deepest, Click(x, y, positive)
     return None if best is None else best[1]
+
+
+def draw_click(plane: NDArray[np.float32], click: Click, radius: float) -> None:
+    """Set a disc around a click to 1, in place.
+
+    Args:
+        plane: (H, W).
+        click: in pixels of the plane.
+        radius: pixels.
+    """
+    height, width = plane.shape
+    reach = int(radius) + 1
+    top, left = max(0, click.y - reach), max(0, click.x - reach)
+    y, x = np.mgrid[top : min(height, click.y + reach + 1), left : min(width, click.x + reach + 1)]
+    near = (x - click.x) ** 2 + (y - click.y) ** 2 <= radius * radius
+    plane[top : top + near.shape[0], left : left + near.shape[1]][near] = 1.0

@@ -1,0 +1,168 @@
+"""How a network learns for a while, small steps on its heads alone, so that it can be killed and go on."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tam_backend.adaptation.samples import Sample
+from tam_backend.errors import OutputError
+
+Lesson = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Mapping[str, Tensor]]]
+
+# Measured (docs/adaptation.md): a third of it learns half as much in a minute.
+_RATE = 3e-4
+_WEIGHT_DECAY, _LARGEST_GRADIENT = 0.02, 3.0
+_WARMUP, _FALLS_OVER = 5, 0.6
+_CHECKPOINT_EVERY_S = 20.0
+
+
+@dataclass(frozen=True)
+class ClickRules:
+    """How stills are clicked; see `click_lesson.ClickRules`."""
+
+    rounds: int = 3
+    click_radius: float = 4.3
+    first_weight: float = 2.0
+    seed: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class TrackRules:
+    """How clips are shown; see `track_lesson.TrackRules`."""
+
+    hardest: float = 0.6
+    hide_second: float = 0.2
+    middle_share: float = 0.5
+    drop_previous: float = 0.25
+
+
+@dataclass(frozen=True)
+class Spell:
+    """One network's time to learn.
+
+    Args:
+        seconds: of learning, over all resumptions.
+        batch: samples an iteration.
+        checkpoint: file; made, and gone on from if it is of the same `key`.
+        key: what is learnt from.
+    """
+
+    seconds: float
+    batch: int
+    checkpoint: Path
+    key: str
+
+
+class Learner:
+    """Teaches the heads of a network; its backbone stays as it is.
+
+    Args:
+        network: with a `backbone`; changed in place.
+        lesson: gives the loss.
+        draw: a sample, given the random numbers of one iteration.
+        spell: how long, and where it is kept.
+    """
+
+    def __init__(
+        self, network: nn.Module, lesson: Lesson, draw: Callable[[np.random.Generator], Sample], spell: Spell
+    ) -> None:
+        self.network, self._lesson, self._draw, self._spell = network, lesson, draw, spell
+        network.get_submodule("backbone").requires_grad_(False)
+        self._heads = [each for each in network.parameters() if each.requires_grad]
+        self._optimiser = torch.optim.AdamW(self._heads, lr=_RATE, weight_decay=_WEIGHT_DECAY)
+        self.iterations, self.seconds = 0, 0.0
+        self._resume()
+
+    def run(self, tell: Callable[[float], None]) -> None:
+        """Learn until the time is spent.
+
+        Args:
+            tell: is told the share of it, 0..1, after every iteration; may raise to stop, and a later call goes on.
+
+        Raises:
+            OutputError: the checkpoint cannot be written.
+        """
+        saved_at = self.seconds
+        self.network.train()
+        try:
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                while self.seconds < self._spell.seconds:
+                    started = time.monotonic()
+                    self._iterate()
+                    self.seconds += time.monotonic() - started
+                    tell(min(1.0, self.seconds / self._spell.seconds))
+                    if self.seconds - saved_at > _CHECKPOINT_EVERY_S:
+                        self._save()
+                        saved_at = self.seconds
+        finally:
+            self.network.eval()
+            if self.seconds > saved_at:
+                self._save()
+
+    def _iterate(self) -> None:
+        progress = min(1.0, self.seconds / self._spell.seconds)
+        falling = max(0.0, (progress - (1 - _FALLS_OVER)) / _FALLS_OVER)
+        factor = min(1.0, (self.iterations + 1) / _WARMUP) * (0.51 + 0.49 * float(np.cos(np.pi * falling)))
+        for group in self._optimiser.param_groups:
+            group["lr"] = _RATE * factor
+        torch.manual_seed(self.iterations)
+        rng = np.random.default_rng(self.iterations)
+        pictures, masks = zip(*(self._draw(rng) for _ in range(self._spell.batch)), strict=True)
+        shown = torch.from_numpy(np.stack(pictures)).movedim(-1, -3).contiguous()
+        loss, _ = self._lesson(self.network, shown, torch.from_numpy(np.stack(masks)), progress)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if torch.isfinite(nn.utils.clip_grad_norm_(self._heads, _LARGEST_GRADIENT)):
+            self._optimiser.step()
+        self.iterations += 1
+
+    def _save(self) -> None:
+        """Write beside the checkpoint and move it there, so that a kill in between loses nothing."""
+        path = self._spell.checkpoint
+        partial = path.with_suffix(".part")
+        state = {
+            "key": self._spell.key,
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+        }
+        with writing(path):
+            torch.save(state, partial)
+            partial.replace(path)
+
+    def _resume(self) -> None:
+        path = self._spell.checkpoint
+        if not path.is_file():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
+            return  # damaged: what it held is learnt again
+        if state.get("key") != self._spell.key:
+            return
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.iterations, self.seconds = state["iterations"], state["seconds"]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write a file in this context: what the disk says against it becomes an OutputError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # PyTorch's writer says RuntimeError where the disk says no
+        raise OutputError(
+            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.",
+            "Make room on the disk; the adaptation goes on from its last checkpoint.",
+        ) from error

@@ -1,0 +1,104 @@
+"""Learning changes the heads alone, and a kill in the middle loses at most the last seconds."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from labeled_discs import labeled_discs
+
+from tam_backend.adaptation import learning
+from tam_backend.adaptation.courses import SEGMENTER, TRACKER, Course
+from tam_backend.adaptation.kept_video import keep
+from tam_backend.adaptation.learning import Learner, Spell
+from tam_backend.adaptation.samples import Samples
+from tam_backend.errors import OutputError
+from tam_backend.models.zoo import EMBEDDED_DIR
+
+
+class Killed(BaseException):
+    pass
+
+
+def learner(course: Course, folder: Path, key: str = "key", seconds: float = 1000.0) -> Learner:
+    samples = Samples([keep(labeled_discs("discs", discs=2), 2**30, [])], 64)
+    spell = Spell(seconds, batch=1, checkpoint=folder / "learning", key=key)
+    network = course.loaded(EMBEDDED_DIR / course.file)
+    return Learner(network, course.lesson(), lambda rng: course.draw(samples, rng), spell)
+
+
+def teach(one: Learner, iterations: int) -> None:
+    """Learn so many iterations, and be killed."""
+    target = one.iterations + iterations
+
+    def tell(_: float) -> None:
+        if one.iterations >= target:
+            raise Killed
+
+    with pytest.raises(Killed):
+        one.run(tell)
+
+
+@pytest.mark.parametrize("course", [SEGMENTER, TRACKER], ids=lambda each: each.what)
+def test_heads_learn_and_the_backbone_stays(course: Course, tmp_path: Path) -> None:
+    before = course.loaded(EMBEDDED_DIR / course.file).state_dict()
+    one = learner(course, tmp_path)
+    teach(one, 2)
+    changed = {name for name, value in one.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not any(name.startswith("backbone.") for name in changed)
+    assert all(torch.isfinite(value).all() for value in one.network.state_dict().values())
+
+
+def test_what_was_killed_goes_on_and_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning.time, "monotonic", lambda: 0.0)  # so that rates do not depend on the machine
+    monkeypatch.setattr(learning, "_CHECKPOINT_EVERY_S", -1.0)
+    whole = learner(TRACKER, tmp_path / "whole")
+    (tmp_path / "whole").mkdir()
+    teach(whole, 3)
+    (tmp_path / "parts").mkdir()
+    teach(learner(TRACKER, tmp_path / "parts"), 2)
+    resumed = learner(TRACKER, tmp_path / "parts")
+    assert resumed.iterations == 1  # the last one was not saved: the kill came first
+    teach(resumed, 2)
+    assert resumed.iterations == whole.iterations
+    for name, value in whole.network.state_dict().items():
+        assert torch.allclose(resumed.network.state_dict()[name], value, atol=1e-5), name
+
+
+def test_a_checkpoint_of_other_labels_is_not_gone_on_with(tmp_path: Path) -> None:
+    teach(learner(TRACKER, tmp_path, key="these"), 1)
+    assert learner(TRACKER, tmp_path, key="these").iterations == 1
+    assert learner(TRACKER, tmp_path, key="others").iterations == 0
+
+
+def test_a_damaged_checkpoint_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "learning").write_bytes(b"half a file")
+    one = learner(TRACKER, tmp_path)
+    assert one.iterations == 0
+    teach(one, 1)
+    assert learner(TRACKER, tmp_path).iterations == 1
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(learner(TRACKER, tmp_path), 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(learning.torch, "save", full)
+    one = learner(TRACKER, tmp_path, seconds=1000)
+    monkeypatch.setattr(learning, "_CHECKPOINT_EVERY_S", -1.0)
+    with pytest.raises(OutputError, match="No space left") as error:
+        one.run(lambda _: None)
+    assert "Make room" in error.value.remedy
+    assert learner(TRACKER, tmp_path).iterations == 1
+
+
+def test_no_time_is_no_learning(tmp_path: Path) -> None:
+    one = learner(TRACKER, tmp_path, seconds=0)
+    one.run(lambda _: None)
+    assert one.iterations == 0
+    assert list(tmp_path.iterdir()) == []
