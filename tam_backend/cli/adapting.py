@@ -43,10 +43,11 @@ def adapt(
     settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "adapt_minutes": minutes})
     if not zoo.is_adaptable(settings.profile):
         raise cannot_learn(settings.profile)
+    base = zoo.profile(settings.profile).version
     if list_:
-        _show(Parts.of(settings).adapted.versions(str(project)))
+        _show(Parts.of(settings).adapted.versions(str(project)), base)
     elif rollback:
-        _roll_back(Parts.of(settings), project, zoo.profile(settings.profile).version)
+        _roll_back(Parts.of(settings), project, base)
     else:
         label_studio(settings)  # says what is missing before anything is begun
         parts = Parts.of(settings)
@@ -56,8 +57,8 @@ def adapt(
             _learn(settings, parts, project)
 
 
-def _show(versions: list[AdaptedVersion]) -> None:
-    serving = next((each.number for each in versions if each.can_serve), None)
+def _show(versions: list[AdaptedVersion], base: str) -> None:
+    serving = next((each.number for each in versions if each.can_serve and each.base == base), None)
     for each in versions:
         made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         typer.echo(f"{each.name}  {made}  {'serves' if each.number == serving else each.state}")
@@ -107,7 +108,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     if made is not None:
         for note in made.findings.notes:
             say_note(note)
-        _show([made])
+        _show([made], made.base)
         _say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
 
 
