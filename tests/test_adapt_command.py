@@ -60,7 +60,7 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     assert "not learnt from this project yet" in adapt("--list")
     said = adapt("--minutes", "1")
     assert "+p3.1" in said
-    assert "60.0 66.5 +6.5 (+3.0 to +10.0)" in said.replace("│ ", "")
+    assert "tracked masks, on videos kept apart: 60.0 -> 66.5, +6.5 (+3.0 to +10.0)" in said
     assert "It serves the project from now on" in said
     [job] = JobStore(database).all()
     assert (job.state, job.is_adaptation, job.project) == ("done", True, "3")

@@ -7,10 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from tam_backend.cli.command_line import app
 from tam_backend.cli.common import ApiKey, Project, Url, console, label_studio, say_note, settings_with
@@ -46,10 +43,11 @@ def adapt(
     settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "adapt_minutes": minutes})
     if not zoo.is_adaptable(settings.profile):
         raise cannot_learn(settings.profile)
+    base = zoo.profile(settings.profile).version
     if list_:
-        _show(Parts.of(settings).adapted.versions(str(project)))
+        _show(Parts.of(settings).adapted.versions(str(project)), base)
     elif rollback:
-        _roll_back(Parts.of(settings), project, zoo.profile(settings.profile).version)
+        _roll_back(Parts.of(settings), project, base)
     else:
         label_studio(settings)  # says what is missing before anything is begun
         parts = Parts.of(settings)
@@ -59,24 +57,16 @@ def adapt(
             _learn(settings, parts, project)
 
 
-def _show(versions: list[AdaptedVersion]) -> None:
-    serving = next((each.number for each in versions if each.can_serve), None)
-    table = Table()
-    for heading in ("version", "made (UTC)", "state", "figure", "before", "after", "gain, 90 % interval"):
-        table.add_column(heading)
+def _show(versions: list[AdaptedVersion], base: str) -> None:
+    serving = next((each.number for each in versions if each.can_serve and each.base == base), None)
     for each in versions:
-        made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M")
-        state = "serves" if each.number == serving else each.state
-        first: tuple[str, str, str] = (escape(each.name), made, state)
-        if not each.findings.figures:
-            table.add_row(*first)
+        made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        typer.echo(f"{each.name}  {made}  {'serves' if each.number == serving else each.state}")
         for figure in each.findings.figures:
-            interval = f"{figure.after - figure.before:+.1f} ({figure.low:+.1f} to {figure.high:+.1f})"
-            table.add_row(*first, figure.name, f"{figure.before:.1f}", f"{figure.after:.1f}", interval)
-            first = ("", "", "")
-    if versions:
-        Console().print(table)
-    else:
+            interval = f"{figure.low:+.1f} to {figure.high:+.1f}"
+            gain = f"{figure.after - figure.before:+.1f} ({interval})"
+            typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {gain}")
+    if not versions:
         say_note("The networks have not learnt from this project yet: the package's serve.")
 
 
@@ -118,7 +108,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     if made is not None:
         for note in made.findings.notes:
             say_note(note)
-        _show([made])
+        _show([made], made.base)
         _say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
 
 

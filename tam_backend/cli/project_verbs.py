@@ -31,6 +31,7 @@ from tam_backend.errors import LabelStudioRefusedError, printable
 
 if TYPE_CHECKING:
     from tam_backend.labelstudio.starting_objects import StartReport
+    from tam_backend.settings import Settings
 
 
 @app.command()
@@ -120,7 +121,8 @@ def report(
     from tam_backend.labelstudio.config_xml import parse_config
     from tam_backend.labelstudio.history import read_history
 
-    client = label_studio(settings_with({"label_studio_url": url, "label_studio_api_key": api_key}))
+    settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key})
+    client = label_studio(settings)
     about = client.get_project(project)
     config = parse_config(str(about.get("label_config") or ""))
     records, unread = [], []
@@ -134,7 +136,14 @@ def report(
             record, left_out = read_history(task, config)
             records.append(record)
             unread += left_out
-    found = summarise(project, str(about.get("title") or ""), records, seconds_per_mask=seconds_per_mask, unread=unread)
+    found = summarise(
+        project,
+        str(about.get("title") or ""),
+        records,
+        seconds_per_mask=seconds_per_mask,
+        unread=unread,
+        learnt=_what_was_learnt(settings, project),
+    )
     console = Console()
     # The columns would be cut to nothing; all are in the files.
     shown = [place for place, name in enumerate(COLUMNS) if console.width >= WIDE or name not in DETAILS]
@@ -151,6 +160,27 @@ def report(
     if out is not None:
         for path in write_report(found, out, overwrite=overwrite):
             console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+
+
+def _what_was_learnt(settings: Settings, project: int) -> list[str]:
+    """Say what networks learnt from a project, where this machine knows the backend's database."""
+    from tam_backend.models import zoo
+    from tam_backend.service.parts import database_of
+    from tam_backend.store.adapted_networks import AdaptedNetworks
+
+    if not zoo.is_adaptable(settings.profile):
+        return []
+    if not settings.database_url and not (settings.data_dir / "tam.sqlite").is_file():
+        return []
+    versions = AdaptedNetworks(database_of(settings)).versions(str(project))
+    if not versions:
+        return []
+    base = zoo.profile(settings.profile).version
+    serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
+    promoted = sum(each.state == "promoted" for each in versions)
+    return [
+        f"Networks learnt from the project {len(versions)} times, {promoted} times for the better; {serving} serves."
+    ]
 
 
 def _say_how_it_begins(task: int, reports: Sequence[StartReport]) -> None:

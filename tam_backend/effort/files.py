@@ -94,7 +94,7 @@ def sentences(report: EffortReport) -> list[str]:
     if report.faster is not None and total.saved_s is not None:
         verb = "saved" if total.saved_s >= 0 else "cost"
         said.append(f"{report.faster:.1f} times as fast; the model {verb} about {duration(abs(total.saved_s))}.")
-    return [*said, *report.unread]
+    return [*said, *report.learnt, *report.unread]
 
 
 def as_html(report: EffortReport) -> str:

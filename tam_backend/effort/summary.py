@@ -77,6 +77,7 @@ class EffortReport:
         seconds_per_mask: what drawing a mask is taken to take.
         seconds_from: where that comes from: the caller, the annotations by hand, or `DEFAULT_SECONDS_PER_MASK`.
         unread: sentences on what could not be read.
+        learnt: sentences on networks that learnt from the project.
     """
 
     project: int
@@ -88,6 +89,7 @@ class EffortReport:
     seconds_per_mask: float
     seconds_from: SecondsFrom
     unread: tuple[str, ...] = ()
+    learnt: tuple[str, ...] = ()
 
     @property
     def faster(self) -> float | None:
@@ -103,6 +105,7 @@ def summarise(
     *,
     seconds_per_mask: float | None = None,
     unread: Sequence[str] = (),
+    learnt: Sequence[str] = (),
 ) -> EffortReport:
     """Make the report.
 
@@ -110,7 +113,7 @@ def summarise(
         project, title: Label Studio's.
         records: of its tasks; those without annotations are left out.
         seconds_per_mask: to draw one by hand; None = as measured on annotations by hand, else the default.
-        unread: passed on.
+        unread, learnt: passed on.
 
     Raises:
         InvalidInputError: `seconds_per_mask` is not above 0, or there is no annotation at all.
@@ -138,6 +141,7 @@ def summarise(
         seconds_per_mask=seconds,
         seconds_from=seconds_from,
         unread=tuple(unread),
+        learnt=tuple(learnt),
     )
 
 

@@ -345,6 +345,7 @@ def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[
     """Insert a job, and end those whose place it takes; return their ids."""
     task, whose, overtaken = "" if job.task_id is None else str(job.task_id), "", []
     if job.stage == "adapt":
+        whose = "adaptation"  # no request takes the place of one
         one_at_a_time(connection, "adaptation", job.project)
         there = select(jobs.c.id).where(_lives, jobs.c.stage == "adapt", jobs.c.project == job.project)
         if (other := connection.execute(there).scalars().first()) is not None:

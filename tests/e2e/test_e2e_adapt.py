@@ -1,6 +1,6 @@
-"""A real Label Studio: two videos are labeled, Start training is pressed, and the third is worked on with what was learnt.
+"""A real Label Studio: two videos are labeled, Start training is pressed, and the third gets what was learnt.
 
-How much better it becomes is measured elsewhere (docs/adaptation.md); half a minute on ten frames shows the way there.
+How much better it becomes is measured elsewhere (docs/adaptation.md); 12 seconds on ten frames show the way there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def studio(
 ) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("adapt")
     videos = [replace(DISCS, name=f"discs{number}.mp4", steps_xy=((6, number), (-5, -2))) for number in (1, 2, 3)]
-    extra = {"TAM_ADAPT_MINUTES": "0.5", "TAM_DRAFT_WAIT_S": "1"}
+    extra = {"TAM_ADAPT_MINUTES": "0.2", "TAM_DRAFT_WAIT_S": "1"}
     with running_backend(label_studio, folder / "data", extra_env=extra) as backend:
         number = annotator.create_project("learns", CONFIG)
         for each in videos:
@@ -108,7 +108,7 @@ def test_start_training_learns_from_the_labeled_videos_and_shows_what_came_of_it
 
 
 def test_a_promoted_version_is_used_on_the_next_video_of_its_project(studio: Studio) -> None:
-    """Half a minute need not make the networks better: here a version is promoted whatever came of it."""
+    """So short a time need not make the networks better: here a version is promoted whatever came of it."""
     _, tracker = zoo.profile("compact").weights
     adapted = AdaptedNetworks(Database(sqlite_url(studio.data_dir / "tam.sqlite")))
     project, base = str(studio.project.id), zoo.profile("compact").version

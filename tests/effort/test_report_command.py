@@ -17,6 +17,9 @@ from annotated_studio import TOKEN, serving
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.labelstudio.results import mask_results
+from tam_backend.models import zoo
+from tam_backend.store.adapted_networks import AdaptedNetworks, Findings
+from tam_backend.store.database import Database, sqlite_url
 
 XML = recommended_config(["Dog"])
 
@@ -80,7 +83,7 @@ def submitted(number: int) -> dict[str, Any]:
 
 
 def report(
-    studio: Studio, *options: str, project: int = 3, key: str = TOKEN, columns: int = 200
+    studio: Studio, *options: str, project: int = 3, key: str = TOKEN, columns: int = 200, data: str = "/nonexistent"
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tam_backend", "report", "--project", str(project), "--url", studio.url]
     return subprocess.run(
@@ -89,7 +92,7 @@ def report(
         text=True,
         timeout=60,
         check=False,
-        env={"COLUMNS": str(columns), "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        env={"COLUMNS": str(columns), "PATH": "", "PYTHONPATH": ":".join(sys.path), "TAM_DATA_DIR": data},
     )
 
 
@@ -104,6 +107,18 @@ def test_a_task_that_is_deleted_while_the_report_is_made_is_named_and_leaves_the
     told = json.loads((tmp_path / "report.json").read_text())
     assert [each["task"] for each in told["tasks"]] == [12]
     assert (told["total"]["kept"], told["total"]["agreement"], told["total"]["saved_s"]) == (1, 1.0, 10)
+
+
+def test_networks_that_learnt_from_the_project_are_counted(studio: Studio, tmp_path: Path) -> None:
+    studio.listed, studio.tasks = [12], {12: submitted(12)}
+    adapted = AdaptedNetworks(Database(sqlite_url(tmp_path / "tam.sqlite")))
+    base = zoo.profile("compact").version
+    adapted.add("3", base, "", Findings("Worse."), {})
+    made = adapted.add("3", base, "", Findings("Better."), {"tracker": b"weights"})
+    adapted.add("4", base, "", Findings("Better."), {"tracker": b"weights"})
+    said = report(studio, data=str(tmp_path)).stdout
+    assert f"Networks learnt from the project 2 times, 1 times for the better; {made.name} serves." in said
+    assert "learnt" not in report(studio).stdout
 
 
 def test_a_narrow_terminal_shows_fewer_columns_rather_than_cut_ones(studio: Studio) -> None:
