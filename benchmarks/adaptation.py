@@ -37,8 +37,8 @@ from tam_backend.adaptation.learning import Spell
 from tam_backend.adaptation.outcome import AdaptationLimits, CompactWeights
 from tam_backend.adaptation.samples import Samples
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.segmenters.click_network import ClickNetwork
-from tam_backend.models.zoo import EMBEDDED_DIR
 from training.validation import assemble, load_both
 
 BASE = CompactWeights(EMBEDDED_DIR / SEGMENTER.file, EMBEDDED_DIR / TRACKER.file)

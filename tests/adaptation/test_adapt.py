@@ -21,8 +21,8 @@ from tam_backend.adaptation.courses import SEGMENTER, TRACKER, Course
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.adaptation.outcome import AdaptationLimits, AdaptationOutcome, CompactWeights, Progress
 from tam_backend.errors import CancelledError, InvalidInputError, OutputError, WeightsError
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.weights import load_verified
-from tam_backend.models.zoo import EMBEDDED_DIR
 
 BASE = CompactWeights(EMBEDDED_DIR / SEGMENTER.file, EMBEDDED_DIR / TRACKER.file)
 LIMITS = AdaptationLimits(seconds=1, threads=1)

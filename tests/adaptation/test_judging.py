@@ -13,8 +13,8 @@ from tam_backend.adaptation.judging import clicked, score_all, tracked
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.errors import UnreadableMediaError
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 from tam_backend.models.segmenters.click_network import ClickNetwork
-from tam_backend.models.zoo import EMBEDDED_DIR
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tam_backend.adaptation.kept_video import keep
 from tam_backend.adaptation.learning import Learner, Spell
 from tam_backend.adaptation.samples import Samples
 from tam_backend.errors import OutputError
-from tam_backend.models.zoo import EMBEDDED_DIR
+from tam_backend.models.kind_registry import EMBEDDED_DIR
 
 
 class Killed(BaseException):
