@@ -1,8 +1,9 @@
-"""A profile of SAM and XMem behind a real Label Studio, on random weights in the layout of the published files."""
+"""SAM with XMem and with Cutie behind a real Label Studio, on random weights in the layout of the published files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,23 +25,28 @@ RED = 1
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """MobileSAM with random weights, and an XMem that tracks colours, put by hand where fetched ones would be."""
+    """MobileSAM with random weights, and trackers that follow colours, put by hand where fetched ones would be."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    files = [folder / "mobile_sam.pt", folder / "XMem-s012.pth"]
-    torch.save(SAM_VARIANTS["mobile_sam"].build().state_dict(), files[0])
-    torch.save(lively_network().state_dict(), files[1])
+    torch.save(SAM_VARIANTS["mobile_sam"].build().state_dict(), folder / "mobile_sam.pt")
+    torch.save(lively_network().state_dict(), folder / "XMem-s012.pth")
+    if find_spec("cutie"):
+        from benchmarks.lively_cutie import lively_cutie
+
+        torch.save(lively_cutie("small").state_dict(), folder / "cutie-small-mega.pth")
     yield folder
-    for file in files:  # 290 MB
+    for file in folder.iterdir():  # 400 MB
         file.unlink()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["xmem", "cutie-small"])
 def official(
-    label_studio: LabelStudio, weights: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, label_studio: LabelStudio, weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BackendServer]:
+    if request.param == "cutie-small":
+        pytest.importorskip("cutie", reason="an extra")
     settings = {
-        "TAM_PROFILE": "mobile-sam+xmem",
+        "TAM_PROFILE": f"mobile-sam+{request.param}",
         "TAM_WEIGHTS_DIR": str(weights),
         "TAM_TRACKER_SIDE": "240",
         "TAM_DEVICE": "cpu",
@@ -59,7 +65,7 @@ def project(annotator: Annotator, official: BackendServer, discs_video: Path) ->
     return Project(annotator, made, ml_backend, int(task["id"]), TagNames.of(config))
 
 
-def test_a_click_is_answered_by_sam_and_propagate_by_xmem_from_a_humans_mask(project: Project) -> None:
+def test_a_click_is_answered_by_sam_and_propagate_by_the_tracker_from_a_humans_mask(project: Project) -> None:
     page = project.page(0)
     clicked = page.click(project.tags.clicks, DISCS.centre(0, RED), "Red")
     [answered] = project.annotator.ask(project.ml_backend, project.task, [clicked])
