@@ -74,6 +74,9 @@ def fetch(
     if not chosen.fetched:
         console.print(f"Profile {chosen.name} needs {chosen.needs}.", highlight=False)
         return
+    for part in chosen.parts:
+        if part.kind.package is not None:
+            part.kind.package.require()  # it checks what arrives: better before a long download than after
     store = WeightsStore(settings.weights_folder, settings.weights_mirrors, settings.offline)
     for path in brought or ():
         with console.status(f"Checking {path} ..."):

@@ -8,6 +8,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from tam_backend.models.cpu_operators import has_bfloat16_instructions
 _EMULATING_LEVELS = {"AVX512_CORE", "AVX512_CORE_VNNI"}
 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h.
 _MALLOPT_KEPT, _MALLOPT_LARGE, _MALLOPT_POOLS = -1, -3, -8
+_taking_cores = threading.Lock()
 # A frame's largest features take 40 MB, all that it frees in a stretch less than twice that.
 _KEPT_BYTES = 128 * 2**20
 # Releases that take no more than this for large pieces refuse more (DEFAULT_MMAP_THRESHOLD_MAX on 64 bits).
@@ -93,14 +95,14 @@ def keep_fast_precision(network: nn.Module, device: torch.device) -> None:
 def take_cores(count: int) -> None:
     """Let this thread's operators use so many cores of the CPU, and those of all other threads as many as before.
 
-    PyTorch keeps the number by thread, but gives the last one set to every thread that begins later; so another thread
-    sets the old one again.
+    PyTorch keeps the number by thread, but gives the last one set to every thread that begins later; so another thread,
+    which stands by, sets the old one again at once. For a thread that has not computed yet.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    back = threading.Thread(target=torch.set_num_threads, args=(before,), name="tam-cores-as-before")
-    back.start()
-    back.join()
+    with _taking_cores, ThreadPoolExecutor(1, "tam-cores-as-before") as other:
+        before = torch.get_num_threads()  # the first call in a thread also settles its number
+        other.submit(torch.get_num_threads).result()
+        torch.set_num_threads(count)
+        other.submit(torch.set_num_threads, before).result()
 
 
 def give_back_freed_memory() -> None:

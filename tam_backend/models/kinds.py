@@ -28,23 +28,29 @@ class Package:
     """A Python package that a kind needs and that does not come with this one.
 
     Args:
-        module: what is imported of it.
+        project: its name on PyPI, for people.
+        module: what is imported of it: a package with modules below it.
         command: the one command that installs it.
     """
 
+    project: str
     module: str
     command: str
 
     @property
     def is_installed(self) -> bool:
-        """Whether it could be imported; it is not."""
-        return find_spec(self.module) is not None
+        """Whether it could be imported; it is not. A lone file of the same name is another project's."""
+        try:
+            spec = find_spec(self.module)
+        except ModuleNotFoundError:  # what it would lie below is not there
+            return False
+        return spec is not None and spec.submodule_search_locations is not None
 
     def require(self) -> None:
         """Raise MissingPackageError, with the command, unless it is installed."""
         if not self.is_installed:
             raise MissingPackageError(
-                f"The package {self.module} is needed, and is not installed.", f"Install it: `{self.command}`."
+                f"The package {self.project} is needed, and is not installed.", f"Install it: `{self.command}`."
             )
 
 
@@ -97,7 +103,7 @@ class Kind:
     def wanted(self) -> tuple[str, ...]:
         """What has to be brought, for people; nothing where the weights come with a package that is there."""
         weights = (f"{file.name} ({file.describe_size}), fetched once" for file in self.published[:1])
-        return (*(() if self.package is None else (f"the package {self.package.module}",)), *weights)
+        return (*(() if self.package is None else (f"the package {self.package.project}",)), *weights)
 
     @property
     def embedded_mb(self) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tam_backend.models.kinds import Package
 from tam_backend.models.published import PublishedFile
 
-SAM2_PACKAGE = Package(module="sam2", command='pip install "tam-backend[sam2]"')
+SAM2_PACKAGE = Package(project="sam2", module="sam2", command='pip install "tam-backend[sam2]"')
 
 
 @dataclass(frozen=True)

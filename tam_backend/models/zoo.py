@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tam_backend.models.protocols import Models
 
+_DEFAULT = "compact"
 # The profile whose networks learn from a project.
 _ADAPTABLE = "compact"
 
@@ -124,7 +125,7 @@ class Profile:
             if package is not None and not package.is_installed:
                 return Installation(
                     False,
-                    f"Profile {self.name} needs the package {package.module}.",
+                    f"Profile {self.name} needs the package {package.project}.",
                     f"Install it: `{package.command}`.",
                     MissingPackageError,
                 )
@@ -177,9 +178,13 @@ class Profile:
 def profile_names() -> tuple[str, ...]:
     """Return one profile for each segmenter, with the tracker that it goes with; the default first.
 
-    `profile` knows every other pair as well.
+    A plug-in's segmenter whose tracker is not there goes with the default's. `profile` knows every other pair as well.
     """
-    return tuple(_name(kind.name, kind.goes_with) for kind in segmenter_kinds().by_name.values())
+    trackers = tracker_kinds().by_name
+    return tuple(
+        _name(kind.name, kind.goes_with if kind.goes_with in trackers else _DEFAULT)
+        for kind in segmenter_kinds().by_name.values()
+    )
 
 
 def profile(name: str, weights_folder: Path | None = None) -> Profile:

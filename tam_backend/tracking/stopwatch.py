@@ -31,12 +31,17 @@ class Stopwatch:
         self._start_s = time.perf_counter()
         self._device = device
         self._seconds: defaultdict[Part, float] = defaultdict(float)
+        self._at_work: defaultdict[Part, int] = defaultdict(int)
+        self._began_s: dict[Part, float] = {}
         self._running: deque[tuple[Part, torch.cuda.Event, torch.cuda.Event]] = deque()
         self._guard = threading.Lock()  # frames are decoded, tracked and looked at by different threads
 
     @contextmanager
     def measure(self, part: Part) -> Iterator[None]:
-        """Count the body's time as `part`'s. Parts overlap: decoding goes on in a thread of its own."""
+        """Count the body's time as `part`'s, once where several threads are at it.
+
+        Parts overlap: decoding goes on in a thread of its own.
+        """
         if self._device.type == "cuda" and part in _OF_THE_NETWORKS:
             begun = self._mark(self._device)
             try:
@@ -46,12 +51,17 @@ class Stopwatch:
                     self._running.append((part, begun, self._mark(self._device)))
                     self._count(wait=False)
             return
-        start_s = time.perf_counter()
+        with self._guard:
+            if self._at_work[part] == 0:
+                self._began_s[part] = time.perf_counter()
+            self._at_work[part] += 1
         try:
             yield
         finally:
             with self._guard:
-                self._seconds[part] += time.perf_counter() - start_s
+                self._at_work[part] -= 1
+                if self._at_work[part] == 0:
+                    self._seconds[part] += time.perf_counter() - self._began_s[part]
 
     def read(self) -> Timing:
         """Return the seconds so far; waits for what a GPU was told to do."""

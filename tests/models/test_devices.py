@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,6 +113,24 @@ def test_a_thread_takes_cores_for_itself_alone() -> None:
         with ThreadPoolExecutor(1) as later:
             assert later.submit(torch.get_num_threads).result() == before
     assert torch.get_num_threads() == before
+
+
+def test_threads_that_take_cores_side_by_side_leave_all_others_theirs() -> None:
+    before = torch.get_num_threads()
+    for _ in range(20):
+        both = threading.Barrier(2, timeout=30)
+
+        def take(both: threading.Barrier = both) -> None:
+            both.wait()
+            devices.take_cores(before + 1)
+
+        threads = [threading.Thread(target=take) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == before
 
 
 def test_freed_memory_is_given_back_where_the_c_library_can() -> None:

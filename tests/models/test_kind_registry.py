@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from sources import ROOT
 
-from tam_backend.errors import ProfileError
+from tam_backend.errors import MissingPackageError, ProfileError
 from tam_backend.models import zoo
 from tam_backend.models.kind_registry import segmenter_kinds, tracker_kinds
+from tam_backend.models.kinds import Package
 
 EXAMPLE = ROOT / "docs/plugin-example"
 
@@ -143,3 +144,25 @@ def test_a_plug_in_cannot_take_the_place_of_an_own_kind(add_plugin: AddPlugin) -
     )
     assert segmenter_kinds().by_name["compact"].description
     assert "a name that is taken" in segmenter_kinds().refused["compact"]
+
+
+def test_a_segmenter_whose_tracker_is_not_there_is_listed_with_the_default_one(add_plugin: AddPlugin) -> None:
+    add_plugin(
+        "mine",
+        "plug:kind",
+        "from tam_backend.models.kinds import SegmenterKind\n"
+        "kind = SegmenterKind(name='mine', description='x', build=print, goes_with='gone')\n",
+    )
+    assert "mine+compact" in zoo.profile_names()
+    assert [zoo.profile(name).name for name in zoo.profile_names()] == list(zoo.profile_names())
+
+
+def test_a_lone_module_or_one_below_nothing_is_not_the_package_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lone_file.py").write_text("raise RuntimeError('must not be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("lone_file", "nowhere", "nowhere.below"):
+        assert not Package("some-project", module, "pip install some-project").is_installed
+    with pytest.raises(MissingPackageError, match="package some-project is needed"):
+        Package("some-project", "lone_file", "pip install some-project").require()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
@@ -24,6 +26,22 @@ def test_the_hosts_seconds_are_counted_by_part() -> None:
     assert 0 < read.decode_s < read.track_s
     assert read.segment_s == 0
     assert read.total_s >= read.track_s
+
+
+def test_seconds_in_which_several_threads_are_at_a_part_are_counted_once() -> None:
+    clock, both = Stopwatch(torch.device("cpu")), threading.Barrier(2, timeout=30)
+
+    def work() -> None:
+        with clock.measure("track"):
+            both.wait()
+            time.sleep(0.05)
+            both.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(work) for _ in range(2)]:
+            each.result()
+    read = clock.read()
+    assert 0.05 <= read.track_s <= read.total_s
 
 
 class Gpu:

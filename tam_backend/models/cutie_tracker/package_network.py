@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CutieSize = Literal["base", "small"]
-CUTIE_PACKAGE = Package("cutie", "pip install 'tam-backend[cutie]'")
+CUTIE_PACKAGE = Package("rf-cutie", "cutie", "pip install 'tam-backend[cutie]'")
 
 _patching = threading.Lock()
 

@@ -51,7 +51,7 @@ def test_without_the_package_the_command_that_installs_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kinds, "find_spec", lambda _: None)
-    with pytest.raises(MissingPackageError, match="needs the package cutie") as caught:
+    with pytest.raises(MissingPackageError, match="needs the package rf-cutie") as caught:
         zoo.load("compact+cutie", "cpu", tmp_path)
     assert "pip install 'tam-backend[cutie]'" in caught.value.remedy
 
