@@ -16,6 +16,7 @@ from colour_models import ColourModels
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from fake_backend import make_settings
 
+from tam_backend.adaptation.outcome import AdaptationOutcome
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import PayloadError
 from tam_backend.jobs.records import JobView
@@ -66,7 +67,7 @@ def make_backend(tmp_path: Path, studio: AnnotatedStudio, monkeypatch: pytest.Mo
 def wait_for(backend: Backend, wanted: Callable[[JobView], bool]) -> JobView:
     deadline = time.monotonic() + WITHIN_S
     while True:
-        jobs = backend.jobs.all()
+        jobs = [job for job in backend.jobs.all() if job.is_adaptation]
         if jobs and wanted(jobs[0]):
             return jobs[0]
         assert time.monotonic() < deadline, [str(job.as_json()) for job in jobs]
@@ -225,17 +226,49 @@ def test_with_auto_it_begins_by_itself_after_so_many_videos(
     make_backend: MakeBackend, studio: AnnotatedStudio, mode: str, jobs: int
 ) -> None:
     backend = make_backend(stand_in.better, adapt=mode, adapt_after=2)
-
-    def submit(task: int) -> int:
-        there = studio.tasks[task]
-        payload = {
-            "action": "ANNOTATION_CREATED",
-            "annotation": there["annotations"][0],
-            "task": {"id": task, "data": there["data"]},
-            "project": {"id": 3, "label_config": studio.config},
-        }
-        backend.webhook(payload, backend.webhook_secret)
-        return sum(job.is_adaptation for job in backend.jobs.all())
-
     first, second = studio.tasks
-    assert [submit(first), submit(first), submit(second)] == [0, 0, jobs]
+    assert [submit(backend, studio, each) for each in (first, first, second)] == [0, 0, jobs]
+
+
+@pytest.mark.parametrize("adapt", [stand_in.disk_full, stand_in.interrupted])
+def test_what_came_to_nothing_is_tried_again_with_the_next_video(
+    make_backend: MakeBackend, studio: AnnotatedStudio, tmp_path: Path, adapt: Adapt
+) -> None:
+    backend = make_backend(adapt, adapt="auto", adapt_after=2)
+    for task in studio.tasks:
+        submit(backend, studio, task)
+    assert ended(backend).state in ("failed", "cancelled")
+    assert submit(backend, studio, next(iter(studio.tasks))) == 1, "once more the same is not what it waits for"
+    third = add_video(studio, [str(tmp_path / "pictures" / f"discs_{index}.png") for index in range(DISCS.frames)])
+    assert submit(backend, studio, third) == 2
+
+
+def test_what_is_submitted_while_networks_learn_is_counted_for_the_next_time(
+    make_backend: MakeBackend, studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    pictures = [str(tmp_path / "pictures" / f"discs_{index}.png") for index in range(DISCS.frames)]
+    made: list[Backend] = []
+
+    def meanwhile(*given: Any) -> AdaptationOutcome:
+        if len(studio.tasks) == 2:
+            submit(made[0], studio, add_video(studio, pictures))
+        return stand_in.better(*given)
+
+    made.append(make_backend(meanwhile, adapt="auto", adapt_after=2))
+    for task in list(studio.tasks):
+        submit(made[0], studio, task)
+    assert ended(made[0]).state == "done"
+    assert submit(made[0], studio, add_video(studio, pictures)) == 2
+
+
+def submit(backend: Backend, studio: AnnotatedStudio, task: int) -> int:
+    """Tell of a task's annotation; return how many adaptations there were by then."""
+    there = studio.tasks[task]
+    payload = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": there["annotations"][0],
+        "task": {"id": task, "data": there["data"]},
+        "project": {"id": 3, "label_config": studio.config},
+    }
+    backend.webhook(payload, backend.webhook_secret)
+    return sum(job.is_adaptation for job in backend.jobs.all())

@@ -135,7 +135,11 @@ def test_an_interval_without_ends_is_kept_as_json_that_everybody_reads(
 
 def test_videos_are_counted_once_each_until_they_are_learnt(database: Database) -> None:
     videos = UnlearntVideos(database)
-    assert [videos.submitted("7", each) for each in ("a", "b", "a")] == [1, 2, 2]
+    assert [videos.submitted("7", each) for each in ("a", "b", "a")] == [1, 2, 0]
     assert videos.submitted("8", "a") == 1
-    videos.learnt("7")
-    assert [videos.submitted("7", "a"), videos.submitted("8", "b")] == [1, 2]
+    noted = videos.noted("7")
+    assert sorted(noted) == ["a", "b"]
+    videos.submitted("7", "c")
+    videos.learnt("7", noted)
+    assert videos.noted("7") == ["c"], "it was submitted while the others were learnt"
+    assert [videos.submitted("7", "a"), videos.submitted("8", "b")] == [2, 2]
