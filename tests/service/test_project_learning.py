@@ -24,6 +24,8 @@ from tam_backend.service import project_learning
 from tam_backend.service.adapting_process import Adapt, Order, learn, learn_elsewhere
 from tam_backend.service.backend import Backend
 from tam_backend.store.adapted_networks import AdaptedVersion
+from tam_backend.store.connected import ConnectedProjects
+from tam_backend.store.database import Database, sqlite_url
 
 MakeBackend = Callable[..., Backend]
 TRAIN = {"action": "START_TRAINING", "project": {"id": 3}}
@@ -57,6 +59,7 @@ def make_backend(tmp_path: Path, studio: AnnotatedStudio, monkeypatch: pytest.Mo
         monkeypatch.setattr("tam_backend.service.backend.learn_elsewhere", learn_elsewhere if elsewhere else learn)
         values = {"label_studio_url": studio.url, "label_studio_api_key": TOKEN, "media_dirs": (tmp_path,)}
         made.append(Backend(make_settings(tmp_path / "data", **(values | more))))
+        connect(made[-1], 3)
         return made[-1]
 
     yield make
@@ -189,8 +192,37 @@ def test_one_video_is_too_little(make_backend: MakeBackend, studio: AnnotatedStu
     assert "it takes two videos" in job.message
 
 
-def test_an_unknown_project_is_told(make_backend: MakeBackend) -> None:
+def connect(backend: Backend, project: int) -> None:
+    """Let a project be known, as if it had been connected."""
+    ConnectedProjects(Database(sqlite_url(backend.settings.data_dir / "tam.sqlite"))).remark(str(project), ())
+
+
+def test_nobody_can_have_work_done_on_projects_that_were_never_connected(
+    make_backend: MakeBackend, studio: AnnotatedStudio
+) -> None:
     backend = make_backend(stand_in.better)
+    for number in range(4, 50):
+        backend.webhook({**TRAIN, "project": {"id": number}})
+    assert backend.jobs.all() == []
+    [problem] = backend.problems.recent()
+    assert "never connected" in problem.message
+    backend.setup({"project": "4.1", "schema": studio.config})
+    backend.webhook({**TRAIN, "project": {"id": 4}})
+    assert [job.project for job in backend.jobs.all()] == ["4"]
+
+
+def test_so_many_projects_wait_to_learn_and_no_more(make_backend: MakeBackend) -> None:
+    backend = make_backend(stand_in.better)
+    backend.close()  # nobody takes them
+    for number in range(4, 44):
+        connect(backend, number)
+        backend.webhook({**TRAIN, "project": {"id": number}})
+    assert len(backend.jobs.all()) == 20
+
+
+def test_a_project_that_was_deleted_in_label_studio_is_told(make_backend: MakeBackend) -> None:
+    backend = make_backend(stand_in.better)
+    connect(backend, 99)
     backend.webhook({**TRAIN, "project": {"id": 99}})
     assert "Label Studio knows nothing" in ended(backend).message
 
