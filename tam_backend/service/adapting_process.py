@@ -183,7 +183,8 @@ def learn(order: Order, progress: Callable[[Progress], None], cancelled: Callabl
     def open_media(value: Any, task: int) -> Any:
         return parts.fetcher.open_media(value, task_id=task)
 
-    with submitted_videos(client, int(order.project), open_media, cancelled) as found:
+    most, known = order.limits.most_videos, order.unless_stamp
+    with submitted_videos(client, int(order.project), open_media, cancelled, most=most, unless_stamp=known) as found:
         if found.stamp == order.unless_stamp:
             return Learnt(found.stamp, None)
         segmenter, tracker = zoo.profile(order.settings.profile).weights
