@@ -6,14 +6,17 @@ was tracked and submitted with the rest is nobody's word: it may be one that nob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tam_backend.adaptation.kept_video import older_left_out
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.errors import CancelledError, InvalidInputError, MediaError
 from tam_backend.export.trust import is_confirmed
@@ -28,6 +31,7 @@ from tam_backend.types import EncodedMask
 from tam_backend.video.joined import JoinedVideo
 
 _NAMED = 3
+_NOTHING = "nobody drew, corrected or clicked a mask on it."
 # Of one alone nobody can tell whether it was learnt, or learnt by heart.
 _LEAST_VIDEOS, _LEAST_MASKS = 2, 2
 
@@ -37,7 +41,7 @@ class SubmittedVideos:
     """What there is to learn from in a project.
 
     Args:
-        videos: at least two with two masks each.
+        videos: at least two with two masks each, those of older tasks first; none where the stamp was known.
         left_out: a sentence on everything that is not among them, and why.
         stamp: changes when there is something else to learn from.
     """
@@ -73,7 +77,13 @@ class IdMasks(Mapping[int, NDArray[np.uint8]]):
 
 @contextmanager
 def submitted_videos(
-    client: LabelStudioClient, project: int, open_media: OpenMedia, cancelled: Callable[[], bool] = lambda: False
+    client: LabelStudioClient,
+    project: int,
+    open_media: OpenMedia,
+    cancelled: Callable[[], bool] = lambda: False,
+    *,
+    most: int,
+    unless_stamp: str = "",
 ) -> Iterator[SubmittedVideos]:
     """Collect what people submitted of a project; its videos are open for the length of a `with` block.
 
@@ -85,6 +95,8 @@ def submitted_videos(
         project: its id of the project.
         open_media: opens what tasks show.
         cancelled: asked between videos.
+        most: so many videos are opened, those of the newest tasks.
+        unless_stamp: where that is the stamp of what there is, none is opened.
 
     Raises:
         InvalidInputError: too little to learn from; the sentence says what is missing.
@@ -93,24 +105,66 @@ def submitted_videos(
     """
     config = read_config(str(client.get_project(project).get("label_config") or ""))
     reader = ProjectReader(client, project, config, Choice())
-    stamp, left_out = sha256(), list[str]()
+    left_out = list[str]()
+    confirmed = _confirmed_videos(reader, most, left_out, cancelled)
+    stamp = _stamp(confirmed)
+    if stamp == unless_stamp:
+        yield SubmittedVideos((), tuple(left_out), stamp)
+        return
     with ExitStack() as until_learnt:
         videos: list[LabeledVideo] = []
-        for chain in reader.chains():
-            if cancelled():
-                raise CancelledError("It was cancelled while it read what people submitted.")
-            read = reader.read(chain)
-            left_out += [*read.left_out, *(f"{what} ({count} times)" for what, count in read.damaged.items())]
-            for video in read.videos:
-                try:
-                    found = _labeled(video, open_media, until_learnt)
-                except (InvalidInputError, MediaError) as error:  # noqa: PERF203 - the others shall be learnt
-                    left_out.append(f"{video.name} is left out: {error}")
-                else:
-                    videos.append(found)
-                    stamp.update(f"{found.name}: {read.stamp}\n".encode())
+        opened: list[_Confirmed] = []
+        for each in confirmed:
+            _stop_if(cancelled)
+            try:
+                videos.append(_labeled(each, open_media, until_learnt))
+            except (InvalidInputError, MediaError) as error:  # the others shall be learnt
+                left_out.append(f"{each.video.name} is left out: {error}")
+            else:
+                opened.append(each)
         _require_enough(project, videos, left_out)
-        yield SubmittedVideos(tuple(videos), tuple(left_out), stamp.hexdigest()[:32])
+        yield SubmittedVideos(tuple(videos), tuple(left_out), _stamp(opened))
+
+
+class _Confirmed(NamedTuple):
+    """A video, without its regions, and what is confirmed of it: frame -> object -> mask."""
+
+    video: AnnotatedVideo
+    masks: Mapping[int, Mapping[int, EncodedMask]]
+    stamp: str
+
+
+def _confirmed_videos(
+    reader: ProjectReader, most: int, left_out: list[str], cancelled: Callable[[], bool]
+) -> Sequence[_Confirmed]:
+    """Read what is confirmed of a project's newest videos, so many at most; `left_out` is told of the others."""
+    newest = deque[_Confirmed](maxlen=most)
+    found = 0
+    for chain in reader.chains():
+        _stop_if(cancelled)
+        read = reader.read(chain)
+        left_out += [*read.left_out, *(f"{what} ({count} times)" for what, count in read.damaged.items())]
+        for video in read.videos:
+            try:
+                masks = _confirmed(video)
+            except InvalidInputError as error:  # noqa: PERF203 - the others shall be learnt
+                left_out.append(f"{video.name} is left out: {error}")
+            else:
+                found += 1
+                newest.append(_Confirmed(replace(video, regions=()), masks, read.stamp))
+    if found > len(newest):
+        left_out.append(older_left_out(found - len(newest), len(newest)))
+    return newest
+
+
+def _stamp(videos: Iterable[_Confirmed]) -> str:
+    told = "".join(f"{each.video.name}: {each.stamp}\n" for each in videos)
+    return sha256(told.encode()).hexdigest()[:32]
+
+
+def _stop_if(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise CancelledError("It was cancelled while it read what people submitted.")
 
 
 def _require_enough(project: int, videos: list[LabeledVideo], left_out: list[str]) -> None:
@@ -126,18 +180,14 @@ def _require_enough(project: int, videos: list[LabeledVideo], left_out: list[str
     )
 
 
-def _labeled(video: AnnotatedVideo, open_media: OpenMedia, until_learnt: ExitStack) -> LabeledVideo:
-    """Return a video with what is confirmed of it.
+def _labeled(found: _Confirmed, open_media: OpenMedia, until_learnt: ExitStack) -> LabeledVideo:
+    """Return a video, opened, with what is confirmed of it.
 
     Raises:
-        InvalidInputError: nothing is, or it cannot be learnt from.
+        InvalidInputError: it is of another size than its masks.
         MediaError: its frames cannot be had.
     """
-    if video.media.kind is MediaKind.VIDEO:
-        raise InvalidInputError("a <Video> has boxes, no masks.")
-    confirmed = _confirmed(video)
-    if not confirmed:
-        raise InvalidInputError("nobody drew, corrected or clicked a mask on it.")
+    video, confirmed, _ = found
     with ExitStack() as opening:
         pages = opening.enter_context(opened_pages(video, open_media))
         frames = JoinedVideo(pages.frames, video.name, sum(part.length for part in video.parts))
@@ -158,17 +208,21 @@ def _confirmed(video: AnnotatedVideo) -> dict[int, dict[int, EncodedMask]]:
     all of them are; the others count as background.
 
     Raises:
-        InvalidInputError: a mask of it cannot be decoded.
+        InvalidInputError: nothing is, or a mask of it cannot be decoded.
     """
+    if video.media.kind is MediaKind.VIDEO:
+        raise InvalidInputError("a <Video> has boxes, no masks.")
     found = labelled(video.regions, {}, same=video.same)
     if found.size_hw is None:
-        return {}
+        raise InvalidInputError(_NOTHING)
     there: dict[int, dict[int, EncodedMask]] = {}
     for frame in found.frames(sorted(found.by_frame), found.size_hw):
         masks = {each.object_id: each.runs for each in frame.shown if each.runs is not None and is_confirmed(each)}
         if masks:
             there[frame.index] = masks
     numbers = {number: place for place, number in enumerate(_best_known(there), 1)}
+    if not there:
+        raise InvalidInputError(_NOTHING)
     return {
         frame: {place: masks[number] for number, place in numbers.items()}
         for frame, masks in there.items()

@@ -42,6 +42,7 @@ def read(studio: AnnotatedStudio, pictures: list[str], **more: Any) -> Submitted
         return fetcher.open_media(value, task_id=task)
 
     client = LabelStudioClient(studio.url, more.pop("key", TOKEN))
+    more = {"most": 10} | more
     with submitted_videos(client, more.pop("project", 3), open_media, **more) as found:
         for each in found.videos:
             assert np.array_equal(each.video[2], DISCS[2]), "its frames are open"
@@ -124,6 +125,32 @@ def test_the_stamp_changes_with_what_there_is_to_learn_from(studio: AnnotatedStu
     assert read(studio, pictures).stamp == before
     studio.add_task({"frames": pictures}, by_hand(2, 3))
     assert read(studio, pictures).stamp != before
+
+
+def test_of_many_videos_those_of_the_newest_tasks_are_opened_and_the_others_are_said(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    studio.add_task({"frames": [f"{pictures[0]}-gone"] * 6}, by_hand(0, 1))
+    studio.add_task({"frames": pictures}, by_hand(0, 1))
+    studio.add_task({"frames": pictures}, by_hand(2, 3))
+    studio.add_task({"frames": pictures})
+    found = read(studio, pictures, most=2)
+    assert [list(each.masks) for each in found.videos] == [[0, 1], [2, 3]]
+    assert any("there is no room for 1 older ones" in each for each in found.left_out)
+    assert not any("gone" in each for each in found.left_out), "nobody tried to open it"
+
+
+def test_nothing_is_opened_where_the_stamp_is_known(studio: AnnotatedStudio, pictures: list[str]) -> None:
+    for _ in range(2):
+        studio.add_task({"frames": pictures}, by_hand(0, 1))
+    stamp = read(studio, pictures).stamp
+    client = LabelStudioClient(studio.url, TOKEN)
+
+    def never(value: Any, task: int) -> VideoSource:
+        raise AssertionError(task)
+
+    with submitted_videos(client, 3, never, most=10, unless_stamp=stamp) as found:
+        assert (found.videos, found.stamp) == ((), stamp)
 
 
 def test_an_unknown_project_and_a_refused_key_are_told(studio: AnnotatedStudio, pictures: list[str]) -> None:

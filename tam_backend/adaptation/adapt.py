@@ -20,7 +20,7 @@ from tam_backend.adaptation.courses import SEGMENTER, SHARES, SIDE, TRACKER, Cou
 from tam_backend.adaptation.gate import verdict
 from tam_backend.adaptation.general import MEASURED, PRACTISED, general_clips
 from tam_backend.adaptation.judging import Scores, score_all
-from tam_backend.adaptation.kept_video import KeptVideo, keep
+from tam_backend.adaptation.kept_video import KeptVideo, keep, newest
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.adaptation.learning import Spell, writing
 from tam_backend.adaptation.outcome import (
@@ -59,7 +59,8 @@ def adapt(
     are packaged clips. Judged are the learnt weights and those halfway to them.
 
     Args:
-        videos: at least two with two masks each. Of two or three one is held out, of more about a third.
+        videos: at least two with two masks each, those of older tasks first. Of two or three one is held out, of more
+            about a third. Of more than time and memory hold the newest are taken.
         base: what to begin with, and to be better than.
         limits: of time and memory.
         folder: its own; made when needed. Holds the checkpoints, so that a call after a kill, with the same videos and
@@ -117,10 +118,11 @@ class _Adaptation:
         return self._outcome(chosen, verdicts, weights)
 
     def _read(self) -> list[KeptVideo]:
-        share = self._limits.memory_bytes // max(1, len(self._videos))
+        taken = newest(list(self._videos.values()), self._limits, self._notes)
+        share = self._limits.memory_bytes // max(1, len(taken))
         kept = []
-        for name, labeled in self._videos.items():
-            self._stop(f"reading {name}")
+        for labeled in taken:
+            self._stop(f"reading {labeled.name}")
             kept.append(keep(labeled, share, self._notes))
         return kept
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tam_backend.adaptation.labeled import IdMask, LabeledVideo
+from tam_backend.adaptation.outcome import AdaptationLimits
 from tam_backend.errors import TamError
 from tam_backend.types import RgbFrame
 
@@ -59,9 +60,8 @@ def keep(labeled: LabeledVideo, memory_bytes: int, notes: list[str]) -> KeptVide
         notes: gets a sentence on what was left out, if anything was.
     """
     height, width = labeled.video.size_hw
-    scale = min(1.0, SHORTER_SIDE / min(height, width))
-    small_hw = max(1, round(height * scale)), max(1, round(width * scale))
-    affordable = max(2, memory_bytes // (small_hw[0] * small_hw[1] * (3 * (1 + _BETWEEN) + 1)))
+    small_hw = _small_hw((height, width))
+    affordable = memory_bytes // _bytes_a_frame(small_hw)
     frames: dict[int, RgbFrame] = {}
     ids: dict[int, SmallIds] = {}
     left_out: list[str] = []
@@ -82,6 +82,45 @@ def keep(labeled: LabeledVideo, memory_bytes: int, notes: list[str]) -> KeptVide
     if left_out:
         notes.append(f"{labeled.name}: {len(left_out)} labeled frames were left out ({left_out[0].rstrip('.')}).")
     return KeptVideo(labeled.name, dict(sorted(frames.items())), ids)
+
+
+def newest(videos: Sequence[LabeledVideo], limits: AdaptationLimits, notes: list[str]) -> list[LabeledVideo]:
+    """Return the last of the videos, as many as there is time for and as memory holds with two labeled frames each.
+
+    Args:
+        videos: those of older tasks first.
+        limits: of time and memory.
+        notes: gets a sentence on the others, if there are any.
+    """
+    taken: list[LabeledVideo] = []
+    largest = 0
+    for each in reversed(videos):
+        largest = max(largest, 2 * _bytes_a_frame(_small_hw(each.video.size_hw)))
+        if len(taken) == limits.most_videos or (len(taken) + 1) * largest > limits.memory_bytes:
+            break
+        taken.append(each)
+    if len(taken) < len(videos):
+        notes.append(older_left_out(len(videos) - len(taken), len(taken)))
+    return taken[::-1]
+
+
+def older_left_out(left_out: int, taken: int) -> str:
+    """Return what is said where there are more videos than there is time or memory for."""
+    return (
+        f"Only the videos of the newest tasks are taken, {taken} of them; there is no room for {left_out} older ones."
+    )
+
+
+def _small_hw(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of kept frames."""
+    height, width = size_hw
+    scale = min(1.0, SHORTER_SIDE / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _bytes_a_frame(small_hw: tuple[int, int]) -> int:
+    """Return what a labeled frame takes, with its mask and the frames to the next one."""
+    return small_hw[0] * small_hw[1] * (3 * (1 + _BETWEEN) + 1)
 
 
 def evenly(frames: Sequence[int], most: int) -> list[int]:

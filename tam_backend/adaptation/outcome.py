@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# However short the time is, and how much of it there is for each video: opening and reading one takes about a quarter.
+_FEWEST_VIDEOS, _SECONDS_A_VIDEO = 10, 4.0
+
 
 @dataclass(frozen=True)
 class CompactWeights:
@@ -31,6 +34,11 @@ class AdaptationLimits:
     seconds: float = 600.0
     memory_bytes: int = 512 * 2**20
     threads: int = 2
+
+    @property
+    def most_videos(self) -> int:
+        """How many videos it has the time to open and read."""
+        return max(_FEWEST_VIDEOS, int(self.seconds / _SECONDS_A_VIDEO))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tam_backend.service.parts import Parts
     from tam_backend.service.project_learning import Learn
     from tam_backend.store.adapted_networks import AdaptedVersion
+    from tam_backend.types import VideoSource
 
 _SHOW_S = 0.5
 
@@ -52,7 +53,7 @@ def adapt(
         label_studio(settings)  # says what is missing before anything is begun
         parts = Parts.of(settings)
         if dry_run:
-            _say_what_there_is(parts, project)
+            _say_what_there_is(settings, parts, project)
         else:
             _learn(settings, parts, project)
 
@@ -76,12 +77,18 @@ def _roll_back(parts: Parts, project: int, base: str) -> None:
     _say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
 
 
-def _say_what_there_is(parts: Parts, project: int) -> None:
+def _say_what_there_is(settings: Settings, parts: Parts, project: int) -> None:
+    from tam_backend.adaptation.outcome import AdaptationLimits
     from tam_backend.submitted_videos import submitted_videos
 
     client = parts.label_studio.client
     assert client is not None  # noqa: S101 - the settings name an address and a key
-    with submitted_videos(client, project, lambda value, task: parts.fetcher.open_media(value, task_id=task)) as found:
+    most = AdaptationLimits(60 * settings.adapt_minutes).most_videos
+
+    def open_media(value: Any, task: int) -> VideoSource:
+        return parts.fetcher.open_media(value, task_id=task)
+
+    with submitted_videos(client, project, open_media, most=most) as found:
         for sentence in found.left_out:
             say_note(sentence)
         for video in found.videos:

@@ -27,7 +27,7 @@ from tam_backend.cli.common import (
     say_note,
     settings_with,
 )
-from tam_backend.errors import LabelStudioRefusedError, printable
+from tam_backend.errors import LabelStudioRefusedError, StoreError, WeightsError, printable
 
 if TYPE_CHECKING:
     from tam_backend.labelstudio.starting_objects import StartReport
@@ -163,7 +163,7 @@ def report(
 
 
 def _what_was_learnt(settings: Settings, project: int) -> list[str]:
-    """Say what networks learnt from a project, where this machine knows the backend's database."""
+    """Say what networks learnt from a project, where this machine knows the backend's database and that answers."""
     from tam_backend.models import zoo
     from tam_backend.service.parts import database_of
     from tam_backend.store.adapted_networks import AdaptedNetworks
@@ -172,10 +172,14 @@ def _what_was_learnt(settings: Settings, project: int) -> list[str]:
         return []
     if not settings.database_url and not (settings.data_dir / "tam.sqlite").is_file():
         return []
-    versions = AdaptedNetworks(database_of(settings)).versions(str(project))
+    try:
+        versions = AdaptedNetworks(database_of(settings)).versions(str(project))
+        base = zoo.profile(settings.profile).version
+    except (StoreError, WeightsError) as error:  # all else is in Label Studio
+        say_note(f"What networks learnt from the project is left out: {error}")
+        return []
     if not versions:
         return []
-    base = zoo.profile(settings.profile).version
     serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
     promoted = sum(each.state == "promoted" for each in versions)
     return [

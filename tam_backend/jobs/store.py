@@ -40,6 +40,9 @@ NEWER = "A newer request for this task took over."
 STOPPED = "The backend was stopped."
 _GONE = "The process that worked on it is gone."
 
+# Anybody may ask for one of a project that was connected, and each takes minutes.
+_MOST_QUEUED_ADAPTATIONS = 20
+
 _lives = jobs.c.ended_at.is_(None)
 _nobodys = {"owner": "", "owned_until": 0.0}
 
@@ -94,7 +97,7 @@ class JobStore:
             Its id, and the ids of those that ended for it.
 
         Raises:
-            BusyError: an adaptation of the project is there already, queued or at work.
+            BusyError: an adaptation of the project is there already, queued or at work; or too many are queued.
             StoreError: the database refuses; nothing has changed.
         """
         task_id = None if intent.is_adaptation else intent.task_id
@@ -346,13 +349,7 @@ def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[
     task, whose, overtaken = "" if job.task_id is None else str(job.task_id), "", []
     if job.stage == "adapt":
         whose = "adaptation"  # no request takes the place of one
-        one_at_a_time(connection, "adaptation", job.project)
-        there = select(jobs.c.id).where(_lives, jobs.c.stage == "adapt", jobs.c.project == job.project)
-        if (other := connection.execute(there).scalars().first()) is not None:
-            raise BusyError(
-                f"The networks of project {job.project} are learning already: job {other}.",
-                f"Wait for it, or stop it: DELETE /jobs/{other}.",
-            )
+        _require_room(connection, job.project, waited_for=row["waited_for"])
     elif job.intent is not None:
         whose = job.intent.whose
         one_at_a_time(connection, "job", job.project, task, whose)
@@ -380,6 +377,23 @@ def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[
         )
     )
     return overtaken
+
+
+def _require_room(connection: Connection, project: str, *, waited_for: bool) -> None:
+    """Raise BusyError where a project is being adapted already, or too many wait for it."""
+    one_at_a_time(connection, "adaptations")
+    adaptations = and_(_lives, jobs.c.stage == "adapt")
+    there = select(jobs.c.id).where(adaptations, jobs.c.project == project)
+    if (other := connection.execute(there).scalars().first()) is not None:
+        raise BusyError(
+            f"The networks of project {project} are learning already: job {other}.",
+            f"Wait for it, or stop it: DELETE /jobs/{other}.",
+        )
+    queued = select(func.count()).select_from(jobs).where(adaptations, jobs.c.owner == "")
+    if not waited_for and connection.execute(queued).scalar_one() >= _MOST_QUEUED_ADAPTATIONS:
+        raise BusyError(
+            f"{_MOST_QUEUED_ADAPTATIONS} projects wait to learn already.", "Wait until one has learnt, or stop one."
+        )
 
 
 def _ended(**values: Any) -> dict[str, Any]:

@@ -6,14 +6,16 @@ they are gone, what it has learnt stays in its folder, and whoever takes the job
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +31,13 @@ from tam_backend.submitted_videos import submitted_videos
 _NICE = 10
 _LOOK_S = 0.5
 _STOPS_WITHIN_S = 3.0
+# Not multiprocessing's: that runs the main module of whoever starts it once more, and with it a second backend.
+_PROGRAM = """
+import sys
+sys.path[:] = sys.argv[2:]
+from tam_backend.service.adapting_process import work
+work(int(sys.argv[1]))
+"""
 
 
 class Adapt(Protocol):
@@ -109,11 +118,7 @@ def learn_elsewhere(order: Order, progress: Callable[[Progress], None], cancelle
         AdaptationError: the process was killed.
         TamError: what it met.
     """
-    spawn = multiprocessing.get_context("spawn")  # a fork would share locks, sockets and the networks' threads
-    line, far_end = spawn.Pipe()
-    process = spawn.Process(target=_work, args=(order, far_end), name="adapt", daemon=True)
-    process.start()
-    far_end.close()
+    line, process = _started(order)
     try:
         while True:
             if cancelled():
@@ -127,18 +132,35 @@ def learn_elsewhere(order: Order, progress: Callable[[Progress], None], cancelle
                 raise said
             else:
                 return _learnt(said)
-    except EOFError as error:
-        process.join(_STOPS_WITHIN_S)
+    except (EOFError, ConnectionError) as error:
         raise AdaptationError(
-            f"The process that learnt from project {order.project} ended with code {process.exitcode}.",
+            f"The process that learnt from project {order.project} ended with code {_ended(process)}.",
             "Look for its last words in the log; it may have been killed for memory. Start it again: it goes on.",
         ) from error
     finally:
         line.close()  # it stops by itself, or is ended
-        process.join(_STOPS_WITHIN_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        _ended(process)
+
+
+def _started(order: Order) -> tuple[Connection, subprocess.Popen[bytes]]:
+    """Start the process, which finds modules where this one does; return it, and the line to it."""
+    line, far_end = Pipe()
+    with far_end:
+        number = far_end.fileno()
+        command = [sys.executable, "-c", _PROGRAM, str(number), *sys.path]
+        process = subprocess.Popen(command, pass_fds=[number])  # noqa: S603 - our own program
+    with suppress(ConnectionError):  # it ended before it began: whoever listens hears that
+        line.send(order)
+    return line, process
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait until a process that was told to end has done so, or end it; return its code."""
+    try:
+        return process.wait(_STOPS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def learn(order: Order, progress: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Learnt:
@@ -161,7 +183,8 @@ def learn(order: Order, progress: Callable[[Progress], None], cancelled: Callabl
     def open_media(value: Any, task: int) -> Any:
         return parts.fetcher.open_media(value, task_id=task)
 
-    with submitted_videos(client, int(order.project), open_media, cancelled) as found:
+    most, known = order.limits.most_videos, order.unless_stamp
+    with submitted_videos(client, int(order.project), open_media, cancelled, most=most, unless_stamp=known) as found:
         if found.stamp == order.unless_stamp:
             return Learnt(found.stamp, None)
         segmenter, tracker = zoo.profile(order.settings.profile).weights
@@ -186,10 +209,16 @@ def _learnt(said: object) -> Learnt:
     return said
 
 
-def _work(order: Order, line: Connection) -> None:
-    """The whole of the process."""
+def work(number: int) -> None:
+    """Be the process.
+
+    Args:
+        number: of the open file that is its line to whoever started it; the order comes first.
+    """
     os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: whoever started this process ends it
+    line: Connection = Connection(number)
+    order: Order = line.recv()
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     found: object = AdaptationError("The process that learns ended too early.")
     try:

@@ -61,6 +61,10 @@ BATCH_S_PER_TASK = 30.0
 _TALKING_THREADS = 4
 # Of the page of a task, whose media has left the cache.
 _PAGE_MEDIA_S = 5.0
+_UNKNOWN_PROJECT = (
+    "It was asked for a project that was never connected here: nothing is learnt.",
+    "Open Settings > Model of the project in Label Studio, which connects it, and press it again.",
+)
 
 
 class Backend:
@@ -207,7 +211,8 @@ class Backend:
         """Take an event: of an annotation, a job that reads it as keyframes and tracks what changed.
 
         Events without the secret start nothing: anybody can send them, and Label Studio itself does; but for Start
-        training, which Label Studio sends to that address alone, with the login where there is one.
+        training, which Label Studio sends to that address alone, with the login where there is one; it starts work
+        on projects that were connected, which is little where nothing was submitted, and no more than wait for it yet.
 
         Args:
             payload: checked by `payloads.check_webhook`.
@@ -222,7 +227,10 @@ class Backend:
             events.check_secret(secret, self.webhook_secret)
         logger.info("Event %s%s", action, "" if secret else ", without the secret")
         if (project := events.training_of(payload)) is not None:  # comes without the secret: the button is not ours
-            self._begin_to_learn(self._learning.asked_for(project))
+            if secret or self._projects.is_known(project):
+                self._begin_to_learn(self._learning.asked_for(project))
+            else:
+                self.problems.note("start training", *_UNKNOWN_PROJECT)
             return
         if not secret:
             return

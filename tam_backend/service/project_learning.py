@@ -59,7 +59,10 @@ class Learning:
         return self._intent(project)
 
     def submitted(self, project: str, video: str) -> Intent | None:
-        """Return what there is to do when an annotation of a video was submitted: with TAM_ADAPT=auto, now and then."""
+        """Return what there is to do when an annotation of a video was submitted: with TAM_ADAPT=auto, now and then.
+
+        What came to nothing is tried again with the next video; with each annotation it would be too often.
+        """
         if self._settings.adapt != "auto" or not zoo.is_adaptable(self._settings.profile):
             return None
         try:
@@ -96,7 +99,7 @@ class Learning:
             folder_of(self._settings, project),
             self._adapted.newest_stamp(project, base) if intent.only_if_new else "",
         )
-        self._unlearnt.learnt(project)
+        noted = self._unlearnt.noted(project)  # what is submitted from now on may come too late to be learnt
         job.measured(0, 100)
 
         def told(progress: Progress) -> None:
@@ -106,9 +109,11 @@ class Learning:
         job.to("running", "starting")
         learnt = self._learn(order, told, lambda: job.cancel_requested)
         if learnt.outcome is None:
+            self._unlearnt.learnt(project, noted)
             job.to("running", "Nothing was submitted since the last time.")
             return None
         made = self._keep(project, base, learnt, learnt.outcome)
+        self._unlearnt.learnt(project, noted)
         job.measured(100, 100)
         job.to("running", f"{made.name} {made.state}: {made.findings.reason}")
         shutil.rmtree(order.folder, ignore_errors=True)

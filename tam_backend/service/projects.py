@@ -60,6 +60,10 @@ class Projects:
             self._problems.failed("the list of projects", error)
             return []
 
+    def is_known(self, project: str) -> bool:
+        """Tell whether a project was connected. Raises StoreError."""
+        return self._known.is_known(project)
+
     def connect(self, payload: Mapping[str, Any]) -> None:
         """Take what Label Studio tells of a project.
 

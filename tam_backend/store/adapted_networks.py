@@ -7,6 +7,7 @@ version belongs to one project and to one version of the package's networks; of 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -66,7 +67,7 @@ class Figure:
     Args:
         name: what was measured, for people.
         before, after: means.
-        low, high: bounds of the gain's 90 % interval, in points.
+        low, high: bounds of the gain's 95 % interval, in points; -inf and inf where too little was judged.
     """
 
     name: str
@@ -165,7 +166,7 @@ class AdaptedNetworks:
             one_at_a_time(connection, "adapted", project)
             number = (connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one() or 0) + 1
             row = {"number": number, "base": base, "state": state, "stamp": stamp, "made_at": now()}
-            connection.execute(insert(_versions).values(project=project, about=json.dumps(asdict(findings)), **row))
+            connection.execute(insert(_versions).values(project=project, about=_written(findings), **row))
             for network, file in weights.items():
                 told = {"network": network, "sha256": sha256(file).hexdigest(), "file": file}
                 connection.execute(insert(_weights).values(project=project, number=number, **told))
@@ -207,7 +208,8 @@ class AdaptedNetworks:
         served = self.served(project, base)
         if served is None:
             raise NotFoundError(
-                f"Project {project} has no networks of its own to roll back.", "`tam-backend adapt --list` shows them."
+                f"Project {project} has no networks of its own to roll back.",
+                f"`tam-backend adapt --project {project} --list` shows them.",
             )
         here = and_(_versions.c.project == project, _versions.c.number == served.number)
         with self._database.transaction() as connection:
@@ -257,11 +259,25 @@ class AdaptedNetworks:
         connection.execute(delete(_versions).where(old))
 
 
+def _written(findings: Findings) -> str:
+    """Return JSON of findings; it has no word for what is infinite, which is null there."""
+    about = asdict(findings)
+    for figure in about["figures"]:
+        figure.update({end: None for end in ("low", "high") if math.isinf(figure[end])})
+    return json.dumps(about, allow_nan=False)
+
+
+def _figure(written: Mapping[str, Any]) -> Figure:
+    low, high = written["low"], written["high"]
+    ends = {"low": -math.inf if low is None else low, "high": math.inf if high is None else high}
+    return Figure(**{**written, **ends})
+
+
 def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:
     about: dict[str, Any] = json.loads(row.about)
     findings = Findings(
         about["reason"],
-        tuple(Figure(**each) for each in about["figures"]),
+        tuple(_figure(each) for each in about["figures"]),
         tuple(about["learnt_from"]),
         tuple(about["held_out"]),
         tuple(about["notes"]),

@@ -76,6 +76,16 @@ class ConnectedProjects:
             rows = connection.execute(select(_remarks).order_by(_remarks.c.number)).all()
         return [(row.project, remark) for row in rows for remark in json.loads(row.remarks)]
 
+    def is_known(self, project: str) -> bool:
+        """Tell whether a project is among those that were connected last.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        there = exists().where(_remarks.c.project == project)
+        with self._database.reading() as connection:
+            return bool(connection.execute(select(there)).scalar_one())
+
     def is_heard(self, project: str, *address: str) -> bool:
         """Tell whether a project's events are known to come to an address.
 

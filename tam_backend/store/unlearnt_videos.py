@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, String, Table, delete, func, insert, select
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Column, Connection, String, Table, and_, delete, func, insert, select
 
 from tam_backend.store.database import Database, metadata, one_at_a_time
 
@@ -25,7 +27,7 @@ class UnlearntVideos:
         self._database = database
 
     def submitted(self, project: str, video: str) -> int:
-        """Take note of a video, and return how many of its project there are now.
+        """Take note of a video, and return how many of its project there are now; 0 where it was noted before.
 
         Raises:
             StoreError: the database refuses.
@@ -35,17 +37,28 @@ class UnlearntVideos:
         def write(connection: Connection) -> int:
             one_at_a_time(connection, "unlearnt", project)
             known = select(_unlearnt.c.video).where(here, _unlearnt.c.video == video)
-            if connection.execute(known).one_or_none() is None:
-                connection.execute(insert(_unlearnt).values(project=project, video=video))
+            if connection.execute(known).one_or_none() is not None:
+                return 0
+            connection.execute(insert(_unlearnt).values(project=project, video=video))
             return int(connection.execute(select(func.count()).select_from(_unlearnt).where(here)).scalar_one())
 
         return self._database.change(write)
 
-    def learnt(self, project: str) -> None:
-        """Begin to count a project's videos anew.
+    def noted(self, project: str) -> Sequence[str]:
+        """Return a project's videos.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        with self._database.reading() as connection:
+            return connection.execute(select(_unlearnt.c.video).where(_unlearnt.c.project == project)).scalars().all()
+
+    def learnt(self, project: str, videos: Collection[str]) -> None:
+        """Count some of a project's videos no more; those that were noted since stay.
 
         Raises:
             StoreError: the database refuses.
         """
         with self._database.transaction() as connection:
-            connection.execute(delete(_unlearnt).where(_unlearnt.c.project == project))
+            here = and_(_unlearnt.c.project == project, _unlearnt.c.video.in_(list(videos)))
+            connection.execute(delete(_unlearnt).where(here))

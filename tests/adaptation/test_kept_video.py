@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from labeled_discs import labeled_discs
 from synthetic import MovingDiscs
 
-from tam_backend.adaptation.kept_video import SHORTER_SIDE, evenly, keep
+from tam_backend.adaptation.kept_video import SHORTER_SIDE, KeptVideo, evenly, keep, newest
 from tam_backend.adaptation.labeled import LabeledVideo
+from tam_backend.adaptation.outcome import AdaptationLimits
 from tam_backend.errors import UnreadableMediaError
 from tam_backend.types import RgbFrame
 
@@ -36,6 +37,30 @@ def test_memory_bounds_how_many_frames_are_kept() -> None:
     kept = keep(labeled_discs("discs", range(12)), bound, [])
     assert sum(each.nbytes for each in (*kept.frames.values(), *kept.ids.values())) <= bound
     assert {0, 11} <= kept.ids.keys()
+
+
+def sizes(kept: list[KeptVideo]) -> int:
+    return sum(part.nbytes for each in kept for part in (*each.frames.values(), *each.ids.values()))
+
+
+@given(st.integers(0, 30), st.integers(0, 2**20), st.integers(1, 100))
+def test_many_videos_never_take_more_than_the_memory(count: int, memory_bytes: int, seconds: int) -> None:
+    videos, notes = [labeled_discs(f"discs {number}", [0, 9]) for number in range(count)], list[str]()
+    limits = AdaptationLimits(seconds, memory_bytes)
+    taken = newest(videos, limits, notes)
+    assert taken == videos[count - len(taken) :], "the newest, in their order"
+    kept = [keep(each, memory_bytes // len(taken), []) for each in taken]
+    assert sizes(kept) <= memory_bytes
+    assert all(len(each.ids) == 2 for each in kept), "there is something to learn from each"
+    assert len(taken) <= limits.most_videos
+    assert len(notes) == (len(taken) < count)
+
+
+def test_what_there_is_no_room_for_is_said() -> None:
+    notes: list[str] = []
+    videos = [labeled_discs(f"discs {number}", [0, 9]) for number in range(5)]
+    assert len(newest(videos, AdaptationLimits(memory_bytes=3 * 2 * 96 * 128 * 10), notes)) == 3
+    assert notes == ["Only the videos of the newest tasks are taken, 3 of them; there is no room for 2 older ones."]
 
 
 def test_objects_are_numbered_from_one_whatever_their_ids_are() -> None:

@@ -121,6 +121,16 @@ def test_networks_that_learnt_from_the_project_are_counted(studio: Studio, tmp_p
     assert "learnt" not in report(studio).stdout
 
 
+def test_a_database_that_is_away_is_a_note_and_costs_nothing_else(studio: Studio, tmp_path: Path) -> None:
+    studio.listed, studio.tasks = [12], {12: submitted(12)}
+    (tmp_path / "tam.sqlite").write_bytes(b"no database" * 100)
+    done = report(studio, data=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "clip12.mp4" in done.stdout
+    assert "What networks learnt from the project is left out" in done.stderr
+    assert "learnt" not in done.stdout
+
+
 def test_a_narrow_terminal_shows_fewer_columns_rather_than_cut_ones(studio: Studio) -> None:
     studio.listed, studio.tasks = [12], {12: submitted(12)}
     for columns, has_details in ((80, False), (200, True)):

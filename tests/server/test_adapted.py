@@ -39,6 +39,7 @@ def test_the_status_page_shows_before_and_after_of_every_project(client: FlaskCl
     del learnt
     page = " ".join(client.get("/").text.split())
     assert page.count(">60.0<") == page.count(">66.5<") == 4
+    assert "Gain, 95 % interval" in page
     assert "+6.5 (+3.0 to +10.0)" in page
     assert "On &lt;c&gt; it went up." in page
     assert page.count(">serves<") == 1, "the newest of the networks that are there now"

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from annotated_studio import TOKEN, AnnotatedStudio, serving
+from exported_discs import CONFIG
 from live_servers import REPOSITORY, free_port, gunicorn_command, process, request, wait_for
 
 
@@ -52,3 +54,16 @@ def test_server_answers_at_once_and_gets_ready_in_the_background(how: str, tmp_p
         assert request(port, "POST", "/predict", payload)[0] in (200, 400)
     assert '"POST /predict' not in log.read_text()
     assert "POST /predict" in log.read_text()
+
+
+def test_networks_that_learn_do_so_in_a_process_that_is_no_second_server(tmp_path: Path) -> None:
+    port, log, data = free_port(), tmp_path / "log", tmp_path / "data"
+    command = [sys.executable, "_wsgi.py", "-p", str(port), "--log-level", "INFO", "--model-dir", str(data)]
+    with serving(AnnotatedStudio(CONFIG.format(kind="BrushLabels"))) as studio:
+        access = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": TOKEN}
+        with process(command, port, log, TAM_DATA_DIR=str(data), TAM_DEVICE="cpu", **access):
+            request(port, "POST", "/setup", {"project": "3.1", "schema": studio.config})
+            request(port, "POST", "/webhook", {"action": "START_TRAINING", "project": {"id": 3}})
+            wait_for(lambda: "too little to learn from" in str(request(port, "GET", "/jobs")), 60, log)
+            holders = list((data / "running").iterdir())
+    assert len(holders) == 2, "a file of the server, and one of the process that learnt; of no second server"

@@ -16,6 +16,7 @@ from colour_models import ColourModels
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from fake_backend import make_settings
 
+from tam_backend.adaptation.outcome import AdaptationOutcome
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import PayloadError
 from tam_backend.jobs.records import JobView
@@ -23,6 +24,8 @@ from tam_backend.service import project_learning
 from tam_backend.service.adapting_process import Adapt, Order, learn, learn_elsewhere
 from tam_backend.service.backend import Backend
 from tam_backend.store.adapted_networks import AdaptedVersion
+from tam_backend.store.connected import ConnectedProjects
+from tam_backend.store.database import Database, sqlite_url
 
 MakeBackend = Callable[..., Backend]
 TRAIN = {"action": "START_TRAINING", "project": {"id": 3}}
@@ -56,6 +59,7 @@ def make_backend(tmp_path: Path, studio: AnnotatedStudio, monkeypatch: pytest.Mo
         monkeypatch.setattr("tam_backend.service.backend.learn_elsewhere", learn_elsewhere if elsewhere else learn)
         values = {"label_studio_url": studio.url, "label_studio_api_key": TOKEN, "media_dirs": (tmp_path,)}
         made.append(Backend(make_settings(tmp_path / "data", **(values | more))))
+        connect(made[-1], 3)
         return made[-1]
 
     yield make
@@ -66,7 +70,7 @@ def make_backend(tmp_path: Path, studio: AnnotatedStudio, monkeypatch: pytest.Mo
 def wait_for(backend: Backend, wanted: Callable[[JobView], bool]) -> JobView:
     deadline = time.monotonic() + WITHIN_S
     while True:
-        jobs = backend.jobs.all()
+        jobs = [job for job in backend.jobs.all() if job.is_adaptation]
         if jobs and wanted(jobs[0]):
             return jobs[0]
         assert time.monotonic() < deadline, [str(job.as_json()) for job in jobs]
@@ -188,8 +192,37 @@ def test_one_video_is_too_little(make_backend: MakeBackend, studio: AnnotatedStu
     assert "it takes two videos" in job.message
 
 
-def test_an_unknown_project_is_told(make_backend: MakeBackend) -> None:
+def connect(backend: Backend, project: int) -> None:
+    """Let a project be known, as if it had been connected."""
+    ConnectedProjects(Database(sqlite_url(backend.settings.data_dir / "tam.sqlite"))).remark(str(project), ())
+
+
+def test_nobody_can_have_work_done_on_projects_that_were_never_connected(
+    make_backend: MakeBackend, studio: AnnotatedStudio
+) -> None:
     backend = make_backend(stand_in.better)
+    for number in range(4, 50):
+        backend.webhook({**TRAIN, "project": {"id": number}})
+    assert backend.jobs.all() == []
+    [problem] = backend.problems.recent()
+    assert "never connected" in problem.message
+    backend.setup({"project": "4.1", "schema": studio.config})
+    backend.webhook({**TRAIN, "project": {"id": 4}})
+    assert [job.project for job in backend.jobs.all()] == ["4"]
+
+
+def test_so_many_projects_wait_to_learn_and_no_more(make_backend: MakeBackend) -> None:
+    backend = make_backend(stand_in.better)
+    backend.close()  # nobody takes them
+    for number in range(4, 44):
+        connect(backend, number)
+        backend.webhook({**TRAIN, "project": {"id": number}})
+    assert len(backend.jobs.all()) == 20
+
+
+def test_a_project_that_was_deleted_in_label_studio_is_told(make_backend: MakeBackend) -> None:
+    backend = make_backend(stand_in.better)
+    connect(backend, 99)
     backend.webhook({**TRAIN, "project": {"id": 99}})
     assert "Label Studio knows nothing" in ended(backend).message
 
@@ -225,17 +258,49 @@ def test_with_auto_it_begins_by_itself_after_so_many_videos(
     make_backend: MakeBackend, studio: AnnotatedStudio, mode: str, jobs: int
 ) -> None:
     backend = make_backend(stand_in.better, adapt=mode, adapt_after=2)
-
-    def submit(task: int) -> int:
-        there = studio.tasks[task]
-        payload = {
-            "action": "ANNOTATION_CREATED",
-            "annotation": there["annotations"][0],
-            "task": {"id": task, "data": there["data"]},
-            "project": {"id": 3, "label_config": studio.config},
-        }
-        backend.webhook(payload, backend.webhook_secret)
-        return sum(job.is_adaptation for job in backend.jobs.all())
-
     first, second = studio.tasks
-    assert [submit(first), submit(first), submit(second)] == [0, 0, jobs]
+    assert [submit(backend, studio, each) for each in (first, first, second)] == [0, 0, jobs]
+
+
+@pytest.mark.parametrize("adapt", [stand_in.disk_full, stand_in.interrupted])
+def test_what_came_to_nothing_is_tried_again_with_the_next_video(
+    make_backend: MakeBackend, studio: AnnotatedStudio, tmp_path: Path, adapt: Adapt
+) -> None:
+    backend = make_backend(adapt, adapt="auto", adapt_after=2)
+    for task in studio.tasks:
+        submit(backend, studio, task)
+    assert ended(backend).state in ("failed", "cancelled")
+    assert submit(backend, studio, next(iter(studio.tasks))) == 1, "once more the same is not what it waits for"
+    third = add_video(studio, [str(tmp_path / "pictures" / f"discs_{index}.png") for index in range(DISCS.frames)])
+    assert submit(backend, studio, third) == 2
+
+
+def test_what_is_submitted_while_networks_learn_is_counted_for_the_next_time(
+    make_backend: MakeBackend, studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    pictures = [str(tmp_path / "pictures" / f"discs_{index}.png") for index in range(DISCS.frames)]
+    made: list[Backend] = []
+
+    def meanwhile(*given: Any) -> AdaptationOutcome:
+        if len(studio.tasks) == 2:
+            submit(made[0], studio, add_video(studio, pictures))
+        return stand_in.better(*given)
+
+    made.append(make_backend(meanwhile, adapt="auto", adapt_after=2))
+    for task in list(studio.tasks):
+        submit(made[0], studio, task)
+    assert ended(made[0]).state == "done"
+    assert submit(made[0], studio, add_video(studio, pictures)) == 2
+
+
+def submit(backend: Backend, studio: AnnotatedStudio, task: int) -> int:
+    """Tell of a task's annotation; return how many adaptations there were by then."""
+    there = studio.tasks[task]
+    payload = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": there["annotations"][0],
+        "task": {"id": task, "data": there["data"]},
+        "project": {"id": 3, "label_config": studio.config},
+    }
+    backend.webhook(payload, backend.webhook_secret)
+    return sum(job.is_adaptation for job in backend.jobs.all())

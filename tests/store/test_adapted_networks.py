@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,8 +67,9 @@ def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: 
     assert adapted.served("7", BASE) == first
     adapted.roll_back("7", BASE)
     assert adapted.served("7", BASE) is None
-    with pytest.raises(NotFoundError, match="no networks of its own"):
+    with pytest.raises(NotFoundError, match="no networks of its own") as told:
         adapted.roll_back("7", BASE)
+    assert "--project 7 --list" in told.value.remedy
     assert [each.state for each in adapted.versions("7")] == ["rolled back"] * 2
     assert add(adapted, b"3").number == 3
 
@@ -114,9 +118,28 @@ def test_a_newest_stamp_tells_whether_there_is_anything_new(adapted: AdaptedNetw
     assert adapted.newest_stamp("8", BASE) == ""
 
 
+def test_an_interval_without_ends_is_kept_as_json_that_everybody_reads(
+    adapted: AdaptedNetworks, database: Database
+) -> None:
+    endless = Figure("tracker", 60.0, 61.0, -math.inf, math.inf)
+    made = adapted.add("7", BASE, "stamp", replace(FINDINGS, figures=(endless,)), {})
+    assert made.findings.figures == (endless,)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    with database.reading() as connection:
+        about = connection.execute(text("SELECT about FROM adapted_versions")).scalar_one()
+    json.loads(about, parse_constant=refuse)
+
+
 def test_videos_are_counted_once_each_until_they_are_learnt(database: Database) -> None:
     videos = UnlearntVideos(database)
-    assert [videos.submitted("7", each) for each in ("a", "b", "a")] == [1, 2, 2]
+    assert [videos.submitted("7", each) for each in ("a", "b", "a")] == [1, 2, 0]
     assert videos.submitted("8", "a") == 1
-    videos.learnt("7")
-    assert [videos.submitted("7", "a"), videos.submitted("8", "b")] == [1, 2]
+    noted = videos.noted("7")
+    assert sorted(noted) == ["a", "b"]
+    videos.submitted("7", "c")
+    videos.learnt("7", noted)
+    assert videos.noted("7") == ["c"], "it was submitted while the others were learnt"
+    assert [videos.submitted("7", "a"), videos.submitted("8", "b")] == [2, 2]

@@ -30,6 +30,17 @@ def test_remarks_of_the_last_projects_are_known_to_all(database: Database) -> No
     assert second.remarks() == [("4", "no maps")], "project 3 was looked at before 2 and 4"
 
 
+def test_a_project_is_known_once_it_was_connected(database: Database) -> None:
+    first, second = (ConnectedProjects(database, limit=2) for _ in range(2))
+    assert not first.is_known("1")
+    first.remark("1", ())
+    assert second.is_known("1")
+    assert not second.is_known("2")
+    for later in ("2", "3"):
+        first.remark(later, ())
+    assert not second.is_known("1"), "it would have to connect again"
+
+
 def test_a_webhook_is_there_for_all_until_somebody_may_have_deleted_it(database: Database) -> None:
     first, second = (ConnectedProjects(database) for _ in range(2))
     where = ("http://label-studio", "http://us/webhook", "secret")
