@@ -128,6 +128,20 @@ def test_only_confirmed_leaves_the_frames_that_a_human_saw_to(studio: AnnotatedS
     assert_same(found, {place: mask for place, mask in truth().items() if place in ((0, 1), (0, 2), (3, 1))})
 
 
+def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_confirmed(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    """Label Studio's action copies them as they are: without an origin, which the editor would have written."""
+    copied = [mask_region(frame, DISCS.truth(frame), "Red", f"other-{frame}") for frame in range(3)]
+    changed = mask_region(3, DISCS.truth(3), "Red", "other-3", origin="prediction-changed")
+    task = studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(4)]}, [*copied, changed])
+    studio.tasks[task]["annotations"][0]["parent_prediction"] = 12
+    export(studio, tmp_path / "all", "davis")
+    assert readers.davis(tmp_path / "all")[1] == {"clip_0-11": 4}
+    export(studio, tmp_path / "confirmed", "davis", trust=Trust(only_confirmed=True))
+    assert readers.davis(tmp_path / "confirmed")[1] == {"clip_0-11": 1}
+
+
 def test_classes_are_renamed_merged_and_left_out(studio: AnnotatedStudio, tmp_path: Path) -> None:
     studio.add_task({"frames": ["a.jpg"]}, disc_regions(range(1)))
     merged = export(studio, tmp_path / "merged", class_of=class_map(["Red=disc", "Blue=disc"]))
