@@ -121,6 +121,8 @@ def test_an_ordinary_polygon_that_would_take_all_memory_is_left_out_and_counted(
 def test_only_confirmed_leaves_the_frames_that_a_human_saw_to(studio: AnnotatedStudio, tmp_path: Path) -> None:
     corrected = mask_region(3, DISCS.truth(3), "Red", "tam-red-3f", origin="prediction-changed")
     others = [each for each in disc_regions(range(6)) if each["id"] != "tam-red-3f"]
+    [answers_a_box] = [each for each in others if each["id"] == "tam-blue-5f"]
+    answers_a_box["meta"] = {"tam_source": "started"}
     studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(6)]}, [*others, corrected])
     export(studio, tmp_path / "davis", "davis", trust=Trust(only_confirmed=True))
     found, lengths = readers.davis(tmp_path / "davis")
