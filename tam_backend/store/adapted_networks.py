@@ -30,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from tam_backend.errors import NotFoundError, WeightsError
+from tam_backend.errors import DamagedWeightsError, NotFoundError, WeightsError
 from tam_backend.store.database import Database, metadata, now, one_at_a_time
 
 VersionState = Literal["promoted", "refused", "rolled back"]
@@ -218,7 +218,8 @@ class AdaptedNetworks:
         """Return network -> the bytes of its file; those of the package serve for a network that is not named.
 
         Raises:
-            WeightsError: they are damaged, or were dropped meanwhile.
+            DamagedWeightsError: they are not what was written.
+            WeightsError: they were dropped meanwhile.
             StoreError: the database refuses.
         """
         here = and_(_weights.c.project == version.project, _weights.c.number == version.number)
@@ -228,7 +229,7 @@ class AdaptedNetworks:
             raise WeightsError(f"The weights of {version.name} are not there any more.", "A newer version serves.")
         for row in rows:
             if sha256(row.file).hexdigest() != row.sha256:
-                raise WeightsError(
+                raise DamagedWeightsError(
                     f"The weights of {version.name} ({row.network}) are damaged in the database: the package's serve.",
                     f"Adapt again (`tam-backend adapt --project {version.project}`), or take them back (--rollback).",
                 )
