@@ -26,12 +26,15 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     update,
 )
+from sqlalchemy import cast as cast_to
 
 from tam_backend.errors import DamagedWeightsError, NotFoundError, WeightsError
 from tam_backend.store.database import Database, metadata, now, one_at_a_time
+from tam_backend.store.sessions import uses_weights
 
 VersionState = Literal["promoted", "refused", "rolled back"]
 """promoted: it serves its project, unless a newer one does. refused: it was no better beyond doubt. rolled back: people
@@ -121,7 +124,7 @@ class AdaptedVersion:
     @property
     def name(self) -> str:
         """What predictions are stored under, such as compact-0.2-1a2b3c4d+p7.3."""
-        return f"{self.base}+p{self.project}.{self.number}"
+        return _name(self.base, self.project, str(self.number))
 
     @property
     def can_serve(self) -> bool:
@@ -134,7 +137,8 @@ class AdaptedNetworks:
 
     Args:
         database: where they are.
-        keep: of how many promoted versions of a project the weights are kept; the older ones' are dropped.
+        keep: of how many promoted versions of a project the weights are kept, besides those that a session works with;
+            the other older ones' are dropped.
         keep_figures: of how many versions of a project anything is kept.
     """
 
@@ -248,14 +252,21 @@ class AdaptedNetworks:
         return [_version(row, found.get((row.project, row.number), {})) for row in rows]
 
     def _prune(self, connection: Connection, project: str, base: str) -> None:
-        """Drop the weights of all but the last few versions that can serve, and what is known of old ones."""
+        """Drop the weights of versions that cannot serve or are neither new nor in use, and the figures of old ones."""
         here = _versions.c.project == project
         may_serve = select(_versions.c.number).where(here, _versions.c.state == "promoted", _versions.c.base == base)
-        kept = connection.execute(may_serve.order_by(_versions.c.number.desc()).limit(self._keep)).scalars().all()
+        newest_few = may_serve.order_by(_versions.c.number.desc()).limit(self._keep)
+        name = literal(_name(base, project, "")).concat(cast_to(_versions.c.number, String))
+        in_use = may_serve.where(uses_weights(project, name))
+        kept = {*connection.execute(newest_few).scalars(), *connection.execute(in_use).scalars()}
         connection.execute(delete(_weights).where(_weights.c.project == project, _weights.c.number.not_in(kept)))
         newest = connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one()
         old = and_(here, _versions.c.number <= newest - self._keep_figures, _versions.c.number.not_in(kept))
         connection.execute(delete(_versions).where(old))
+
+
+def _name(base: str, project: str, number: str) -> str:
+    return f"{base}+p{project}.{number}"
 
 
 def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:
