@@ -22,6 +22,7 @@ TamError
 ├── ProfileError                 400  an unknown profile
 │   ├── MissingPackageError      503  the profile needs a Python package that is not installed
 │   └── WeightsError             503  weights missing, corrupted, or of another network
+│       └── DamagedWeightsError  503  a project's own are not what was written; to try again does not help
 ├── DeviceError                  503  a device that is not there
 ├── CancelledError               499  the caller cancelled or hung up
 ├── BusyError                    503  somebody else is at it, or it is not ready yet
@@ -202,6 +203,10 @@ class WeightsError(ProfileError):
     """Weights are missing, corrupted, or of another network."""
 
     status = 503
+
+
+class DamagedWeightsError(WeightsError):
+    """Weights that are not what was written, where they are kept for good: to try again does not help."""
 
 
 class DeviceError(TamError):

@@ -86,6 +86,32 @@ def test_predictions_skipped_tasks_and_older_annotations_are_not_learnt_from(
     assert sum("Nothing to export" in each or "nobody" in each for each in found.left_out) >= 2
 
 
+def test_masks_that_answer_a_detector_are_learnt_from_where_a_human_corrected_them(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    answers = [{**each, "meta": {"tam_source": "started"}} for each in disc_regions(range(6))]
+    corrected = [{**each, "origin": "prediction-changed"} if each["item_index"] in (2, 4) else each for each in answers]
+    for result in (answers, corrected, corrected):
+        studio.add_task({"frames": pictures}, result)
+    found = read(studio, pictures)
+    assert [list(each.masks) for each in found.videos] == [[2, 4]] * 2
+    assert sum("nobody drew, corrected or clicked" in each for each in found.left_out) == 1
+
+
+def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_learnt_from(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    copied = by_hand(0, 1, 2)  # as other models say it: without an origin
+    changed, drawn = (
+        [{**each, "origin": origin} for each in by_hand(frame)]
+        for frame, origin in ((3, "prediction-changed"), (5, "manual"))
+    )
+    for _ in range(2):
+        task = studio.add_task({"frames": pictures}, [*copied, *changed, *drawn])
+        studio.tasks[task]["annotations"][0]["parent_prediction"] = 12
+    assert [list(each.masks) for each in read(studio, pictures).videos] == [[3, 5]] * 2
+
+
 @pytest.mark.parametrize(
     ("regions", "says"),
     [

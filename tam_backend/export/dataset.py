@@ -10,8 +10,9 @@ from typing import Any, Literal, Protocol
 
 from tam_backend.types import Box, EncodedMask, RgbFrame
 
-Provenance = Literal["human", "prompt", "propagated", "refined"]
-"""Who made a mask: a human drew or changed it; we answered a human's click with it; we tracked or refined it."""
+Provenance = Literal["human", "prompt", "started", "propagated", "refined"]
+"""Who made a mask: a human drew or changed it; we answered a human's click with it; we answered with it what
+Propagate was let begin with, such as a detector's box, or it was that; we tracked or refined it."""
 
 _LONGEST_NAME = 80
 

@@ -7,10 +7,14 @@ is sent again replaces the region with all that hangs on it, so whoever changes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 SOURCE_KEY = "tam_source"
 """Under `meta` of our results: where a mask comes from. The editor keeps meta, and shows only its "text"."""
+
+SentSource = Literal["prompt", "started", "propagated", "refined"]
+"""What stands there: a mask answers a human's prompt; it answers, or is, what was on the frame already and somebody let
+Propagate begin with (starting_regions.py), so that no human may have looked at it; it was tracked, or refined."""
 
 OBJECT_KEY = "tam_object"
 """Under `meta` of an imported box: the key of its object. A mask of that has a box's place, so its id is another."""

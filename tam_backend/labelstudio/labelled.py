@@ -175,7 +175,7 @@ def _shown_on(there: Sequence[tuple[int, LightRegion]], size_hw: tuple[int, int]
     return shown
 
 
-_TRUSTED: tuple[Provenance, ...] = ("human", "prompt", "refined", "propagated")
+_TRUSTED: tuple[Provenance, ...] = ("human", "prompt", "started", "refined", "propagated")
 
 
 def _provenance(region: LightRegion) -> Provenance:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 
 from tam_backend.errors import PayloadError, RegionError
-from tam_backend.labelstudio.attributes import OBJECT_KEY, SOURCE_KEY, attributes_by_region, human_notes
+from tam_backend.labelstudio.attributes import OBJECT_KEY, SOURCE_KEY, SentSource, attributes_by_region, human_notes
 from tam_backend.labelstudio.checked import (
     REMEDY,
     VideoKeyframe,
@@ -29,7 +29,7 @@ from tam_backend.labelstudio.gestures import Gesture
 from tam_backend.labelstudio.ids import is_object_key, parse_result_id
 from tam_backend.labelstudio.polygons import polygon_bounds, polygon_runs
 from tam_backend.labelstudio.shapes import FractionPoint, Outline
-from tam_backend.types import BoolMask, Box, EncodedMask, Source
+from tam_backend.types import BoolMask, Box, EncodedMask
 
 Origin = Literal["manual", "prediction", "prediction-changed"]
 
@@ -47,7 +47,7 @@ class Region:
         labels: as results hold them, in their order.
         frame: from 0; always 0 on a single image and for video boxes, which have `keyframes` instead.
         origin: "manual" = a human drew it, "prediction" = as we sent it, "prediction-changed" = a human changed it.
-        source: of our own masks: whether it answers a human's prompt, or was propagated or refined.
+        source: of our own masks: where they come from; "started" also of what is no mask but was let begin one.
         score: 0..1 or None.
         size_hw: the frame's (height, width) as Label Studio knows it; None where it does not say.
         point, box, keyframes: the geometry.
@@ -65,7 +65,7 @@ class Region:
     labels: tuple[str, ...]
     frame: int
     origin: Origin = "manual"
-    source: Source | None = None
+    source: SentSource | None = None
     score: float | None = None
     size_hw: tuple[int, int] | None = None
     point: FractionPoint | None = None
@@ -99,8 +99,13 @@ class Region:
 
     @property
     def is_keyframe(self) -> bool:
-        """Whether it is a mask to track from: a human's, or our answer to a human's prompt, which was accepted."""
-        return self.is_mask and (self.is_humans_mask or self.source == "prompt")
+        """Whether it is a mask to track from: a human's, or our answer to a prompt, a human's or another's."""
+        return self.is_mask and (self.is_humans_mask or self.source in ("prompt", "started"))
+
+    @property
+    def is_humans_word(self) -> bool:
+        """Whether a human said where its object is: by a prompt, a mask, or by accepting our answer to a prompt."""
+        return self.is_humans_mask or (self.source != "started" and (self.is_keyframe or not self.is_mask))
 
     @property
     def shown_label(self) -> str | None:
@@ -309,7 +314,7 @@ def _read(
         labels=labels or shared_labels.get(region_id, ()),
         frame=_frame(region_id, result, control),
         origin=cast(Origin, origin) if origin in ("prediction", "prediction-changed") else "manual",
-        source=cast(Source, source) if source in ("prompt", "propagated", "refined") else None,
+        source=cast(SentSource, source) if source in get_args(SentSource) else None,
         score=number(region_id, "score", score) if is_number(score) else None,
         size_hw=_size(region_id, result, needed=control.kind in (ControlKind.BRUSH, ControlKind.POLYGON)),
         point=read_point(region_id, result, value) if control.kind is ControlKind.POINT else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tam_backend.labelstudio.attributes import NEEDS_REVIEW, OBJECT_KEY, SOURCE_KEY
+from tam_backend.labelstudio.attributes import NEEDS_REVIEW, OBJECT_KEY, SOURCE_KEY, SentSource
 from tam_backend.labelstudio.checked import CHECKSUM_KEY, VideoKeyframe, keyframe_checksum
 from tam_backend.labelstudio.config import Control, ControlKind, Media, MediaKind
 from tam_backend.labelstudio.encoding import encode_bitmask, encode_brush
@@ -15,7 +15,7 @@ from tam_backend.labelstudio.polygons import encode_polygon
 from tam_backend.labelstudio.scores import DOUBTFUL
 from tam_backend.labelstudio.shapes import FractionBox
 from tam_backend.labelstudio.video_clock import VideoClock
-from tam_backend.types import BoolMask, Box, Source
+from tam_backend.types import BoolMask, Box
 
 
 def mask_results(
@@ -27,7 +27,7 @@ def mask_results(
     labels: Sequence[str],
     mask: BoolMask,
     quality: float,
-    source: Source,
+    source: SentSource,
     polygon: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """Return an object's mask on a frame as results: one, and one more for each <Labels> tag beside the mask tag.

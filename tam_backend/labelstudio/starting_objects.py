@@ -157,7 +157,9 @@ class _Begun:
         if self.drawn is None:
             return _CARRIED_FRAME not in frames
         has = {region.frame for region in self.drawn.regions}
-        return has.isdisjoint(frames) and all(region.source in (None, "prompt") for region in self.drawn.regions)
+        return has.isdisjoint(frames) and all(
+            region.source in (None, "prompt", "started") for region in self.drawn.regions
+        )
 
 
 def with_starting_regions(

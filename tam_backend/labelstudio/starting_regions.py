@@ -36,7 +36,7 @@ class StartingRegion:
     """A region that may become a prompt.
 
     Args:
-        region: a box, or a mask that counts as an answer to a prompt: tracked from, and nobody's hand.
+        region: a box, or a mask; its `source` is "started": tracked from, and nobody's hand.
         track: the id that says which object it shows; None: nothing says it.
     """
 
@@ -182,7 +182,7 @@ def _as_prompt(region: Region) -> Region:
         corners = {"points": [[100 * x, 100 * y] for x, y in region.box.corners]}
         control = replace(region.control, kind=ControlKind.POLYGON)
         region = replace(region, control=control, box=None, encoded=corners)
-    return replace(region, origin="prediction", source="prompt") if region.is_mask else region
+    return replace(region, origin="prediction" if region.is_mask else region.origin, source="started")
 
 
 def _content(attribute: Mapping[str, Any]) -> Any:

@@ -109,4 +109,16 @@ def _rank(holder: Mapping[str, Any]) -> tuple[bool, str, int]:
 def _holder(holder: Mapping[str, Any], annotator: int | None, *, is_prediction: bool) -> Holder:
     _, when, number = _rank(holder)
     kind = "prediction" if is_prediction else "annotation"
-    return Holder(annotator, holder.get("result") or (), is_prediction, f"{kind} {number} of {when}")
+    results = holder.get("result") or ()
+    if holder.get("parent_prediction") is not None and isinstance(results, Sequence):
+        results = [_as_predicted(each) for each in results]
+    return Holder(annotator, results, is_prediction, f"{kind} {number} of {when}")
+
+
+def _as_predicted(result: Any) -> Any:
+    """Return a result of an annotation that was made from a prediction: nobody touched it where it says no origin.
+
+    The editor always writes one. Label Studio's action "Create annotations from predictions" copies what a model said,
+    which has none unless the model is this backend.
+    """
+    return {**result, "origin": "prediction"} if isinstance(result, Mapping) and "origin" not in result else result

@@ -10,7 +10,7 @@ import numpy as np
 
 from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError, TamError
 from tam_backend.export.outlines import LEAST_IOU
-from tam_backend.labelstudio.attributes import brought_along
+from tam_backend.labelstudio.attributes import SentSource, brought_along
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media
 from tam_backend.labelstudio.edits import frames_by_object, is_as_sent, mask_digest, value_digest
 from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
@@ -338,8 +338,8 @@ def as_answer(
                     coarse += [result.frame] if overlap < LEAST_IOU else []
                 own = decode_polygon(polygon, size_of(result.frame))  # what the editor shows, and sends back
             digest = mask_digest(own)
-            source = _shown_source(task, each, result.frame, result.source[object_id])
-            score = each.score_on(result.frame) if source == "prompt" else None
+            source = _shown_source(each, result.frame, result.source[object_id])
+            score = each.score_on(result.frame) if result.source[object_id] == "prompt" else None
             quality = result.quality[object_id] if score is None else score
             (settled if source == "prompt" else judged).append((result.frame, quality))
             if there is not None and not whole and _is_same(there, digest):
@@ -382,11 +382,13 @@ def _is_same(there: Region, digest: str) -> bool:
     return mask is not None and mask_digest(mask) == digest
 
 
-def _shown_source(task: ReadTask, each: TaskObject[LastingId], frame: int, source: Source) -> Source:
-    """What a chain's task before ended with was no human's word: it gives way to this task's."""
-    seeded = frame == _SEEDED_FRAME and each.key in task.memory.seeds
-    return "propagated" if seeded and not _has_prompt(each.on_frame(frame)) else source
+def _shown_source(each: TaskObject[LastingId], frame: int, source: Source) -> SentSource:
+    """Tell a human's word from what else the session was prompted with, which is never kept nor learnt from as one.
 
-
-def _has_prompt(regions: Collection[Any]) -> bool:
-    return any(region.is_keyframe or not region.is_mask for region in regions)
+    That is what was there already ("started"), what a chain's task before ended with, and, of an object of which nobody
+    said anything, the best of its tracked masks.
+    """
+    here = each.on_frame(frame)
+    if source != "prompt" or any(region.is_humans_word for region in here):
+        return source
+    return "started" if any(region.source == "started" for region in here) else "propagated"

@@ -27,12 +27,15 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     update,
 )
+from sqlalchemy import cast as cast_to
 
-from tam_backend.errors import NotFoundError, WeightsError
+from tam_backend.errors import DamagedWeightsError, NotFoundError, WeightsError
 from tam_backend.store.database import Database, metadata, now, one_at_a_time
+from tam_backend.store.sessions import uses_weights
 
 VersionState = Literal["promoted", "refused", "rolled back"]
 """promoted: it serves its project, unless a newer one does. refused: it was no better beyond doubt. rolled back: people
@@ -122,7 +125,7 @@ class AdaptedVersion:
     @property
     def name(self) -> str:
         """What predictions are stored under, such as compact-0.2-1a2b3c4d+p7.3."""
-        return f"{self.base}+p{self.project}.{self.number}"
+        return _name(self.base, self.project, str(self.number))
 
     @property
     def can_serve(self) -> bool:
@@ -135,7 +138,8 @@ class AdaptedNetworks:
 
     Args:
         database: where they are.
-        keep: of how many promoted versions of a project the weights are kept; the older ones' are dropped.
+        keep: of how many promoted versions of a project the weights are kept, besides those that a session works with;
+            the other older ones' are dropped.
         keep_figures: of how many versions of a project anything is kept.
     """
 
@@ -220,7 +224,8 @@ class AdaptedNetworks:
         """Return network -> the bytes of its file; those of the package serve for a network that is not named.
 
         Raises:
-            WeightsError: they are damaged, or were dropped meanwhile.
+            DamagedWeightsError: they are not what was written.
+            WeightsError: they were dropped meanwhile.
             StoreError: the database refuses.
         """
         here = and_(_weights.c.project == version.project, _weights.c.number == version.number)
@@ -230,7 +235,7 @@ class AdaptedNetworks:
             raise WeightsError(f"The weights of {version.name} are not there any more.", "A newer version serves.")
         for row in rows:
             if sha256(row.file).hexdigest() != row.sha256:
-                raise WeightsError(
+                raise DamagedWeightsError(
                     f"The weights of {version.name} ({row.network}) are damaged in the database: the package's serve.",
                     f"Adapt again (`tam-backend adapt --project {version.project}`), or take them back (--rollback).",
                 )
@@ -249,10 +254,13 @@ class AdaptedNetworks:
         return [_version(row, found.get((row.project, row.number), {})) for row in rows]
 
     def _prune(self, connection: Connection, project: str, base: str) -> None:
-        """Drop the weights of all but the last few versions that can serve, and what is known of old ones."""
+        """Drop the weights of versions that cannot serve or are neither new nor in use, and the figures of old ones."""
         here = _versions.c.project == project
         may_serve = select(_versions.c.number).where(here, _versions.c.state == "promoted", _versions.c.base == base)
-        kept = connection.execute(may_serve.order_by(_versions.c.number.desc()).limit(self._keep)).scalars().all()
+        newest_few = may_serve.order_by(_versions.c.number.desc()).limit(self._keep)
+        name = literal(_name(base, project, "")).concat(cast_to(_versions.c.number, String))
+        in_use = may_serve.where(uses_weights(project, name))
+        kept = {*connection.execute(newest_few).scalars(), *connection.execute(in_use).scalars()}
         connection.execute(delete(_weights).where(_weights.c.project == project, _weights.c.number.not_in(kept)))
         newest = connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one()
         old = and_(here, _versions.c.number <= newest - self._keep_figures, _versions.c.number.not_in(kept))
@@ -271,6 +279,10 @@ def _figure(written: Mapping[str, Any]) -> Figure:
     low, high = written["low"], written["high"]
     ends = {"low": -math.inf if low is None else low, "high": math.inf if high is None else high}
     return Figure(**{**written, **ends})
+
+
+def _name(base: str, project: str, number: str) -> str:
+    return f"{base}+p{project}.{number}"
 
 
 def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:

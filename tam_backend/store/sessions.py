@@ -620,6 +620,15 @@ def forget_unused(database: Database, table: Table, older_than_days: float) -> i
         return int(connection.execute(delete(table).where(unused)).rowcount)
 
 
+def uses_weights(project: Any, version: Any) -> Any:
+    """Return the SQL condition that a session of a project is kept that works with a version of the networks.
+
+    Args:
+        project, version: columns or values.
+    """
+    return exists().where(_sessions.c.project == project, _sessions.c.weights == version)
+
+
 def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[int, int], weights: str) -> int:
     """Make the session's row and return its number. Raises BusyError where another process just did."""
     named = {"project": key.project, "task": key.task, "media": key.view}

@@ -56,6 +56,17 @@ class LeaseCache(Generic[K, V]):
                 unwanted = [entry] if entry.evicted and entry.users == 0 else self._beyond_limit()
             self._close_all(unwanted)
 
+    def drop(self, key: K, value: V) -> None:
+        """Lend this value to nobody any more, as what it was made from has changed; for who has been lent it.
+
+        It is closed when its last user gives it back. A newer value of the key stays.
+        """
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry.value is value:
+                entry.evicted = True
+                del self._entries[key]
+
     def clear(self) -> None:
         """Close everything: what is lent, when its last user gives it back."""
         with self._lock:

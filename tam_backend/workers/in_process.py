@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tam_backend.errors import UnreadableMediaError
+from tam_backend.errors import BusyError, UnreadableMediaError
 from tam_backend.store.sessions import SessionStore, StoredSession
 from tam_backend.threads.leases import LeaseCache
 from tam_backend.types import VideoSource
@@ -76,8 +76,23 @@ class InProcessWorkers:
     @contextmanager
     def lent(self, view: View, timeout_s: float, work: Work) -> Iterator[OpenTask]:  # noqa: ARG002
         """Lend a view, opened within so many seconds; see `Workers.lent`."""
-        with self._load.working(), self._tasks.lend(view, lambda: self._opened(view, timeout_s)) as opened:
-            yield opened
+        with self._load.working():
+            with self._tasks.lend(view, lambda: self._opened(view, timeout_s)) as opened:
+                if not self._is_outdated(view, opened.video.version, timeout_s):
+                    yield opened
+                    return
+                self._tasks.drop(view, opened)
+            with self._tasks.lend(view, lambda: self._opened(view, timeout_s)) as opened:
+                yield opened
+
+    def _is_outdated(self, view: View, version: str, timeout_s: float) -> bool:
+        """Whether another process has tracked the task since with other networks, which it is to keep.
+
+        So it is where the two opened it on either side of a promotion: each would drop the other's masks for ever.
+        """
+        if self._own_networks is None or self._store.weights_of_masks(view.key) in ("", version):
+            return False
+        return self._own_networks.of(view.key, timeout_s)[1] != version
 
     def _opened(self, view: View, timeout_s: float) -> OpenTask:
         own = self._own_networks
@@ -89,14 +104,16 @@ class InProcessWorkers:
         return OpenTask(
             tam,
             video,
-            open_stored=lambda: self._stored(view, video, version),
+            open_stored=lambda: self._stored(view, video, version, timeout_s),
             open_again=lambda: self._video(view, timeout_s),
             open_other=self._video,
             load=self._load,
             version=version,
         )
 
-    def _stored(self, view: View, video: VideoSource, weights: str) -> StoredSession:
+    def _stored(self, view: View, video: VideoSource, weights: str, timeout_s: float) -> StoredSession:
+        if self._is_outdated(view, weights, timeout_s):  # since it was lent
+            raise BusyError("Another process has just tracked this task with other networks.", "Try again.")
         return self._store.open(view.key, frames=len(video), size_hw=video.size_hw, weights=weights)
 
     def _video(self, view: View, timeout_s: float) -> VideoSource:

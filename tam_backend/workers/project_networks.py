@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tam_backend.errors import StoreError, WeightsError
+from tam_backend.errors import BusyError, DamagedWeightsError, StoreError, WeightsError
 from tam_backend.models import zoo
 from tam_backend.models.weights import record_fingerprint
 from tam_backend.problems import ProblemLog
@@ -33,7 +33,8 @@ class ProjectNetworks:
         networks: of the package; they have learnt from no project.
         adapted: what learnt.
         store: tells which networks a session began with: it keeps them.
-        problems: told of weights that are damaged; then the package's serve.
+        problems: told of weights that are damaged or cannot be had; then the package's serve, unless masks would be
+            dropped because of what may pass.
         most: so many are kept besides the package's.
     """
 
@@ -57,7 +58,9 @@ class ProjectNetworks:
         """Return the networks that a session has masks of, else the newest of its project; and their version.
 
         Raises:
-            BusyError: the package's networks were not loaded in time.
+            BusyError: the package's networks were not loaded in time; or those that the session has masks of cannot be
+                had now, and others would drop them.
+            StoreError: the database refuses to say whether it has any.
             Exception: why they could not be loaded.
         """
         base = self._networks.get(timeout_s)
@@ -68,6 +71,13 @@ class ProjectNetworks:
         except (StoreError, WeightsError, OSError) as error:
             self._problems.failed(f"project {session.project}, its own networks", error)
             self._problems.write()
+            may_pass = not isinstance(error, DamagedWeightsError)
+            if may_pass and self._store.weights_of_masks(session) not in ("", self._networks.version):
+                why = str(error).rstrip(".")
+                raise BusyError(
+                    f"The networks that made the masks of task {session.task} cannot be had now: {why}.",
+                    "Try again: others would have to track it anew.",
+                ) from error
         return base, self._networks.version
 
     def _version(self, session: SessionKey) -> AdaptedVersion | None:

@@ -98,6 +98,6 @@ def test_the_command_line_tracks_a_project_and_stores_predictions(
     [prediction] = project.annotator.predictions(project.task)
     assert_both_are_followed(prediction["result"])
     sources = {(each["item_index"], each["meta"]["tam_source"]) for each in prediction["result"]}
-    assert {frame for frame, source in sources if source == "prompt"} == {0, 9}
+    assert {frame for frame, source in sources if source == "started"} == {0, 9}
     [kept] = project.annotator.task(project.task)["annotations"]
     assert (kept["id"], [each["id"] for each in kept["result"]]) == (annotation, [each["id"] for each in boxes])

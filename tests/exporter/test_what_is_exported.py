@@ -121,11 +121,27 @@ def test_an_ordinary_polygon_that_would_take_all_memory_is_left_out_and_counted(
 def test_only_confirmed_leaves_the_frames_that_a_human_saw_to(studio: AnnotatedStudio, tmp_path: Path) -> None:
     corrected = mask_region(3, DISCS.truth(3), "Red", "tam-red-3f", origin="prediction-changed")
     others = [each for each in disc_regions(range(6)) if each["id"] != "tam-red-3f"]
+    [answers_a_box] = [each for each in others if each["id"] == "tam-blue-5f"]
+    answers_a_box["meta"] = {"tam_source": "started"}
     studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(6)]}, [*others, corrected])
     export(studio, tmp_path / "davis", "davis", trust=Trust(only_confirmed=True))
     found, lengths = readers.davis(tmp_path / "davis")
     assert lengths == {"clip_0-11": 2}
     assert_same(found, {place: mask for place, mask in truth().items() if place in ((0, 1), (0, 2), (3, 1))})
+
+
+def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_confirmed(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    """Label Studio's action copies them as they are: without an origin, which the editor would have written."""
+    copied = [mask_region(frame, DISCS.truth(frame), "Red", f"other-{frame}") for frame in range(3)]
+    changed = mask_region(3, DISCS.truth(3), "Red", "other-3", origin="prediction-changed")
+    task = studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(4)]}, [*copied, changed])
+    studio.tasks[task]["annotations"][0]["parent_prediction"] = 12
+    export(studio, tmp_path / "all", "davis")
+    assert readers.davis(tmp_path / "all")[1] == {"clip_0-11": 4}
+    export(studio, tmp_path / "confirmed", "davis", trust=Trust(only_confirmed=True))
+    assert readers.davis(tmp_path / "confirmed")[1] == {"clip_0-11": 1}
 
 
 def test_classes_are_renamed_merged_and_left_out(studio: AnnotatedStudio, tmp_path: Path) -> None:

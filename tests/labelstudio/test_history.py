@@ -79,8 +79,9 @@ def test_of_two_masks_drawn_in_place_of_two_each_is_compared_with_the_nearest():
 
 
 def test_answers_to_clicks_are_clicked_and_what_followed_from_them_is_kept():
-    record = read([annotation(ours(0, source="prompt"), ours(1), ours(2, origin="prediction-changed"))])
-    assert fates(record) == [(0, "clicked", None), (1, "kept", None), (2, "edited", None)]
+    of_a_detector = ours(3, source="started")
+    record = read([annotation(ours(0, source="prompt"), ours(1), ours(2, origin="prediction-changed"), of_a_detector)])
+    assert fates(record) == [(0, "clicked", None), (1, "kept", None), (2, "edited", None), (3, "kept", None)]
 
 
 def test_without_a_known_parent_our_newest_prediction_from_before_is_compared():

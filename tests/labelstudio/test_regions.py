@@ -96,19 +96,22 @@ def test_regions_of_ours_keep_their_object_whatever_is_appended_to_the_id(suffix
 
 
 @pytest.mark.parametrize(
-    ("origin", "source", "humans", "keyframe"),
+    ("origin", "source", "humans", "keyframe", "word"),
     [
-        ("manual", None, True, True),
-        ("prediction-changed", "propagated", True, True),
-        ("prediction", "prompt", False, True),
-        ("prediction", "propagated", False, False),
-        ("prediction", None, False, False),
-        ("nonsense", "nonsense", True, True),
+        ("manual", None, True, True, True),
+        ("prediction-changed", "propagated", True, True, True),
+        ("prediction-changed", "started", True, True, True),
+        ("prediction", "prompt", False, True, True),
+        ("prediction", "started", False, True, False),
+        ("prediction", "propagated", False, False, False),
+        ("prediction", None, False, False, False),
+        ("nonsense", "nonsense", True, True, True),
     ],
 )
-def test_whose_mask_it_is(origin, source, humans, keyframe):
+def test_whose_mask_it_is(origin, source, humans, keyframe, word):
     region = read(brush("tam-a-0f", blob(0, 0, 1, 1), origin=origin, meta={"tam_source": source}, score=0.5))
     assert (region.is_humans_mask, region.is_keyframe, region.score) == (humans, keyframe, 0.5)
+    assert region.is_humans_word == word
 
 
 def test_a_video_box_keeps_its_frames_from_1():

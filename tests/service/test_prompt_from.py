@@ -78,6 +78,27 @@ def propagate(
     return results
 
 
+def predicted(
+    backend: Backend,
+    data: Mapping[str, Any],
+    submitted: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """What a batch call is answered with where this was submitted: all masks, those that it holds included."""
+    task = {"id": 1, "data": data, "annotations": [{"id": 5, "result": list(submitted), "was_cancelled": False}]}
+    payload = {
+        "tasks": [{**task, "drafts": [], "predictions": list(predictions)}],
+        "project": "7.123",
+        "label_config": asking("predictions"),
+    }
+    results: list[dict[str, Any]] = backend.predict(payload, cancelled=never)[0]["result"]
+    return results
+
+
+def sources_of(results: Sequence[Mapping[str, Any]], label: str = "Rabbit") -> dict[int, str]:
+    return {frame: each["meta"]["tam_source"] for frame, each in by_frame(list(results), label).items()}
+
+
 def follows(results: Sequence[Mapping[str, Any]], disc: int, label: str) -> bool:
     masks = by_frame(list(results), label)
     return sorted(masks) == list(FRAMES) and all(iou(mask_of(masks[f]), VIDEO.truth(f, disc)) > 0.6 for f in FRAMES)
@@ -87,8 +108,27 @@ def test_a_detectors_boxes_are_tracked_where_the_config_says_so(backend, data) -
     predictions = [detector(found(0, "Rabbit"), found(4, "Bird", 2, "f2"))]
     results = propagate(backend, data, asking("predictions"), predictions=predictions)
     assert follows(results, 1, "Rabbit") and follows(results, 2, "Bird")
-    sources = {frame: each["meta"]["tam_source"] for frame, each in by_frame(results, "Bird").items()}
-    assert [frame for frame, source in sources.items() if source == "prompt"] == [4]
+    assert sources_of(results, "Bird") == {frame: "started" if frame == 4 else "propagated" for frame in FRAMES}
+
+
+def test_what_answers_a_detector_is_never_a_humans_word_until_a_human_says_it(backend, data) -> None:
+    """Not when it was accepted either: one Submit accepts all of a task's masks, looked at or not."""
+    predictions = [detector(found(0, "Rabbit"), found(4, "Bird", 2, "f2"))]
+    accepted = propagate(backend, data, asking("predictions"), predictions=predictions)
+    for theirs in (predictions, ()):
+        again = predicted(backend, data, accepted, theirs)
+        assert all(sources_of(again, each) == sources_of(accepted, each) for each in ("Rabbit", "Bird"))
+    clicked = predicted(backend, data, [*accepted, point(4, "Bird", 2)])
+    assert sources_of(clicked, "Bird")[4] == "prompt"
+    assert sources_of(clicked, "Rabbit")[0] == "started"
+
+
+def test_the_tracked_mask_that_an_object_goes_on_from_does_not_become_a_humans_word(backend, data) -> None:
+    tracked = by_frame(propagate(backend, data, ORDINARY, point(0, "Rabbit")))
+    del tracked[0]
+    again = predicted(backend, data, [*tracked.values()])
+    assert len(again) == len(FRAMES)
+    assert set(sources_of(again).values()) == {"propagated"}
 
 
 def test_nothing_begins_with_them_unless_somebody_asks(backend, data) -> None:
@@ -119,6 +159,7 @@ def test_an_outline_is_the_mask_on_its_frame_bit_for_bit(backend, data) -> None:
     drawn = {**found(2, "Rabbit", name="o"), "from_name": "outlined", "type": "polygonlabels", "value": value}
     masks = by_frame(propagate(backend, data, asking("outlined"), drawn))
     assert (mask_of(masks[2]) == decode_polygon(value, VIDEO.size_hw)).all()
+    assert masks[2]["meta"]["tam_source"] == "started"
     assert sorted(masks) == list(FRAMES)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from tam_backend.errors import NotFoundError, StoreError, WeightsError
 from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings
 from tam_backend.store.database import Database
+from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.unlearnt_videos import UnlearntVideos
 
 FINDINGS = Findings("Better.", (Figure("tracker", 60.0, 66.5, 3.0, 10.0),), ("a", "b"), ("c",), ("d is left out.",), 61)
@@ -82,6 +83,43 @@ def test_the_weights_of_the_last_few_are_kept_and_the_figures_of_some_more(adapt
     assert [each.number for each in versions if each.can_serve] == [8, 7]
     assert [each.number for each in versions] == [8, 7, 6, 5, 4]
     assert adapted.served("8", BASE) is not None
+
+
+def begin(database: Database, weights: str, task: str = "1", project: str = "7") -> SessionKey:
+    """Store a session that works with these networks."""
+    key = SessionKey(project, task, "media")
+    SessionStore(database).open(key, frames=1, size_hw=(2, 3), weights=weights).close()
+    return key
+
+
+def test_weights_that_a_stored_session_works_with_are_kept_as_long_as_it_is(
+    adapted: AdaptedNetworks, database: Database
+) -> None:
+    versions = [add(adapted, b"%d" % number) for number in range(2)]
+    keys = [begin(database, each.name, str(each.number)) for each in versions]
+    begin(database, f"{BASE}+p7.11", "of no version")
+    for number in range(2, 8):
+        add(adapted, b"%d" % number)
+    assert [each.number for each in adapted.versions("7") if each.can_serve] == [8, 7, 2, 1]
+    assert adapted.weights(versions[0]) == {"tracker": b"0"}
+    SessionStore(database).delete(keys[0])
+    add(adapted)
+    assert [each.number for each in adapted.versions("7") if each.can_serve] == [8, 7, 2]
+
+
+def test_no_weights_are_kept_that_could_not_serve_a_session_that_works_with_them(
+    adapted: AdaptedNetworks, database: Database
+) -> None:
+    """Its project's number, and its version's, begin as those do; one was taken back; one is of older networks."""
+    first = add(adapted, b"1", base="compact-0.1-00000000")
+    begin(database, first.name, "old")
+    back = add(adapted, b"2")
+    begin(database, back.name, "back")
+    adapted.roll_back("7", BASE)
+    begin(database, f"{BASE}+p7.3", project="8")
+    for number in range(3, 6):
+        add(adapted, b"%d" % number)
+    assert [each.number for each in adapted.versions("7") if each.fingerprints] == [5, 4]
 
 
 def test_a_version_that_serves_is_kept_however_many_are_refused(adapted: AdaptedNetworks) -> None:

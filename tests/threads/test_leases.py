@@ -51,6 +51,19 @@ def test_a_value_in_use_is_never_evicted_however_many_others_are_asked_for() -> 
     assert closed == [*"BCDEF", "A"]
 
 
+def test_a_dropped_value_is_lent_to_nobody_else_and_closed_by_its_last_user() -> None:
+    leases, closed = cache()
+    with leases.lend("a", "A".upper), leases.lend("a", "never made".upper) as value:
+        leases.drop("a", value)
+        with leases.lend("a", "new A".lower) as newer:
+            assert newer == "new a"
+            leases.drop("a", value)
+        assert closed == []
+    assert closed == ["A"]
+    with leases.lend("a", "another A".upper) as still_there:
+        assert still_there == "new a", "only the value that was named"
+
+
 def test_more_values_than_the_limit_may_be_in_use_and_are_closed_afterwards() -> None:
     leases, closed = cache(limit=1)
     with leases.lend("a", "A".upper), leases.lend("b", "B".upper), leases.lend("c", "C".upper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from synthetic import MovingDiscs
 
 from tam_backend.engine import TrackAnything
+from tam_backend.errors import BusyError, StoreError, WeightsError
 from tam_backend.models import zoo
 from tam_backend.problems import ProblemLog
 from tam_backend.store.adapted_networks import AdaptedNetworks, Findings
@@ -50,6 +52,12 @@ class House:
         base = base or self.networks.version
         return self.adapted.add(project, base, "stamp", FINDINGS, {"tracker": save(state)}).name
 
+    def track(self, version: str) -> None:
+        """Store a mask that these networks made."""
+        stored = self.store.open(KEY, frames=1, size_hw=(2, 3), weights=version)
+        stored.put(0, {1: KeptMask(EncodedMask.of(np.ones((2, 3), np.bool_)), 0.9, "propagated")})
+        stored.close()
+
     def version_of(self, key: SessionKey = KEY) -> str:
         tam, version = self.own.of(key, 60)
         assert (tam is self.networks.get(1)) == (version == self.networks.version)
@@ -84,9 +92,7 @@ def test_a_project_gets_its_own_networks_and_another_one_the_packages(house: Hou
 
 def test_a_session_keeps_the_networks_that_its_masks_are_of(house: House) -> None:
     first = house.learn()
-    stored = house.store.open(KEY, frames=1, size_hw=(2, 3), weights=first)
-    stored.put(0, {1: KeptMask(EncodedMask.of(np.ones((2, 3), np.bool_)), 0.9, "propagated")})
-    stored.close()
+    house.track(first)
     second = house.learn(change=0.25)
     assert house.version_of() == first
     assert house.version_of(SessionKey("7", "2", "media")) == second
@@ -103,8 +109,9 @@ def test_networks_that_learnt_from_another_version_of_the_packages_do_not_serve(
 
 @pytest.mark.parametrize("damage", ["bytes", "another network"])
 def test_damaged_weights_are_told_and_the_packages_serve(house: House, damage: str) -> None:
-    house.learn()
+    name = house.learn()
     if damage == "bytes":
+        house.track(name)  # nobody can ever go on with them
         with house.database.transaction() as connection:
             connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": b"none"})
     else:
@@ -113,7 +120,7 @@ def test_damaged_weights_are_told_and_the_packages_serve(house: House, damage: s
     assert house.version_of() == house.networks.version
     [problem] = house.problems.recent()
     assert problem.where == "project 7, its own networks"
-    assert problem.type == "WeightsError"
+    assert problem.type == ("DamagedWeightsError" if damage == "bytes" else "WeightsError")
 
 
 def test_a_database_that_refuses_keeps_nobody_from_working(house: House) -> None:
@@ -121,6 +128,47 @@ def test_a_database_that_refuses_keeps_nobody_from_working(house: House) -> None
         connection.execute(text("DROP TABLE adapted_versions"))
     assert house.version_of() == house.networks.version
     assert house.problems.recent()[0].type == "StoreError"
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fails(*_: object) -> None:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("owner", "call", "error"),
+    [
+        (TrackAnything, "adapted", OSError(28, "No space left on device")),
+        (TrackAnything, "adapted", WeightsError("Weights tracker.safetensors cannot be read.")),
+        (AdaptedNetworks, "versions", StoreError("The database is away.")),
+    ],
+    ids=["full disk", "unreadable file", "database"],
+)
+def test_masks_are_not_dropped_because_their_networks_cannot_be_had_for_a_moment(
+    house: House, monkeypatch: pytest.MonkeyPatch, owner: type, call: str, error: Exception
+) -> None:
+    name = house.learn()
+    house.track(name)
+
+    with monkeypatch.context() as for_a_moment:
+        for_a_moment.setattr(owner, call, raising(error))
+        with pytest.raises(BusyError, match="task 1") as told:
+            house.own.of(KEY, 1)
+        assert "Try again" in told.value.remedy
+        assert house.version_of(SessionKey("7", "2", "media")) == house.networks.version, "it has no masks to lose"
+    assert {each.where for each in house.problems.recent()} == {"project 7, its own networks"}
+    assert house.version_of() == name
+
+
+def test_masks_of_the_packages_networks_go_on_whatever_the_projects_own_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.track(house.networks.version)
+    house.learn()
+    monkeypatch.setattr(AdaptedNetworks, "versions", raising(StoreError("The database is away.")))
+    assert house.version_of() == house.networks.version
 
 
 def test_only_the_last_few_projects_networks_are_kept(house: House) -> None:
