@@ -12,8 +12,8 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -88,6 +88,14 @@ class EndlessClip:
         moved = cv2.warpAffine(mask.astype(np.uint8), self._motion(index), self.size_hw[::-1], flags=cv2.INTER_NEAREST)
         return np.asarray(moved > 0)
 
+    def first_shown(self) -> int | None:
+        """Return the first frame with a true mask that shows the object; None if there is none."""
+        for index in range(self._frames):
+            mask = self.truth(index)
+            if mask is not None and mask.any():
+                return index
+        return None
+
     def _place(self, index: int) -> int:
         turn = len(self._pixels) - 1
         place = (self._first + index) % (2 * turn)
@@ -97,6 +105,23 @@ class EndlessClip:
         angle = 2 * np.pi * (self._first + index) / _PLACE_PERIOD
         shift = np.round(_PLACE_SWING_PX * np.array([np.sin(angle), 0.5 * (1 - np.cos(angle))]))
         return np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A tracked frame.
+
+    Args:
+        frame: 0-based.
+        milliseconds: that it took.
+        region: J in percent; None on the first true mask's frame and where no object is known to be.
+        area_ratio: the mask's area beside the true one; None as `region`.
+    """
+
+    frame: int
+    milliseconds: float
+    region: float | None = None
+    area_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,25 +135,100 @@ class Row:
     area_ratio: float
 
 
-def run(tam: TrackAnything, video: EndlessClip) -> Iterator[Row]:
-    """Track from the first true mask; yield a row for every `EVERY` frames."""
-    start = next(frame for frame in range(len(video)) if video.truth(frame) is not None)
+@dataclass(frozen=True)
+class Drift:
+    """Mean J in percent at both ends of a long video; None where no frame of an end can be judged.
+
+    Args:
+        clip: its name.
+        object_id: which was tracked.
+        frames: of the video.
+        first: over its first tenth.
+        last: over its last tenth, after the first true mask there.
+        fresh: over the same frames, of a session that starts from that mask. What is shown there may be harder than at
+            the beginning; `fresh` less `last` is what the frames before cost, a mask from nearby included.
+    """
+
+    clip: str
+    object_id: int
+    frames: int
+    first: float | None
+    last: float | None
+    fresh: float | None
+
+
+def steps(tam: TrackAnything, video: EndlessClip) -> Iterator[Step]:
+    """Track from the first frame that shows the object; nothing if none does."""
+    start = video.first_shown()
+    if start is None:
+        return
     with tam.session(video) as session:
         session.prompt(Prompt(object_id=1, frame=start, mask=video.truth(start)))
-        times: list[float] = []
-        regions: list[float] = []
-        ratios: list[float] = []
         began = time.perf_counter()
         for result in session.propagate(start):
-            times.append((time.perf_counter() - began) * 1e3)
+            step = Step(result.frame, (time.perf_counter() - began) * 1e3)
             truth = video.truth(result.frame)
             if truth is not None and truth.any() and result.frame > start:
-                regions.append(100 * region_similarity(result.masks[1], truth))
-                ratios.append(np.count_nonzero(result.masks[1]) / np.count_nonzero(truth))
-            if len(times) == EVERY or result.frame == len(video) - 1:
-                yield Row(len(times), resident_mb(), *(statistics.median(each) for each in (times, regions, ratios)))
-                times, regions, ratios = [], [], []
+                answer = result.masks[1]
+                ratio = np.count_nonzero(answer) / np.count_nonzero(truth)
+                step = replace(step, region=100 * region_similarity(answer, truth), area_ratio=ratio)
+            yield step
             began = time.perf_counter()
+
+
+def run(tam: TrackAnything, video: EndlessClip) -> Iterator[Row]:
+    """Track from the first true mask; yield a row for every `EVERY` frames."""
+    done: list[Step] = []
+    for step in steps(tam, video):
+        done.append(step)
+        if len(done) == EVERY or step.frame == len(video) - 1:
+            regions = [each.region for each in done if each.region is not None]
+            ratios = [each.area_ratio for each in done if each.area_ratio is not None]
+            times = [each.milliseconds for each in done]
+            yield Row(len(done), resident_mb(), *(statistics.median(each) for each in (times, regions, ratios)))
+            done = []
+
+
+def drift(tam: TrackAnything, clip: AnnotatedClip, object_id: int, frames: int) -> Drift:
+    """Track an object over some frames, 10 at least, and over their last tenth anew."""
+    tenth = frames // 10
+    worn = _regions(tam, EndlessClip(clip, object_id, frames))
+    fresh = _regions(tam, EndlessClip(clip, object_id, tenth, frames - tenth), frames - tenth)
+    return Drift(
+        clip.name,
+        object_id,
+        frames,
+        first=_mean([region for frame, region in worn.items() if frame < tenth]),
+        last=_mean([worn[frame] for frame in fresh]),
+        fresh=_mean(list(fresh.values())),
+    )
+
+
+def print_drift(rows: Sequence[Drift]) -> None:
+    """Print the table; the mean counts every object the same and leaves out those without all three figures."""
+    print(f"{'drift':<18}{'object':>7}{'frames':>8}{'J, first tenth':>16}{'last':>8}{'fresh start':>13}{'lost':>7}")
+    whole = []
+    for row in rows:
+        print(f"{row.clip:<18}{row.object_id:>7}{row.frames:>8}", end="")
+        if row.first is None or row.last is None or row.fresh is None:
+            print("   no true mask in the first or the last tenth")
+            continue
+        whole.append((row.first, row.last, row.fresh, row.fresh - row.last))
+        print("{:>16.1f}{:>8.1f}{:>13.1f}{:>+7.1f}".format(*whole[-1]))
+    if whole:
+        print(
+            f"{'mean over objects':<18}{len(whole):>7}{'':>8}"
+            + "{:>16.1f}{:>8.1f}{:>13.1f}{:>+7.1f}".format(*np.mean(whole, 0))
+        )
+
+
+def _regions(tam: TrackAnything, video: EndlessClip, first: int = 0) -> dict[int, float]:
+    """Return J in percent by frame, counted from `first`, where it is known."""
+    return {first + step.frame: step.region for step in steps(tam, video) if step.region is not None}
+
+
+def _mean(regions: Sequence[float]) -> float | None:
+    return statistics.fmean(regions) if regions else None
 
 
 def main() -> None:

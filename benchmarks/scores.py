@@ -46,15 +46,20 @@ def boundary_accuracy(mask: BoolMask, truth: BoolMask, tolerance: float = BOUNDA
         truth: (H, W) bool.
         tolerance: share of the diagonal; the distance is rounded up to whole pixels.
     """
-    reach = int(np.ceil(tolerance * np.hypot(mask.shape[0], mask.shape[1])))
+    reach = boundary_reach((mask.shape[0], mask.shape[1]), tolerance)
     found, real = boundary(mask), boundary(truth)
     if not found.any() and not real.any():
         return 1.0
     if not found.any() or not real.any():
         return 0.0
-    precision = np.count_nonzero(found & _widened(real, reach)) / np.count_nonzero(found)
-    recall = np.count_nonzero(real & _widened(found, reach)) / np.count_nonzero(real)
+    precision = np.count_nonzero(found & widened(real, reach)) / np.count_nonzero(found)
+    recall = np.count_nonzero(real & widened(found, reach)) / np.count_nonzero(real)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary_reach(size_hw: tuple[int, int], tolerance: float = BOUNDARY_TOLERANCE) -> int:
+    """Return how far apart two boundaries may be that still agree, in whole pixels; `tolerance` as above."""
+    return int(np.ceil(tolerance * np.hypot(*size_hw)))
 
 
 def boundary(mask: BoolMask) -> BoolMask:
@@ -65,7 +70,12 @@ def boundary(mask: BoolMask) -> BoolMask:
     return edge
 
 
-def _widened(edge: BoolMask, reach: int) -> NDArray[Any]:
+def disc(reach: int) -> NDArray[np.uint8]:
+    """Return the (2 * reach + 1, 2 * reach + 1) pixels that are no further than `reach` from the middle one, 0 or 1."""
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x * x + y * y <= reach * reach).astype(np.uint8)
-    return cv2.dilate(edge.astype(np.uint8), disc).astype(bool)
+    return np.asarray(x * x + y * y <= reach * reach, np.uint8)
+
+
+def widened(mask: BoolMask, reach: int) -> NDArray[Any]:
+    """Return the pixels that are no further than `reach` from some pixel of the mask, (H, W) bool."""
+    return cv2.dilate(mask.astype(np.uint8), disc(reach)).astype(bool)

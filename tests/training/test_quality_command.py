@@ -43,3 +43,31 @@ def test_table_has_masks_clicks_baselines_and_cycles(
     printed = capsys.readouterr().out
     assert "J&F" in printed
     assert "IoU after clicks" in printed
+
+
+def test_hard_kinds_and_drift_have_tables_of_their_own(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same clip is given twice, so that one can be cut into the other."""
+    report_path = tmp_path / "report.json"
+    only = ["--starts", "mask", "--no-baselines", "--no-clicks", "--threads", "1"]
+    folder = str(clips / "disc")
+    main([folder, folder, *only, "--hard", "--drift", "20", "--json", str(report_path)])
+    report = json.loads(report_path.read_text())
+    kept, cut_in = [row for row in report["hard"]["absence"] if row["clip"] == "all"]
+    assert (kept["method"], kept["absent"], kept["present"]) == ("first mask given", 0, 4)
+    # Four foreign frames each, and frame 2 after them: the last one is not judged.
+    assert (cut_in["method"], cut_in["absent"], cut_in["present"]) == ("mask, another clip cut in", 8, 2)
+    # A disc has neither legs nor holes, and is alone.
+    assert (report["hard"]["details"], report["hard"]["look_alikes"]) == ([], [])
+    assert [row["frames"] for row in report["drift"]] == [20, 20]
+    assert report["drift"][0]["first"] > 70
+    printed = capsys.readouterr().out
+    assert "rightly empty" in printed
+    assert "fresh start" in printed
+
+
+def test_drift_over_too_few_frames_is_refused(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(clips), "--drift", "9"])
+    assert "--drift 9" in capsys.readouterr().err
