@@ -71,8 +71,8 @@ def looped(url: str, carry_out: CarryOut) -> Iterator[tuple[JobRegistry, LabelSt
     """Take the jobs of a database for as long as the block lasts."""
     database, label_studio = Database(url), LabelStudio()
     jobs = JobRegistry(JobStore(database, lease_s=LEASE_S))
-    executors = tuple(InProcessExecutor(stage, one_a_project=True) for stage in ("track", "ask", "tell"))
-    loop = Loop(jobs, ProblemLog(), TaskMemories(database), label_studio, *executors, carry_out)  # type: ignore[arg-type]
+    executors = {stage: InProcessExecutor(stage, one_a_project=True) for stage in ("track", "ask", "tell", "adapt")}
+    loop = Loop(jobs, ProblemLog(), TaskMemories(database), label_studio, executors, carry_out, lambda *_: None)  # type: ignore[arg-type]
     loop.begin()
     try:
         yield jobs, label_studio

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from databases import KINDS, empty_database
 
-from tam_backend.jobs.executor import InProcessExecutor
-from tam_backend.jobs.records import Intent
+from tam_backend.jobs.executor import Executor, InProcessExecutor
+from tam_backend.jobs.records import Intent, Stage
 from tam_backend.jobs.registry import Job, JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
@@ -48,6 +48,15 @@ class SlowLabelStudio:
         return task_id
 
 
+def executors() -> dict[Stage, Executor]:
+    return {
+        "track": InProcessExecutor(one_a_project=False),
+        "ask": InProcessExecutor("ask", one_a_project=True),
+        "tell": InProcessExecutor("tell", lambda: 2, one_a_project=True),
+        "adapt": InProcessExecutor("adapt", one_a_project=True),
+    }
+
+
 def test_all_is_tracked_while_label_studio_does_not_answer(tmp_path: Path) -> None:
     database, slow = Database(sqlite_url(tmp_path / "tam.sqlite")), SlowLabelStudio()
     jobs, tracked = JobRegistry(JobStore(database)), []
@@ -56,12 +65,7 @@ def test_all_is_tracked_while_label_studio_does_not_answer(tmp_path: Path) -> No
         tracked.append(intent.task_id)
         return Found({"result": [], "score": 0.5, "model_version": "1"})
 
-    executors = (
-        InProcessExecutor(one_a_project=False),
-        InProcessExecutor("ask", one_a_project=True),
-        InProcessExecutor("tell", lambda: 2, one_a_project=True),
-    )
-    loop = Loop(jobs, ProblemLog(), TaskMemories(database), slow, *executors, carry_out)  # type: ignore[arg-type]
+    loop = Loop(jobs, ProblemLog(), TaskMemories(database), slow, executors(), carry_out, lambda *_: None)  # type: ignore[arg-type]
     loop.begin()
     for task in range(8):
         loop.add(Intent(str(task), task, {"id": task}, None, CONFIG))
@@ -96,13 +100,8 @@ def test_jobs_that_come_to_one_process_are_begun_by_all_that_have_time(kind: str
 
         database = Database(url)
         registries.append(JobRegistry(JobStore(database)))
-        executors = (
-            InProcessExecutor(one_a_project=False),
-            InProcessExecutor("ask", one_a_project=True),
-            InProcessExecutor("tell", lambda: 2, one_a_project=True),
-        )
-        memories = TaskMemories(database)
-        loops.append(Loop(registries[-1], ProblemLog(), memories, slow, *executors, carry_out))  # type: ignore[arg-type]
+        memories, learn = TaskMemories(database), lambda *_: None
+        loops.append(Loop(registries[-1], ProblemLog(), memories, slow, executors(), carry_out, learn))  # type: ignore[arg-type]
         loops[-1].begin()
     for task in range(6):
         loops[0].add(Intent("7", task, {"id": task}, None, CONFIG))
