@@ -58,6 +58,7 @@ bench-speed: $(BACKEND)
 # Our trackers beside Cutie and SAM 2.1 where these are installed (docs/performance.md).
 bench-peers: $(BACKEND)
 	TQDM_DISABLE=1 .venv/bin/python -m benchmarks.peers $(ARGS)
+	.venv/bin/python -m benchmarks.sam2_speed --side 512 --frames 4
 
 bench-memory: $(BACKEND)
 	.venv/bin/python -m benchmarks.memory $(ARGS)
