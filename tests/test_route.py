@@ -35,6 +35,7 @@ from test_floor_plan import FLOOR_OF, FLOORS, PACKAGE, ROOT
 from tam_backend.engine import TrackAnything
 from tam_backend.server.app import create_app
 from tam_backend.service.backend import Backend
+from tam_backend.tracking.passes import Workplace
 
 MOST_FILES = {"click": 20, "Propagate": 25}
 GROUND = {room for floor in FLOORS[:2] for room in floor}
@@ -166,6 +167,7 @@ def routes(tam: TrackAnything, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = make_settings(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrackAnything, "load", lambda *_, **__: tam)
+        patch.setattr(Workplace, "shares_cores", False)  # in one thread, the way can be followed
         backend = Backend(settings)
         client = create_app(settings, backend).test_client()
         record = backend.library.register(folder)
