@@ -99,7 +99,7 @@ def _trackers() -> Iterable[TrackerKind]:
     yield TrackerKind(
         name="compact",
         description="a small network of our own for two CPU cores; quick and modest",
-        speed="9.5 frames/s on two CPU cores, 416 on an H200 (one object, 480p)",
+        speed="10 frames/s on two CPU cores, 416 on an H200 (one object, 480p)",
         license="Apache-2.0",
         release="0.2",
         embedded=(EMBEDDED_DIR / "compact_tracker.safetensors",),
