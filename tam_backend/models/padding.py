@@ -23,6 +23,11 @@ class Padding:
         missing_h, missing_w = (-size % stride for size in size_hw)
         return cls(missing_w // 2, missing_w - missing_w // 2, missing_h // 2, missing_h - missing_h // 2)
 
+    @classmethod
+    def of(cls, image: Tensor, stride: int) -> Padding:
+        """Return what (..., H, W) images need; see `to_stride`."""
+        return cls.to_stride((image.shape[-2], image.shape[-1]), stride)
+
     def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) that `add` gives to a frame of `size_hw`."""
         return size_hw[0] + self.top + self.bottom, size_hw[1] + self.left + self.right

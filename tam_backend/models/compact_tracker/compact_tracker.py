@@ -171,7 +171,7 @@ class CompactTracker:
         given, labels = checked(image, mask, object_ids, None if self._bank is None else self._size_hw)
         if labels is None:
             return given, None
-        padding = Padding.to_stride((image.shape[1], image.shape[2]), CompactNetwork.STRIDE)
+        padding = Padding.of(image, CompactNetwork.STRIDE)
         return given, padding.add(labels.to(self._device))
 
     def _prepare(self, image: Tensor) -> MemoryBank:
@@ -187,7 +187,7 @@ class CompactTracker:
 
     def _encode(self, image: Tensor) -> TrackedFrame:
         batch = image.to(self._device, torch.float32)[None]
-        padding = Padding.to_stride((image.shape[1], image.shape[2]), CompactNetwork.STRIDE)
+        padding = Padding.of(image, CompactNetwork.STRIDE)
         with fast_precision(self._device):
             return self._network.encode(padding.add(self._network.backbone.normalise(batch)))
 

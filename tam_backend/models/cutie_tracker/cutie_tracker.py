@@ -59,7 +59,7 @@ class CutieTracker(RememberingTracker[CutieFrame]):
         self._last_masks = numbered_below("last_masks", tensors)
 
     def _look(self, image: Tensor) -> CutieFrame:
-        padding = Padding.to_stride((image.shape[2], image.shape[3]), STRIDE)
+        padding = Padding.of(image, STRIDE)
         return self._network.encode(padding.add(image))  # black around it, as in training
 
     def _segment(

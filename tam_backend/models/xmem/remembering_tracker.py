@@ -163,9 +163,9 @@ class RememberingTracker(ABC, Generic[Frame]):
             probabilities = given_over_predicted(labels, given, predicted)
         seen = None if reading is None else memory_reading(reading, ids, known, frame.key.shape[-2:], self._channels[1])
         if review is not None and seen is not None:
-            revision = review(TrackingStep(ids, _padding(pixels).remove(probabilities), seen))
+            revision = review(TrackingStep(ids, Padding.of(pixels, STRIDE).remove(probabilities), seen))
             if revision is not None:
-                better = _padding(pixels).add(revision.mask.to(self._device))
+                better = Padding.of(pixels, STRIDE).add(revision.mask.to(self._device))
                 rest = dict(zip(ids, probabilities[1:], strict=True))
                 probabilities = given_over_predicted(better, revision.object_ids, rest)
                 memorise = not last
@@ -175,7 +175,7 @@ class RememberingTracker(ABC, Generic[Frame]):
             self._store(frame, ids, probabilities[1:], keep, in_time=True)
             self._last_memorised = self._clock
         self._conclude(ids, probabilities[1:])
-        return TrackingStep(ids, _padding(pixels).remove(probabilities), seen)
+        return TrackingStep(ids, Padding.of(pixels, STRIDE).remove(probabilities), seen)
 
     def step(
         self,
@@ -270,7 +270,7 @@ class RememberingTracker(ABC, Generic[Frame]):
     ) -> tuple[set[int], Tensor | None]:
         """Return the given objects and the padded (H, W) int64 mask."""
         given, labels = checked(image, mask, object_ids, self._size_hw)
-        return given, None if labels is None else _padding(image).add(labels.to(self._device))
+        return given, None if labels is None else Padding.of(image, STRIDE).add(labels.to(self._device))
 
     def _encode(self, image: Tensor) -> Frame:
         return self._look(image.to(self._device, torch.float32)[None])
@@ -311,7 +311,3 @@ def named_below(prefix: str, tensors: Mapping[int, Tensor]) -> dict[str, Tensor]
 def numbered_below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """Undo `named_below`."""
     return {int(object_id): tensor for object_id, tensor in below(tensors, f"{prefix}.").items()}
-
-
-def _padding(image: Tensor) -> Padding:
-    return Padding.to_stride((image.shape[1], image.shape[2]), STRIDE)

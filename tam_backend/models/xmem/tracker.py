@@ -38,8 +38,7 @@ class XMemTracker(RememberingTracker[EncodedFrame]):
         self._last_deep_update = int(tensors["last_deep_update"])
 
     def _look(self, image: Tensor) -> EncodedFrame:
-        padding = Padding.to_stride((image.shape[2], image.shape[3]), STRIDE)
-        return self._network.encode_key(padding.add(self._network.normalise(image)))
+        return self._network.encode_key(Padding.of(image, STRIDE).add(self._network.normalise(image)))
 
     def _segment(
         self, frame: EncodedFrame, readout: Tensor, ids: Sequence[int], *, memorising: bool, last: bool
