@@ -25,6 +25,7 @@ from tam_backend.labelstudio.carried_boxes import BoxCarrier
 from tam_backend.labelstudio.chained import Link, read_link
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import read_config
+from tam_backend.labelstudio.edits import CARRIED
 from tam_backend.labelstudio.imported_masks import ImportedMasks, has_prediction_of
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.submitted import Choice, chosen
@@ -284,4 +285,4 @@ class _Arriving:
     @property
     def _version(self) -> str:
         """What predictions are called that hold the boxes."""
-        return f"from-project-{self.source}"
+        return f"{CARRIED}{self.source}"
