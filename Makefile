@@ -95,7 +95,7 @@ train-smoke: $(BACKEND)
 	.venv/bin/python -m training.smoke $(ARGS)
 
 fuzz: $(BACKEND)
-	PYTHONPATH=.:tests .venv/bin/python tests/server/fuzz_payloads.py $(ARGS)
+	PYTHONPATH=.:tests:tests/service .venv/bin/python tests/server/fuzz_payloads.py $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

@@ -10,7 +10,17 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tam_backend.cli.command_line import app
-from tam_backend.cli.common import ApiKey, Project, Url, console, label_studio, say_note, settings_with
+from tam_backend.cli.common import (
+    ApiKey,
+    Project,
+    Url,
+    console,
+    label_studio,
+    say,
+    say_note,
+    settings_with,
+    told_when_stopped,
+)
 from tam_backend.errors import printable
 from tam_backend.settings import Settings
 
@@ -74,7 +84,7 @@ def _show(versions: list[AdaptedVersion], base: str) -> None:
 def _roll_back(parts: Parts, project: int, base: str) -> None:
     taken_back = parts.adapted.roll_back(str(project), base)
     serving = parts.adapted.served(str(project), base)
-    _say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
+    say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
 
 
 def _say_what_there_is(settings: Settings, parts: Parts, project: int) -> None:
@@ -92,7 +102,7 @@ def _say_what_there_is(settings: Settings, parts: Parts, project: int) -> None:
         for sentence in found.left_out:
             say_note(sentence)
         for video in found.videos:
-            _say(f"{video.name}: {len(video.masks)} of {len(video.video)} frames to learn from.")
+            say(f"{video.name}: {len(video.masks)} of {len(video.video)} frames to learn from.")
 
 
 def _learn(settings: Settings, parts: Parts, project: int) -> None:
@@ -107,6 +117,12 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     intent = Intent.to_adapt(str(project), 60 * settings.adapt_minutes, only_if_new=False)
     unlearnt = UnlearntVideos(parts.database)
     with (
+        told_when_stopped(
+            lambda: (
+                "Nothing was promoted. What was learnt so far is kept: the same command goes on from there, unless "
+                "something else is submitted meanwhile."
+            )
+        ),
         Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress,
         jobs.start(None, str(project), 100, intent=intent) as job,
     ):
@@ -116,7 +132,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
         for note in made.findings.notes:
             say_note(note)
         _show([made], made.base)
-        _say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
+        say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
 
 
 _WHAT_FOLLOWS = {
@@ -139,7 +155,3 @@ def _shown(learn: Learn, jobs: JobRegistry, job: Job, progress: Progress) -> Lea
         return cancelled
 
     return lambda order, told, cancelled: learn(order, told, lambda: asked_to_stop(cancelled()))
-
-
-def _say(text: str) -> None:
-    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
