@@ -5,7 +5,7 @@ there until the mask is good, what this can influence is tracked anew, and so on
 chosen by what `Session.suggest` names, by least quality, evenly spread, by the truth, or at random, among those that
 have a true mask. Prints the mean J&F over these frames after k clicks, and what each way has more than random choice,
 object by object in pairs: the mean over 1 to k clicks, with a 95 % interval over clips. Objects with fewer than 10 true
-masks are left out.
+masks are left out. With --tasks also what the same clicks bring if any of the videos may get the next one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import argparse
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from benchmarks.annotator import visit
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.kept_encodings import with_kept_encodings
 from benchmarks.loop_choices import CHOICES, Choice, Scene
+from benchmarks.loop_tasks import State, after_clicks, show_tasks
 from benchmarks.machine import describe_machine
 from benchmarks.quality import click_until
 from benchmarks.scores import BoolMask, score
 from benchmarks.tables import Estimate, estimate
 from tam_backend import Prompt, Session, TrackAnything, open_video
+from tam_backend.labelstudio.scores import task_score
 
 # With fewer true masks than that, correcting them is all that changes.
 LEAST_FRAMES = 10
@@ -43,34 +46,19 @@ class Curve:
         clip, object_id: the object's.
         scores: J&F in percent after 0, 1, ... clicks.
         share: the frames that were tracked anew after a visit, of the video's, in the mean.
+        course: before the first visit and after each; empty for a mean of several tries.
     """
 
     clip: str
     object_id: int
     scores: tuple[float, ...]
     share: float
+    course: tuple[State, ...] = ()
 
     @property
     def mean(self) -> float:
         """Mean J&F over 1 click and more: how soon it gets how good."""
         return float(np.mean(self.scores[1:]))
-
-
-def after_clicks(before: float, visits: Iterable[tuple[int, float]], clicks: int) -> tuple[float, ...]:
-    """Return the score after 0 to `clicks` clicks; a visit counts when its last click is paid.
-
-    Args:
-        before: the score without any.
-        visits: what each cost in clicks, one at least, and the score after it.
-        clicks: how many there are to spend.
-
-    >>> after_clicks(50, [(2, 60), (1, 70), (3, 90)], 5)
-    (50, 50, 60, 70, 70, 70)
-    """
-    scores = [before]
-    for cost, after in visits:
-        scores += [*[scores[-1]] * (cost - 1), after]
-    return tuple((scores + [scores[-1]] * clicks)[: clicks + 1] if len(scores) <= clicks else scores[: clicks + 1])
 
 
 def truth_of(clip: AnnotatedClip, object_id: int) -> dict[int, BoolMask]:
@@ -98,20 +86,33 @@ def correct(
 ) -> Curve:
     """Track one object, and correct it again and again while clicks are left."""
     truth, rng = truth_of(clip, object_id), random.Random(f"{clip.name} {object_id} {seed}")
-    visits: list[tuple[int, float]] = []
     shares: list[float] = []
     done: set[int] = set()
     with open_video(list(clip.frames)) as video, tam.session(video) as session:
         begin(session, clip, object_id, options.start)
         list(session.propagate())
-        before = mean_score(session, object_id, truth)
-        while sum(cost for cost, _ in visits) < options.clicks and truth.keys() - done:
+        course = [_state(session, object_id, truth, 0)]
+        while course[-1].clicks < options.clicks and truth.keys() - done:
             frame = choice(Scene(session, object_id, truth, done, rng))
             done.add(frame)
-            cost = visit(session, object_id, frame, truth[frame])
+            clicks = course[-1].clicks + visit(session, object_id, frame, truth[frame])
             shares.append(len({result.frame for result in session.update()}) / len(video))
-            visits.append((cost, mean_score(session, object_id, truth)))
-    return Curve(clip.name, object_id, after_clicks(before, visits, options.clicks), float(np.mean(shares)))
+            course.append(_state(session, object_id, truth, clicks))
+    visits = [(after.clicks - before.clicks, after.score) for before, after in pairwise(course)]
+    scores = after_clicks(course[0].score, visits, options.clicks)
+    return Curve(clip.name, object_id, scores, float(np.mean(shares)), tuple(course))
+
+
+def _state(session: Session, object_id: int, truth: Mapping[int, BoolMask], clicks: int) -> State:
+    settled = session.keyframes(object_id)
+    tracked = [value for at, value in session.tracks.qualities(object_id).items() if at not in settled]
+    return State(
+        clicks=clicks,
+        score=mean_score(session, object_id, truth),
+        masks=len(truth),
+        gain=sum(each.gain for each in session.suggest(1)),
+        worst=1.0 if (worst := task_score(tracked)) is None else worst,
+    )
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -146,12 +147,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=3, help="of a clip, at most")
     parser.add_argument("--seeds", type=int, default=3, help="how often random choice is tried")
     parser.add_argument("--choices", nargs="+", choices=tuple(CHOICES), default=tuple(CHOICES))
+    parser.add_argument("--tasks", action="store_true", help="also choose the video that gets the next click")
     parser.add_argument("--profile", default="compact")
     parser.add_argument("--size", type=int, help="shorter side of tracked frames; default: the profile's")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     if options.clicks < 1:
         parser.error(f"--clicks {options.clicks}: without a click there is nothing to choose.")
+    if options.tasks and "suggested" not in options.choices:
+        parser.error("--tasks follows what is suggested: name it among --choices.")
     return options
 
 
@@ -182,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "random" in curves and options.seeds > 1:
         deviation = float(np.std(np.mean(tries, 0), ddof=1))
         print(f"\nrandom: standard deviation between the means of {options.seeds} tries {deviation:.1f}")
+    if options.tasks:
+        show_tasks([each.course for each in curves["suggested"]])
     print(f"{time.perf_counter() - began:.0f} s, {time.process_time():.0f} s of CPU, {describe_machine()}")
 
 

@@ -18,8 +18,9 @@ from benchmarks import loop
 from benchmarks.annotator import PATIENCE, visit
 from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.kept_encodings import with_kept_encodings
-from benchmarks.loop import Curve, after_clicks, gain_over, mean_curve, objects_of
+from benchmarks.loop import Curve, gain_over, mean_curve, objects_of
 from benchmarks.loop_choices import CHOICES, Scene
+from benchmarks.loop_tasks import after_clicks
 from tam_backend import Prompt, Session, TrackAnything
 
 VIDEO = MovingDiscs(frames=16)
