@@ -10,19 +10,26 @@ from tam_backend.adaptation.simulated_clicks import next_click
 GOOD = 0.85
 # They click no more than that on one frame.
 PATIENCE = 3
+# They take back what is still mostly wrong then, rather than let it stand as their word.
+USABLE = 0.5
 
 
 def visit(session: Session, object_id: int, frame: int, truth: BoolMask) -> int:
     """Look at a tracked frame and click into its largest error until the mask is good, or patience ends.
 
+    Clicks that ended in a mask that is mostly wrong, or worse than before, are taken back.
+
     Returns:
         What it cost, in clicks: one, where the mask was good and nothing was changed, since a look costs time, too.
     """
     mask = session.tracks[frame].masks[object_id]
+    before = region_similarity(mask, truth)
     clicks = 0
     while clicks < PATIENCE and region_similarity(mask, truth) < GOOD:
         mask = _clicked(session, object_id, frame, truth, mask)
         clicks += 1
+    if clicks and region_similarity(mask, truth) < max(before, USABLE):
+        session.clear(object_id, frame)
     return max(clicks, 1)
 
 

@@ -71,6 +71,14 @@ def test_a_wrong_mask_is_clicked_until_it_is_good(session: Session) -> None:
     assert np.array_equal(session.keyframes(1)[9].array, VIDEO.truth(9))
 
 
+def test_clicks_that_leave_the_mask_mostly_wrong_are_taken_back(session: Session) -> None:
+    """No colour tells the ground's pixels from one another: whatever is clicked, the disc's or all of it comes."""
+    truth = np.zeros(VIDEO.size_hw, bool)
+    truth[:4, :4] = True
+    assert visit(session, 1, 9, truth) == PATIENCE
+    assert list(session.keyframes(1)) == [4]
+
+
 def test_a_mask_of_what_cannot_be_seen_is_erased_at_once(session: Session) -> None:
     assert visit(session, 1, 9, np.zeros(VIDEO.size_hw, bool)) == 1
     assert not session.keyframes(1)[9].array.any()
