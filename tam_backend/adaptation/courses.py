@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Course:
         file: of its promoted weights.
         network: makes one.
         lesson: makes what it learns by.
+        rate: AdamW's, at its highest.
         batch: samples an iteration.
         draw: a sample.
         score: judges it on a video.
@@ -49,6 +50,7 @@ class Course:
     file: str
     network: Callable[[], nn.Module]
     lesson: Callable[[], Lesson]
+    rate: float
     batch: int
     draw: Callable[[Samples, np.random.Generator], Sample]
     score: Callable[[nn.Module, LabeledVideo, Stop], FrameScores]
@@ -84,9 +86,9 @@ class Course:
         return learner
 
 
-def part_of_the_way(base: nn.Module, learnt: nn.Module, share: float) -> dict[str, Tensor]:
-    """Return weights between the two networks, in half precision as they are kept."""
-    between = blend(base.state_dict(), learnt.state_dict(), share)
+def part_of_the_way(base: nn.Module, learnt: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return weights between a network's and those learnt, in half precision as they are kept."""
+    between = blend(base.state_dict(), learnt, share)
     return {name: value.half().contiguous() for name, value in between.items()}
 
 
@@ -107,6 +109,7 @@ SEGMENTER = Course(
     file="compact_segmenter.safetensors",
     network=ClickNetwork,
     lesson=lambda: ClickLesson(ClickRules()),
+    rate=3e-4,
     batch=4,
     draw=lambda samples, rng: samples.still(rng),
     score=_score_clicks,
@@ -116,7 +119,8 @@ TRACKER = Course(
     file="compact_tracker.safetensors",
     network=CompactNetwork,
     lesson=lambda: TrackLesson(TrackRules()),
-    batch=1,
+    rate=1e-4,
+    batch=2,
     draw=lambda samples, rng: samples.film(rng, _LENGTH),
     score=_score_tracking,
 )
