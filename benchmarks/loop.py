@@ -116,7 +116,9 @@ def _state(session: Session, object_id: int, truth: Mapping[int, BoolMask], clic
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """Return the mean of one object's curves."""
+    """Return the mean of one object's curves; a single one as it is."""
+    if len(curves) == 1:
+        return curves[0]
     scores = tuple(float(value) for value in np.mean([each.scores for each in curves], 0))
     return Curve(curves[0].clip, curves[0].object_id, scores, float(np.mean([each.share for each in curves])))
 

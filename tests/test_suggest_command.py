@@ -25,7 +25,7 @@ FRAMES = 20
 
 @pytest.fixture
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnnotatedStudio]:
-    """Three tasks; the first is submitted."""
+    """Three tasks; an annotation of the first is submitted."""
     with serving(AnnotatedStudio(CONFIG.format(kind="BrushLabels"))) as served:
         served.add_task({"frames": []}, [])
         served.add_task({"frames": []})
@@ -70,6 +70,11 @@ def test_no_more_are_named_than_asked_for(studio: AnnotatedStudio, tmp_path: Pat
     store(tmp_path, 13, 0.4)
     assert [row[0] for row in rows("--count", "1") if row[0] in ("11", "12", "13")] == ["11"]
     assert sum("annotations" in call for call in studio.calls) == 1, "the others are not asked for"
+
+
+def test_a_skipped_task_is_not_called_submitted(studio: AnnotatedStudio) -> None:
+    studio.tasks[12]["annotations"] = [studio.annotation(1, [], "2026-01-01T10:00:00Z", was_cancelled=True)]
+    assert [row[5] for row in rows() if row[0] in ("11", "12", "13")] == ["yes", "skipped", "no"]
 
 
 def test_without_the_backends_database_all_are_not_begun_and_none_is_made(

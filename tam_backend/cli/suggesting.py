@@ -70,6 +70,7 @@ def _with_what_is_stored(
 
 def _is_submitted(client: LabelStudioClient, task: int) -> str:
     try:
-        return "yes" if client.annotations(task) else "no"
+        skipped = [bool(each.get("was_cancelled")) for each in client.annotations(task)]
     except LabelStudioRefusedError:  # deleted since they were listed
         return "deleted"
+    return "no" if not skipped else "skipped" if all(skipped) else "yes"

@@ -161,11 +161,12 @@ def test_the_command_prints_every_way_beside_random(
     monkeypatch.setattr(
         loop.TrackAnything, "load", lambda *_arguments, **_named: TrackAnything(ColourModels().models())
     )
-    loop.main([str(clip.frames[0].parent.parent), "--clicks", "2", "--start", start, "--seeds", "2"])
+    loop.main([str(clip.frames[0].parent.parent), "--clicks", "2", "--start", start, "--seeds", "2", "--tasks"])
     printed = capsys.readouterr().out
     assert f"1 objects, colour-1, from one {start}" in printed
     lines = [line.split() for line in printed.splitlines()]
     assert [len(line) for line in lines if line[:2] == ["discs", "1"]] == [2 + len(CHOICES)]
+    assert "1 videos after clicks in all; 2 clicks were measured" in printed
     for name in CHOICES:
         [curve] = [line for line in lines if line[:1] == [name] and line[-1].endswith("%")]
         assert float(curve[1]) > 90

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_a_frame_shows_the_quality_of_its_worst_mask(shown: TaskView) -> None:
 def test_suggested_frame_says_whose_mask_is_doubtful_and_how_far_from_a_keyframe(shown: TaskView) -> None:
     first = shown.suggested[0]
     assert first.why == f"Blue, {first.frame - KEYFRAME} frames from the nearest keyframe"
+
+
+def test_a_look_is_asked_for_where_an_object_was_perhaps_wrongly_not_found() -> None:
+    seen = view_of({1: {frame: 0.95 if frame < 20 else 0.4 for frame in range(40)}}, 40)
+    lost = replace(seen, keyframes={1: (0,)}, absent={1: frozenset(range(20, 40))})
+    first = task_view(lost).suggested[0]
+    assert first.why == f"object 1 not found, {first.frame} frames from the nearest keyframe"
+    assert 20 <= first.frame < 40
 
 
 def test_one_look_is_asked_for_at_a_short_stretch_of_doubt(shown: TaskView) -> None:
