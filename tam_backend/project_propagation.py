@@ -16,14 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from tam_backend.errors import TamError
+from tam_backend.errors import LabelConfigError, TamError
 from tam_backend.jobs.records import Intent, JobView
+from tam_backend.labelstudio.config import LabelingConfig, MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.labelstudio.starting_regions import check_source
 from tam_backend.service.backend import Backend
 from tam_backend.service.chain import next_task, previous_task
-from tam_backend.service.glance import glance
+from tam_backend.service.glance import Glance, glance
 from tam_backend.settings import Settings
 from tam_backend.store.task_memory import TaskMemories
 
@@ -89,13 +90,11 @@ class _Seen:
 
     Args:
         intent: what its job is to do.
-        objects: how many it would track.
-        reports: how its prompts were found.
+        begins: with what.
     """
 
     intent: Intent
-    objects: int
-    reports: Sequence[StartReport]
+    begins: Glance
 
     @property
     def number(self) -> int:
@@ -135,7 +134,7 @@ class _Tasks:
         try:
             task = self.client.get_task(project, number)
             intent = Intent(str(project), number, _current(task), None, self.label_config, prompt_from=source)
-            return _Seen(intent, *glance(intent, self.memories, self.settings))
+            return _Seen(intent, glance(intent, self.memories, self.settings))
         except TamError as error:  # the others shall be tracked
             self.outcomes[number] = TaskOutcome(number, "unread", str(error))
             return None
@@ -233,12 +232,12 @@ class _AtWork:
             if seen is None:
                 self._leave_out(run, self._outcomes[number], after=1)
                 return False
-            if seen.objects:
+            if seen.begins.objects:
                 self._queued.update(run.tasks)
                 run.older_jobs = frozenset(job.id for job in self._backend().jobs.all())
                 self._backend().propagate_later(replace(seen.intent, chain=run.tasks))
                 return True
-            self._outcomes[number] = TaskOutcome(number, "nothing")
+            self._outcomes[number] = TaskOutcome(number, "nothing", seen.begins.why_nothing)
             run.at, seen = run.at + 1, None
         return False
 
@@ -278,6 +277,7 @@ def propagate_project(
     """
     label_config = str(client.get_project(request.project).get("label_config") or "")
     config = parse_config(label_config)
+    _require_masks(config, request.project)
     if request.prompt_from:
         check_source(request.prompt_from, config)
     wanted = dict.fromkeys(sorted(request.tasks or client.task_ids(request.project)))
@@ -298,12 +298,12 @@ def propagate_project(
 
     def go(first: _Seen) -> None:
         """Track a task, and those that are wanted after it in its chain."""
-        run: dict[int, int] = {}  # task -> how many objects it has of its own
+        run: dict[int, Glance] = {}
         seen: _Seen | None = first
         while seen is not None:
-            run[seen.number] = seen.objects
+            run[seen.number] = seen.begins
             taken.add(seen.number)
-            on_seen(seen.number, seen.reports)
+            on_seen(seen.number, seen.begins.reports)
             following = seen.following
             is_next = following in wanted and following not in taken and following not in outcomes
             seen = see(following) if following is not None and is_next else None
@@ -311,9 +311,11 @@ def propagate_project(
             at_work.begin(first, tuple(run))
             return
         begun = False
-        for number, objects in run.items():
-            begun = begun or objects > 0  # what one begins with goes on in the next
-            outcomes[number] = TaskOutcome(number, "seen" if begun else "nothing")
+        for number, begins in run.items():
+            begun = begun or begins.objects > 0  # what one begins with goes on in the next
+            outcomes[number] = (
+                TaskOutcome(number, "seen") if begun else TaskOutcome(number, "nothing", begins.why_nothing)
+            )
 
     def set_out(number: int, *, may_wait: bool) -> bool:
         """Track what begins with a task; False: a chain will come to it."""
@@ -338,6 +340,19 @@ def propagate_project(
         settle(_AT_ONCE - 1)
     settle(0)
     return [outcomes[number] for number in wanted]
+
+
+def _require_masks(config: LabelingConfig, project: int) -> None:
+    if any(config.mask_outputs(media) for media in config.media):
+        return
+    raise LabelConfigError(
+        f"Project {project} shows a <Video>, which takes boxes and no masks; boxes are tracked in the editor, when "
+        "somebody chooses a label for one."
+        if any(media.kind is MediaKind.VIDEO for media in config.media)
+        else f"No tag of project {project} takes masks.",
+        f"For masks, `tam-backend import --from-project {project}` makes pages of frames of its videos, with their "
+        "boxes, in a project of their own; `tam-backend import --config` prints a labeling config that takes masks.",
+    )
 
 
 def _left_out(number: int, cause: TaskOutcome) -> TaskOutcome:

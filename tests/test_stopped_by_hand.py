@@ -13,6 +13,7 @@ from rich.progress import Progress
 from test_cli import Done, run
 from video.video_making import make_video
 
+from tam_backend.errors import LabelStudioError
 from tam_backend.export import save_index_mask
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.recommended_config import recommended_config
@@ -171,3 +172,19 @@ def test_weights_fetch(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("tam_backend.models.weights_store.WeightsStore.fetch", arrives)
     assert "What has arrived is kept" in stopped("weights", "fetch", "mobile-sam+xmem")
+
+
+def test_a_project_that_takes_no_webhook_still_gets_all_videos_and_says_so_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Callable[..., str], no_label_studio: dict[str, Any]
+) -> None:
+    def refuses(*_: Any) -> None:
+        raise LabelStudioError("Webhooks are not allowed.", "Ask an administrator.")
+
+    del stopped, no_label_studio  # they set the scene
+    monkeypatch.setattr(LabelStudioClient, "install_webhook", refuses)
+    clips = [make_video(tmp_path / f"{name}.mp4", frames=4) for name in "ab"]
+    done = run("import", *clips, "--project", "3")
+    assert done.returncode == 2
+    assert "a.mp4: 4 of 4 frames" in done.stderr
+    assert "b.mp4: 4 of 4 frames" in done.stderr
+    assert done.stderr.index("b.mp4: 4") < done.stderr.index("Webhooks are not allowed.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from tam_backend.cli.common import (
     steps,
     told_when_stopped,
 )
-from tam_backend.errors import InvalidInputError
+from tam_backend.errors import InvalidInputError, LabelStudioError
 from tam_backend.planned_tasks import DEFAULT_MAX_FRAMES
 from tam_backend.settings import Settings
 
@@ -163,6 +164,8 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             on_progress=lambda source, doing: step(f"{Path(source).name}: {doing} ..."),
             on_done=arrivals.tell,
         )
+    if report.imported:
+        arrivals.listen()
     if report.failed:
         sys.exit(2)
 
@@ -187,6 +190,7 @@ class _Arrivals:
         library: where they are registered.
         whence: stands behind the task that a video was found in.
         count: so many have arrived.
+        is_heard: Label Studio does tell the backend.
     """
 
     client: LabelStudioClient
@@ -195,6 +199,7 @@ class _Arrivals:
     library: VideoLibrary
     whence: str = ""
     count: int = 0
+    is_heard: bool = False
 
     def tell(self, done: ImportedVideo | ArrivedVideo | ArrivedFromTask | FailedVideo) -> None:
         """Tell of one more, arrived or failed."""
@@ -205,8 +210,9 @@ class _Arrivals:
             say_error(f"{done.path}{self.whence}: {done.error.message}", done.error.remedy)
             return
         self.count += 1
-        if self.count == 1:
-            self.install_webhook()
+        if not self.is_heard:
+            with suppress(LabelStudioError):  # the videos shall arrive all the same; `listen` says it at the end
+                self.listen()
         if isinstance(done, ArrivedVideo):
             say(_as_dataset_line(done))
             return
@@ -220,9 +226,15 @@ class _Arrivals:
         for note in video.notes:
             say_note(note)
 
-    def install_webhook(self) -> None:
-        """Have Label Studio tell the backend what happens in the project."""
-        self.client.install_webhook(self.project, self.settings.events_url, self.library.webhook_secret)
+    def listen(self) -> None:
+        """Have Label Studio tell the backend what happens in the project, if it does not yet.
+
+        Raises:
+            LabelStudioError: it refuses.
+        """
+        if not self.is_heard:
+            self.client.install_webhook(self.project, self.settings.events_url, self.library.webhook_secret)
+            self.is_heard = True
 
 
 def _datasets_arrive(
@@ -261,6 +273,8 @@ def _dataset_arrives(
             on_progress=lambda video, doing: step(f"{video}: {doing} ..."),
             on_done=arrivals.tell,
         )
+    if report.imported:
+        arrivals.listen()
     for sentence in report.kept:
         say_note(sentence)
     for sentence in report.left_out:
@@ -322,8 +336,8 @@ def _project_arrives(
             on_progress=lambda video, doing: step(f"{video}: {doing} ... ({arrivals.count} arrived)"),
             on_done=arrivals.tell,
         )
-    if report.earlier and not report.imported:
-        arrivals.install_webhook()
+    if report.earlier or report.imported:
+        arrivals.listen()
     for sentence in report.kept:
         say_note(sentence)
     for sentence in report.left_out:

@@ -99,7 +99,7 @@ def propagate(
                 each.close()
     for outcome in outcomes:
         if outcome.state == "nothing":
-            say_note(f"Task {outcome.task_id} has nothing to begin with.")
+            say_note(f"Task {outcome.task_id} has nothing to begin with. {outcome.message}".rstrip())
         elif not outcome.is_well:
             say_error(f"Task {outcome.task_id}: {outcome.state}. {outcome.message}", "")
     count = sum(outcome.state == ("seen" if dry_run else "done") for outcome in outcomes)

@@ -90,7 +90,9 @@ def _with_origin(result: Mapping[str, Any], said: _Said) -> Mapping[str, Any]:
     before = said.get((str(result.get("id")), str(result.get("type"))))
     has_origin = "origin" in result
     if _sequence(result) is not None:
-        return result if before is None and has_origin else _with_nobodys_keyframes(result, before or result)
+        if before is None:
+            return result if has_origin else _with_nobodys_keyframes(result, result)
+        return result if _sequence(before) is None else _with_nobodys_keyframes(result, before)
     is_as_said = result.get("origin") == "manual" and before is not None and _is_same_shape(result, before)
     return result if has_origin and not is_as_said else {**result, "origin": "prediction"}
 

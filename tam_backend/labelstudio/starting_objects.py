@@ -64,12 +64,14 @@ class StartReport:
         objects: in the order of their first regions.
         unusable: what could not become one.
         gave_way: what did not, since something better is there: a human's word, or another region.
+        wrong_source: why nothing can come from there, whatever the task holds; "" where it can.
     """
 
     source: str
     objects: tuple[StartedObject, ...]
     unusable: tuple[NotStarted, ...]
     gave_way: tuple[NotStarted, ...]
+    wrong_source: str = ""
 
     @property
     def left_out(self) -> tuple[NotStarted, ...]:
@@ -78,11 +80,15 @@ class StartReport:
 
     def complaints(self) -> list[str]:
         """Return a sentence on each reason why something could not become a prompt."""
+        if self.wrong_source:
+            return [f"Nothing begins with what was asked for: {self.wrong_source}"]
         reasons = Counter(each.why for each in self.unusable)
         return [f'{count} of the regions of "{self.source}" begin nothing, {why}.' for why, count in reasons.items()]
 
     def sentences(self) -> list[str]:
         """Return what people want to know of it."""
+        if self.wrong_source:
+            return self.complaints()
         used = [each for made in self.objects for each in made.used]
         tied = Counter(how for _, _, how in used)
         by = ", ".join(f"{count} {_HOW[how]}" for how, count in tied.items())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tam_backend.errors import LabelConfigError, RegionError
-from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media
+from tam_backend.labelstudio.config import MASK_KINDS, Control, ControlKind, LabelingConfig, Media
 from tam_backend.labelstudio.ids import object_key, parse_result_id
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.labelstudio.shapes import FractionPolygon
@@ -63,14 +63,39 @@ def check_source(source: str, config: LabelingConfig) -> None:
     """See that prompts can come from there.
 
     Raises:
-        LabelConfigError: it is neither `PREDICTIONS` nor a tag that draws on a medium that takes masks.
+        LabelConfigError: it is neither `PREDICTIONS` nor an ordinary tag that draws on a medium that takes masks.
     """
-    tags = [c.name for media in config.media if config.mask_outputs(media) for c in config.controls_of(media)]
-    if source != PREDICTIONS and source not in tags:
-        raise LabelConfigError(
-            f'Prompts cannot come from "{source}": no tag of that name draws on frames that take masks.',
-            f'Say "{PREDICTIONS}", or one of the tags: {", ".join(dict.fromkeys(tags)) or "there is none"}.',
-        )
+    media = [media for media in config.media if config.mask_outputs(media)]
+    faults = [wrong_source(source, config, each) for each in media]
+    if not faults or not all(faults):
+        return
+    raise LabelConfigError(
+        f'Prompts cannot come from "{source}": {faults[0]}',
+        f'Say "{PREDICTIONS}", or one of the ordinary tags: {_named(media, config) or "there is none"}.',
+    )
+
+
+def wrong_source(source: str, config: LabelingConfig, media: Media) -> str:
+    """Return a sentence on why no prompt can come from there for one of the media; "" where it can."""
+    if source == PREDICTIONS:
+        return ""
+    tags = [each for each in config.controls_of(media) if each.name == source]
+    if any(_is_ordinary(each) for each in tags):
+        return ""
+    if not tags:
+        return f'no tag that draws on "{media.name}" is called "{source}".'
+    if tags[0].kind in MASK_KINDS:
+        return f'"{source}" holds masks: those are tracked without being named.'
+    return f'"{source}" is smart: what is drawn with it is a prompt without being named.'
+
+
+def _is_ordinary(tag: Control) -> bool:
+    return not tag.smart and tag.kind not in MASK_KINDS
+
+
+def _named(media: Sequence[Media], config: LabelingConfig) -> str:
+    tags = (each.name for medium in media for each in config.controls_of(medium) if _is_ordinary(each))
+    return ", ".join(dict.fromkeys(tags))
 
 
 def starting_regions(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tam_backend.labelstudio.config import MASK_KINDS, Control, LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import PROMPT_FROM, Tag, is_smart, parse_config, read_tags
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
-from tam_backend.labelstudio.starting_regions import PREDICTIONS
+from tam_backend.labelstudio.starting_regions import PREDICTIONS, wrong_source
 
 SUPPORTED = {
     "Image": "frames (`valueList`) or one picture (`value`); both from the task's data, several on one page",
@@ -36,8 +36,13 @@ _PROMPTS = ("keypoint", "rectangle", "ellipse", "polygon", "videorectangle")
 _MASKS = ("brush", "bitmask")
 
 
-def remarks(xml: str, propagate_label: str) -> tuple[str, ...]:
+def remarks(xml: str, propagate_label: str, prompt_from: str = "") -> tuple[str, ...]:
     """Return a sentence for everything that this labeling config asks for and that cannot be done.
+
+    Args:
+        xml: the config.
+        propagate_label: the label that asks for all frames.
+        prompt_from: what a Propagate begins with where the config does not say, see `starting_regions`.
 
     Raises:
         LabelConfigError: nothing in it can be predicted; see `parse_config`.
@@ -45,6 +50,10 @@ def remarks(xml: str, propagate_label: str) -> tuple[str, ...]:
     config = parse_config(xml)
     found = [remark for tag in read_tags(xml) for remark in _of_tag(tag, config)]
     found += [remark for media in config.media for remark in _of_media(media, config, propagate_label)]
+    takes_masks = [media for media in config.media if config.mask_outputs(media)]
+    faults = [wrong_source(prompt_from, config, media) for media in takes_masks if not media.prompt_from]
+    if prompt_from and faults and all(faults):
+        found.append(f'A Propagate is to begin with "{prompt_from}" (TAM_PROMPT_FROM), and cannot: {faults[0]}')
     return tuple(dict.fromkeys(found))
 
 
@@ -72,9 +81,9 @@ def _of_tag(tag: Tag, config: LabelingConfig) -> Iterator[str]:
 
 def _of_media(media: Media, config: LabelingConfig, propagate_label: str) -> Iterator[str]:
     controls, masks = config.controls_of(media), config.mask_outputs(media)
-    if media.prompt_from and media.prompt_from not in (PREDICTIONS, *(each.name for each in controls)):
+    if media.prompt_from and (why := wrong_source(media.prompt_from, config, media)):
         said = f'{PROMPT_FROM}="{media.prompt_from}" of "{media.name}"'
-        yield f'{said} is neither "{PREDICTIONS}" nor a tag that draws on it.'
+        yield f'{said} is neither "{PREDICTIONS}" nor an ordinary tag that draws on it: {why}'
     prompts = [each for each in controls if each.smart and each.kind not in MASK_KINDS]
     if media.kind is MediaKind.VIDEO:
         if controls and not prompts:

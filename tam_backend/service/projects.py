@@ -81,7 +81,7 @@ class Projects:
 
     def _look_at(self, schema: str, project: str) -> None:
         """Say what of a project's labeling config cannot be served: in the log, and for good on the status page."""
-        found = remarks(schema, self._settings.propagate_label)
+        found = remarks(schema, self._settings.propagate_label, self._settings.prompt_from)
         try:
             is_new = self._known.remark(project, found)
         except StoreError as error:

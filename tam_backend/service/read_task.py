@@ -24,7 +24,7 @@ from tam_backend.labelstudio.regions import Region, mask_bounds, read_regions
 from tam_backend.labelstudio.results import mask_results
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
 from tam_backend.labelstudio.starting_objects import StartReport, with_starting_regions
-from tam_backend.labelstudio.starting_regions import starting_regions
+from tam_backend.labelstudio.starting_regions import starting_regions, wrong_source
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
 from tam_backend.types import BoolMask, Box, DrawnOrder, EncodedMask, FrameResult, LastingId, Prompt, Source
 
@@ -209,9 +209,10 @@ def with_what_is_there(
     starts, unusable = starting_regions(task, prompts.ordinary, config, prompts.media, source)
     size_hw = next((each.region.size_hw for each in starts if each.region.size_hw is not None), None)
     carried = _carried(known, size_hw) if size_hw is not None and _begins_chains(prompts.media, config) else {}
-    return with_starting_regions(
+    found, report = with_starting_regions(
         prompts, starts, unusable, source, erased=known.erased_for(whose), dropped=known.dropped, carried=carried
     )
+    return found, replace(report, wrong_source=wrong_source(source, config, prompts.media))
 
 
 def _begins_chains(media: Media, config: LabelingConfig) -> bool:

@@ -179,14 +179,19 @@ def box_track(region_id: str, *keyframes: tuple[int, float]) -> dict[str, Any]:
     return {"id": region_id, "from_name": "track", "to_name": "clip", "type": "videorectangle", "value": value}
 
 
-def test_boxes_on_a_video_are_tracks_on_its_frames_beside_the_masks_of_the_pages(
-    studio: AnnotatedStudio, tmp_path: Path
-) -> None:
+def discs_clip(tmp_path: Path) -> Path:
     clip = tmp_path / "clips" / "discs.mp4"
     clip.parent.mkdir()
     with OverlayWriter(clip, DISCS.size_hw, 24) as writer:
         for picture in DISCS:
             writer.write(picture, {})
+    return clip
+
+
+def test_boxes_on_a_video_are_tracks_on_its_frames_beside_the_masks_of_the_pages(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    clip = discs_clip(tmp_path)
     studio.config = VIDEO_CONFIG
     regions = [box_track("t", (1, 10), (5, 50)), mask_region(0, DISCS.truth(0), "Red", "r")]
     studio.add_task({"frames": ["/f/0.jpg"], "video": str(clip)}, regions)
@@ -207,11 +212,7 @@ def test_boxes_on_a_video_are_tracks_on_its_frames_beside_the_masks_of_the_pages
 
 
 def test_boxes_that_another_model_put_on_a_video_are_nobodys(studio: AnnotatedStudio, tmp_path: Path) -> None:
-    clip = tmp_path / "clips" / "discs.mp4"
-    clip.parent.mkdir()
-    with OverlayWriter(clip, DISCS.size_hw, 24) as writer:
-        for picture in DISCS:
-            writer.write(picture, {})
+    clip = discs_clip(tmp_path)
     studio.config = VIDEO_CONFIG
     said, moved = box_track("t", (1, 10), (5, 50)), box_track("t", (1, 10), (5, 55))
     task = studio.add_task({"video": str(clip)}, [{**moved, "origin": "prediction"}], predicted=[said])

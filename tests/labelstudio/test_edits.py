@@ -197,21 +197,23 @@ def test_boxes_that_people_drew_in_another_project_stay_theirs() -> None:
     assert humans(submitted(carried), {**other_model(version="from-project-3"), "result": [carried]}) == [1]
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda each: (
-            st.lists(each)
-            | st.dictionaries(st.sampled_from(["id", "type", "value", "origin", "sequence", "rle", "x", "frame"]), each)
-        ),
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda each: (
+        st.lists(each)
+        | st.dictionaries(st.sampled_from(["id", "type", "value", "origin", "sequence", "rle", "x", "frame"]), each)
     ),
-    st.booleans(),
 )
-def test_whatever_a_result_is_telling_its_origin_refuses_nothing(anything: Any, is_manual: bool) -> None:
-    result = {"id": "b", "type": "brushlabels", "value": anything, **({"origin": "manual"} if is_manual else {})}
-    for results in ([result], [anything], anything):
+VALUES = ANYTHING | st.fixed_dictionaries({"sequence": st.lists(ANYTHING)})
+
+
+@given(VALUES, VALUES, st.booleans())
+def test_whatever_a_result_is_telling_its_origin_refuses_nothing(now: Any, before: Any, is_manual: bool) -> None:
+    def holding(value: Any) -> list[Any]:
+        return [{"id": "b", "type": "t", "value": value, **({"origin": "manual"} if is_manual else {})}, value]
+
+    for results, said in ((holding(now), holding(before)), (now, before)):
         entry = {"result": results, "parent_prediction": PARENT}
-        task = {"predictions": [{"id": PARENT, "result": results}], "annotations": anything}
         needs_parent(entry)
-        told = with_origins(entry, task)
+        told = with_origins(entry, {"predictions": [{"id": PARENT, "result": said}], "annotations": before})
         assert told is results or len(told) == len(results)

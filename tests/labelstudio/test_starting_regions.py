@@ -190,9 +190,10 @@ def test_predictions_say_which_media_are_drawn_on() -> None:
 def test_prompts_come_from_predictions_or_a_tag_that_draws_where_masks_go() -> None:
     check_source("predictions", ORDINARY)
     check_source("found", ORDINARY)
-    with pytest.raises(LabelConfigError, match='"box"') as refused:
-        check_source("box", ORDINARY)
-    assert "mask, found, drawn, point" in refused.value.remedy
+    for wrong in ("box", "mask", "point"):
+        with pytest.raises(LabelConfigError, match=f'"{wrong}"') as refused:
+            check_source(wrong, ORDINARY)
+        assert "tags: found, drawn." in refused.value.remedy
 
 
 @pytest.mark.parametrize("said", ["predictions", "found"])

@@ -46,13 +46,25 @@ def test_a_label_that_only_looks_like_one_does(label: str) -> None:
     assert f'"{label}"' in said(FRAMES, MASK, POINT.replace("<Label", f'<Label value="{label}"/><Label', 1))
 
 
-@pytest.mark.parametrize("source", ["predictions", "mask", "point"])
-def test_what_a_propagate_begins_with_may_be_predictions_or_a_tag(source: str) -> None:
-    assert said(FRAMES.replace("/>", f' tamPromptFrom="{source}"/>'), MASK, POINT) == ""
+@pytest.mark.parametrize("source", ["predictions", "plate"])
+def test_what_a_propagate_begins_with_may_be_predictions_or_an_ordinary_tag(source: str) -> None:
+    plate = '<RectangleLabels name="plate" toName="frames"><Label value="Dog"/></RectangleLabels>'
+    assert said(FRAMES.replace("/>", f' tamPromptFrom="{source}"/>'), MASK, POINT, plate) == ""
 
 
-def test_a_tag_that_is_not_there_begins_nothing() -> None:
-    assert 'tamPromptFrom="boxes"' in said(FRAMES.replace("/>", ' tamPromptFrom="boxes"/>'), MASK, POINT)
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [("boxes", 'is called "boxes"'), ("mask", "holds masks"), ("point", '"point" is smart')],
+)
+def test_a_tag_from_which_nothing_can_begin_is_named_with_the_reason(source: str, why: str) -> None:
+    remark = said(FRAMES.replace("/>", f' tamPromptFrom="{source}"/>'), MASK, POINT)
+    assert f'tamPromptFrom="{source}"' in remark
+    assert why in remark
+    page = "<View>" + FRAMES + MASK + POINT + "</View>"
+    [of_setting] = remarks(page, "Propagate", source)
+    assert "TAM_PROMPT_FROM" in of_setting
+    assert why in of_setting
+    assert remarks(page.replace("valueList", 'tamPromptFrom="predictions" valueList'), "Propagate", source) == ()
 
 
 ORDINARY = (

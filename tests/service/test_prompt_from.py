@@ -191,6 +191,11 @@ def test_boxes_that_cannot_be_used_are_named_and_keep_no_other_away(backend, dat
     assert any("on frame 99" in problem.message for problem in backend.problems.recent())
 
 
+def test_a_wrong_tag_stands_among_the_problems_when_somebody_propagates(backend, data) -> None:
+    assert propagate(backend, data, asking("boxen"), point(0, "Rabbit"))
+    assert any('is called "boxen"' in problem.message for problem in backend.problems.recent())
+
+
 class Tasks:
     """A project in the double of Label Studio."""
 

@@ -31,7 +31,7 @@ def test_a_tag_that_is_not_there_is_named_with_those_that_are(studio: AnnotatedS
     done = run(studio, tmp_path, "--prompt-from", "boxen")
     assert done.returncode == 2
     assert 'Prompts cannot come from "boxen"' in done.stderr
-    assert "shapes, outlines, prompts" in done.stderr
+    assert "one of the ordinary tags: outlines." in done.stderr
 
 
 def test_a_dry_run_tells_how_the_tasks_would_begin(studio: AnnotatedStudio, tmp_path: Path) -> None:
@@ -46,8 +46,30 @@ def test_a_dry_run_tells_how_the_tasks_would_begin(studio: AnnotatedStudio, tmp_
     assert done.returncode == 0, done.stderr
     assert f'Task {first}: 1 of 1 regions of "outlines" are prompts of 1 objects' in done.stderr
     assert '"Red" begins on frames 0 (o).' in done.stderr
-    assert f"Task {second} has nothing to begin with." in done.stderr
+    assert f'Task {second} has nothing to begin with. Nothing of "outlines" lies on its frames.' in done.stderr
     assert "1 of 2 tasks would be tracked." in done.stderr
+
+
+def test_a_wrong_tag_in_the_labeling_config_is_named_with_the_task(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    studio.config = studio.config.replace("valueList", 'tamPromptFrom="boxen" valueList')
+    task = studio.add_task({"frames": ["/f/0.png"]}, [])
+    said = run(studio, tmp_path).stderr
+    assert f"Task {task} has nothing to begin with. Nothing begins with what was asked for" in said
+    assert 'is called "boxen"' in said
+
+
+def test_a_project_of_videos_hears_why_it_has_no_masks_and_how_to_get_some(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    studio.config = """<View><Video name="film" value="$clip"/>
+      <VideoRectangle name="track" toName="film" smart="true"/>
+      <Labels name="what" toName="film"><Label value="Red"/></Labels></View>"""
+    studio.add_task({"clip": "/v/a.mp4"}, [])
+    for options in ((), ("--prompt-from", "predictions")):
+        done = run(studio, tmp_path, *options)
+        assert done.returncode == 2
+        assert "Project 3 shows a <Video>, which takes boxes and no masks" in done.stderr
+        assert "`tam-backend import --from-project 3`" in done.stderr
 
 
 def test_who_asks_for_nothing_in_particular_is_told_what_could_be_asked_for(
