@@ -22,7 +22,7 @@ LABEL_STUDIO_READY := .venv-labelstudio/.complete
 LABEL_STUDIO_ML_READY := .venv-labelstudio-ml/.complete
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-peers bench-memory bench-loop bench-long bench-store bench-export bench-scale bench-scale-sim bench-e2e train-smoke fuzz serve release clean .venv-labelstudio
+.PHONY: help demo test lint unit e2e bench-quality bench-speed bench-peers bench-memory bench-loop bench-long bench-adapt bench-store bench-export bench-scale bench-scale-sim bench-e2e train-smoke fuzz serve release clean .venv-labelstudio
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -71,6 +71,15 @@ bench-loop: $(BACKEND)
 
 bench-long: $(BACKEND)
 	.venv/bin/python -m benchmarks.long_video ../shared/clips/chair --side 288 $(ARGS)
+
+# What learning from a project brings on a clip that was not learnt from, and what comes of wrong labels. It takes an
+# hour; both go on where their files end.
+bench-adapt: $(BACKEND)
+	mkdir -p runs
+	.venv/bin/python -m benchmarks.adaptation runs/adaptation.json --iterations 60 chair=../shared/clips/chair:5 \
+		tennis=../shared/data/videos/davis_tennis:5 penguins=../shared/data/videos/ytvos_003234408d:3 \
+		schoolgirls=../shared/data/videos/davis_schoolgirls:5 bmx=../shared/data/videos/segtrack2_bmx:5 $(ARGS)
+	.venv/bin/python -m benchmarks.bad_labels runs/bad_labels.json ../shared/clips/chair:5 --iterations 30
 
 bench-store: $(BACKEND)
 	.venv/bin/python -m benchmarks.store ../shared/clips $(ARGS)

@@ -44,8 +44,8 @@ from training.validation import assemble, load_both
 
 BASE = CompactWeights(EMBEDDED_DIR / SEGMENTER.file, EMBEDDED_DIR / TRACKER.file)
 _GOOD_IOU, _MOST_CLICKS, _CLICKED_FRAMES = 0.85, 10, 4
-_MEMORY_BYTES = 256 * 2**20
-_AS_LONG_AS_IT_TAKES_S = 1e6
+MEMORY_BYTES = 256 * 2**20
+AS_LONG_AS_IT_TAKES_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Measured:
 
 
 _COMPARED = ("mask", "click", "clicks")
+_FIGURES = tuple(each.name for each in fields(Measured))
 
 
 class Masks(Mapping[int, IdMask]):
@@ -144,11 +145,13 @@ class Adapted:
     Args:
         learnt: as they were learnt, promoted or not.
         served: what users get, promoted or else the base's; None where nothing could be judged.
+        promoted: of segmenter and tracker, whether it was.
         said: what `adapt` said.
     """
 
     learnt: Networks
     served: Networks | None
+    promoted: tuple[bool, bool]
     said: Mapping[str, object]
 
 
@@ -164,24 +167,25 @@ def learnt_directly(clip: AnnotatedClip, limits: AdaptationLimits, folder: Path)
         learner = course.learnt(weights, project, practised, spell, lambda _: None)
         learner.network.load_state_dict(learner.average)
         networks.append(learner.network)
-    return Adapted((networks[0], networks[1]), None, {"seconds": time.monotonic() - spent})
+    return Adapted((networks[0], networks[1]), None, (False, False), {"seconds": time.monotonic() - spent})
 
 
 def adapted(videos: Sequence[LabeledVideo], limits: AdaptationLimits, folder: Path) -> Adapted:
     """Adapt to two videos and more."""
     outcome = adapt(videos, BASE, limits, folder)
     served, learnt = [], []
-    for course, weights, promoted in (
+    for course, weights, better in (
         (SEGMENTER, BASE.segmenter, outcome.segmenter_weights),
         (TRACKER, BASE.tracker, outcome.tracker_weights),
     ):
-        served.append(course.loaded(promoted or weights))
-        learnt.append(course.loaded(promoted or weights))
-        if promoted is None:  # what was refused, to see whether that was right
+        served.append(course.loaded(better or weights))
+        learnt.append(course.loaded(better or weights))
+        if better is None:  # what was refused, to see whether that was right
             checkpoint = torch.load(folder / f"{course.file}.learning", weights_only=True)
             learnt[-1].load_state_dict(checkpoint["average"])
     said = asdict(replace(outcome, segmenter_weights=None, tracker_weights=None))
-    return Adapted((learnt[0], learnt[1]), (served[0], served[1]), said)
+    promoted = outcome.segmenter.promote, outcome.tracker.promote
+    return Adapted((learnt[0], learnt[1]), (served[0], served[1]), promoted, said)
 
 
 def measure_networks(networks: Networks, clip: AnnotatedClip) -> dict[str, float]:
@@ -192,15 +196,23 @@ def measure_networks(networks: Networks, clip: AnnotatedClip) -> dict[str, float
     return asdict(measure(assemble(segmenter, tracker), clip))
 
 
-def measure_served(found: Adapted, before: Mapping[str, float], after: Mapping[str, float], clip: AnnotatedClip) -> Any:
-    """Return the figures of what users get, measured only where they are not known yet."""
+def measure_served(
+    found: Adapted, before: Mapping[str, float], after: Mapping[str, float] | None, clip: AnnotatedClip
+) -> dict[str, float] | None:
+    """Return the figures of what users get, measured only where they are not known yet.
+
+    Args:
+        found: what came of the adaptation.
+        before, after: figures of the base and of what was learnt; None: not measured.
+        clip: to measure on.
+
+    Returns:
+        The fields of `Measured`; None where nothing could be judged.
+    """
     if found.served is None:
         return None
-    promoted = {found.said[each]["promote"] for each in ("segmenter", "tracker")}  # type: ignore[index]
-    if len(promoted) > 1:
-        return measure_networks(found.served, clip)
-    known = after if promoted == {True} else before
-    return {each.name: known[each.name] for each in fields(Measured)}
+    known = {(False, False): before, (True, True): after}.get(found.promoted)
+    return measure_networks(found.served, clip) if known is None else {name: known[name] for name in _FIGURES}
 
 
 def run(
@@ -273,9 +285,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    limits = AdaptationLimits(options.seconds, _MEMORY_BYTES, options.threads)
+    limits = AdaptationLimits(options.seconds, MEMORY_BYTES, options.threads)
     if options.iterations is not None:
-        limits = replace(limits, seconds=_AS_LONG_AS_IT_TAKES_S, iterations=options.iterations)
+        limits = replace(limits, seconds=AS_LONG_AS_IT_TAKES_S, iterations=options.iterations)
     run(dict(domain(each) for each in options.domains), options.counts, limits, options.out)
     print_table(json.loads(options.out.read_text()))
 
