@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
 
@@ -51,6 +51,7 @@ _versions = Table(
     Column("stamp", String(64), nullable=False),
     Column("about", Text, nullable=False),  # JSON of `Findings`
     Column("made_at", Double, nullable=False),
+    Column("taken_back_at", Double),
 )
 _weights = Table(
     "adapted_weights",
@@ -112,6 +113,7 @@ class AdaptedVersion:
         findings: what is known of it.
         made_at: seconds since 1970.
         fingerprints: network -> SHA-256 of its weights; none where it cannot serve (any more).
+        taken_back_at: when it was rolled back, seconds since 1970; None where it was not, or nobody noted it.
     """
 
     project: str
@@ -121,11 +123,17 @@ class AdaptedVersion:
     findings: Findings
     made_at: float
     fingerprints: Mapping[str, str]
+    taken_back_at: float | None = None
 
     @property
     def name(self) -> str:
         """What predictions are stored under, such as compact-0.2-1a2b3c4d+p7.3."""
         return _name(self.base, self.project, str(self.number))
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the name, such as p7.3."""
+        return f"p{self.project}.{self.number}"
 
     @property
     def can_serve(self) -> bool:
@@ -217,8 +225,8 @@ class AdaptedNetworks:
             )
         here = and_(_versions.c.project == project, _versions.c.number == served.number)
         with self._database.transaction() as connection:
-            connection.execute(update(_versions).where(here).values(state="rolled back"))
-        return replace(served, state="rolled back")
+            connection.execute(update(_versions).where(here).values(state="rolled back", taken_back_at=now()))
+        return next(each for each in self.versions(project) if each.number == served.number)
 
     def weights(self, version: AdaptedVersion) -> dict[str, bytes]:
         """Return network -> the bytes of its file; those of the package serve for a network that is not named.
@@ -296,4 +304,6 @@ def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:
         about["seconds"],
     )
     state = cast(VersionState, row.state)
-    return AdaptedVersion(row.project, row.number, row.base, state, findings, row.made_at, fingerprints)
+    return AdaptedVersion(
+        row.project, row.number, row.base, state, findings, row.made_at, fingerprints, row.taken_back_at
+    )

@@ -64,7 +64,10 @@ def test_a_refused_version_leaves_its_figures_and_changes_nothing(adapted: Adapt
 
 def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: AdaptedNetworks) -> None:
     first, second = add(adapted, b"1"), add(adapted, b"2")
-    assert adapted.roll_back("7", BASE).number == second.number
+    taken_back = adapted.roll_back("7", BASE)
+    assert (taken_back.number, taken_back.state) == (second.number, "rolled back")
+    assert second.made_at <= (taken_back.taken_back_at or 0)
+    assert second.taken_back_at is first.taken_back_at is None
     assert adapted.served("7", BASE) == first
     adapted.roll_back("7", BASE)
     assert adapted.served("7", BASE) is None

@@ -9,11 +9,13 @@ from datetime import datetime, timezone
 from markupsafe import Markup
 
 from tam_backend.effort.chart import as_svg
-from tam_backend.effort.prompts_chart import PromptedVideo, prompts_chart
+from tam_backend.effort.learning_chart import learning_charts
+from tam_backend.effort.learning_curve import stage_rows, what_changed
+from tam_backend.service.project_curve import curve_of
 from tam_backend.store.adapted_networks import AdaptedVersion, Figure
 from tam_backend.store.sessions import SessionStore
 
-_VERSIONS, _VIDEOS, _PROJECTS = 5, 40, 10
+_VERSIONS, _VIDEOS, _STAGES, _PROJECTS = 5, 40, 6, 10
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class AdaptedProject:
     Args:
         project: Label Studio's.
         versions: the last few, newest first.
-        curve: an <svg> of what its videos took; "" before any was worked on.
+        charts: an <svg> each of what its videos took; none before any was worked on.
+        stages: what the last of them took before and after networks changed; see `stage_rows`.
+        changed: the same in sentences.
     """
 
     project: str
     versions: tuple[VersionRow, ...]
-    curve: str
+    charts: tuple[Markup, ...]
+    stages: tuple[tuple[str, ...], ...]
+    changed: tuple[str, ...]
 
 
 def adapted_projects(versions: Sequence[AdaptedVersion], base: str, store: SessionStore) -> list[AdaptedProject]:
@@ -72,9 +78,8 @@ def _project(project: str, versions: Sequence[AdaptedVersion], base: str, store:
         )
         for each in versions[:_VERSIONS]
     )
-    worked_on = [
-        PromptedVideo(task, frames, f"+p{project}." in weights)
-        for task, frames, weights in store.prompted(project, _VIDEOS)
-    ]
-    curve = Markup(as_svg(prompts_chart(worked_on))) if worked_on else ""  # noqa: S704 - as_svg escapes all texts
-    return AdaptedProject(project, rows, curve)
+    curve = curve_of(project, store.work(project, _VIDEOS), versions)
+    charts = tuple(Markup(as_svg(each)) for each in learning_charts(curve))  # noqa: S704 - as_svg escapes all texts
+    return AdaptedProject(
+        project, rows, charts, tuple(stage_rows(curve))[-_STAGES:], tuple(what_changed(curve) if charts else ())
+    )
