@@ -27,7 +27,7 @@ from tam_backend.cli.common import (
     say_note,
     settings_with,
 )
-from tam_backend.errors import LabelStudioRefusedError, StoreError, printable
+from tam_backend.errors import LabelStudioRefusedError, StoreError, WeightsError, printable
 
 if TYPE_CHECKING:
     from tam_backend.effort.learning_curve import Turn
@@ -184,12 +184,13 @@ def _what_was_learnt(settings: Settings, project: int) -> tuple[list[str], list[
     try:
         database = database_of(settings)
         work, versions = SessionStore(database).work(str(project)), AdaptedNetworks(database).versions(str(project))
-    except StoreError as error:  # all else is in Label Studio
+        may_serve = versions and zoo.is_adaptable(settings.profile)
+        base = zoo.profile(settings.profile).version if may_serve else ""
+    except (StoreError, WeightsError) as error:  # all else is in Label Studio
         say_note(f"What was clicked, and what networks learnt from the project, is left out: {error}")
         return [], [], []
-    if not versions or not zoo.is_adaptable(settings.profile):
+    if not base:
         return [], work, turns_of(versions)
-    base = zoo.profile(settings.profile).version
     serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
     promoted = sum(each.state == "promoted" for each in versions)
     learnt = (
