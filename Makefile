@@ -65,7 +65,7 @@ bench-memory: $(BACKEND)
 
 # What a correction brings, what refinement brings, and how well quality foretells the IoU.
 bench-loop: $(BACKEND)
-	.venv/bin/python -m benchmarks.loop ../shared/clips $(ARGS)
+	.venv/bin/python -m benchmarks.loop ../shared/clips ../shared/data/videos --size 240 --clicks 6 --seeds 2 $(ARGS)
 	.venv/bin/python -m benchmarks.quality ../shared/clips --starts mask --refine off on --no-baselines --no-clicks
 	.venv/bin/python -m benchmarks.calibration ../shared/clips --variants clean "every 6th" "shifted midway" blur
 
@@ -95,7 +95,7 @@ train-smoke: $(BACKEND)
 	.venv/bin/python -m training.smoke $(ARGS)
 
 fuzz: $(BACKEND)
-	PYTHONPATH=.:tests .venv/bin/python tests/server/fuzz_payloads.py $(ARGS)
+	PYTHONPATH=.:tests:tests/service .venv/bin/python tests/server/fuzz_payloads.py $(ARGS)
 
 serve: $(BACKEND)
 	.venv/bin/tam-backend serve $(ARGS)

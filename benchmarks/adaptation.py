@@ -1,11 +1,12 @@
 """What adapting to a project brings on a clip that was not learnt from: `python -m benchmarks.adaptation OUT.json ...`.
 
-Every domain is a folder of clips, or one clip cut into as many parts as `DOMAIN=FOLDER:PARTS` says; its last clip is
-never learnt from. Measured on it, before and after 1, 2 and 4 of the others: J&F from the first mask and from one
-click, and the clicks that it takes to an IoU of 0.85. Two and more clips go through `adapt`, with its gate; one cannot
-be split, so that the networks learn from it directly. What was learnt is measured even where it was refused: that tells
-whether the gate was right. Written after every step, so that a run that is cut off loses nothing; one that is started
-again goes on.
+Every domain is a folder of clips, or one clip cut into as many parts as `DOMAIN=FOLDER:PARTS` says, or several of
+these (`DOMAIN=FOLDER:PARTS,FOLDER`); its last clip is never learnt from. Measured on it, before and after 1, 2 and 4 of
+the others: J&F from the first mask and from one click, and the clicks that it takes to an IoU of 0.85. Two and more
+clips go through `adapt`, with its gate; one cannot be split, so that the networks learn from it directly. Measured is
+what users get, promoted networks or else the base's, and what was learnt even where it was refused: that tells whether
+the gate was right. Written after every step, so that a run that is cut off loses nothing; one that is started again
+goes on. With `--iterations` each network learns so many, however long that takes: a busy machine changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from benchmarks.clips import AnnotatedClip, find_clips
 from benchmarks.quality import click_until, track
 from tam_backend import TrackAnything, open_video
 from tam_backend.adaptation.adapt import adapt
-from tam_backend.adaptation.courses import SEGMENTER, SIDE, TRACKER, Course
+from tam_backend.adaptation.courses import SEGMENTER, SIDE, TRACKER
 from tam_backend.adaptation.general import PRACTISED, general_clips
 from tam_backend.adaptation.kept_video import keep
 from tam_backend.adaptation.labeled import IdMask, LabeledVideo
@@ -44,6 +45,7 @@ from training.validation import assemble, load_both
 BASE = CompactWeights(EMBEDDED_DIR / SEGMENTER.file, EMBEDDED_DIR / TRACKER.file)
 _GOOD_IOU, _MOST_CLICKS, _CLICKED_FRAMES = 0.85, 10, 4
 _MEMORY_BYTES = 256 * 2**20
+_AS_LONG_AS_IT_TAKES_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Measured:
     click: float
     clicks: float
     first_click: float
+
+
+_COMPARED = ("mask", "click", "clicks")
 
 
 class Masks(Mapping[int, IdMask]):
@@ -94,11 +99,14 @@ def cut(clip: AnnotatedClip, parts: int) -> list[AnnotatedClip]:
 
 
 def domain(text: str) -> tuple[str, list[AnnotatedClip]]:
-    """Read NAME=FOLDER or NAME=FOLDER:PARTS."""
+    """Read NAME=FOLDER or NAME=FOLDER:PARTS, or several of them with commas between."""
     name, _, rest = text.partition("=")
-    folder, _, parts = rest.partition(":")
-    clips = find_clips([Path(folder)])
-    return name, cut(clips[0], int(parts)) if parts else clips
+    clips: list[AnnotatedClip] = []
+    for each in rest.split(","):
+        folder, _, parts = each.partition(":")
+        found = find_clips([Path(folder)])
+        clips += cut(found[0], int(parts)) if parts else found
+    return name, clips
 
 
 def measure(tam: TrackAnything, clip: AnnotatedClip) -> Measured:
@@ -125,43 +133,81 @@ def labeled(clip: AnnotatedClip) -> LabeledVideo:
     return LabeledVideo(clip.name, open_video(list(clip.frames)), Masks(clip))
 
 
-def learnt_directly(course: Course, weights: Path, clip: AnnotatedClip, seconds: float, folder: Path) -> nn.Module:
+Networks = tuple[nn.Module, nn.Module]
+"""A segmenter and a tracker."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of one adaptation.
+
+    Args:
+        learnt: as they were learnt, promoted or not.
+        served: what users get, promoted or else the base's; None where nothing could be judged.
+        said: what `adapt` said.
+    """
+
+    learnt: Networks
+    served: Networks | None
+    said: Mapping[str, object]
+
+
+def learnt_directly(clip: AnnotatedClip, limits: AdaptationLimits, folder: Path) -> Adapted:
     """Learn from one clip alone: nothing can be held out, so that nothing is judged."""
-    project = Samples([keep(labeled(clip), _MEMORY_BYTES, [])], SIDE)
-    practised = Samples([keep(each, _MEMORY_BYTES, []) for each in general_clips(PRACTISED)], SIDE)
-    spell = Spell(seconds, course.batch, folder / f"{course.file}.learning", clip.name)
-    return course.learnt(weights, project, practised, spell, lambda _: None).network
-
-
-def networks_after(
-    clips: Sequence[AnnotatedClip], seconds: float, folder: Path
-) -> tuple[nn.Module, nn.Module, dict[str, object]]:
-    """Return both networks as they were learnt, promoted or not, and what `adapt` said."""
-    if len(clips) == 1:
-        spent = time.monotonic()
-        segmenter, tracker = (
-            learnt_directly(course, weights, clips[0], 0.4 * seconds, folder)
-            for course, weights in ((SEGMENTER, BASE.segmenter), (TRACKER, BASE.tracker))
-        )
-        return segmenter, tracker, {"seconds": time.monotonic() - spent}
-    outcome = adapt([labeled(clip) for clip in clips], BASE, AdaptationLimits(seconds, _MEMORY_BYTES, 1), folder)
+    spent = time.monotonic()
+    project = Samples([keep(labeled(clip), limits.memory_bytes, [])], SIDE)
+    practised = Samples([keep(each, limits.memory_bytes, []) for each in general_clips(PRACTISED)], SIDE)
     networks = []
+    for course, weights in ((SEGMENTER, BASE.segmenter), (TRACKER, BASE.tracker)):
+        checkpoint = folder / f"{course.file}.learning"
+        spell = Spell(0.4 * limits.seconds, limits.iterations, course.rate, course.batch, checkpoint, clip.name)
+        learner = course.learnt(weights, project, practised, spell, lambda _: None)
+        learner.network.load_state_dict(learner.average)
+        networks.append(learner.network)
+    return Adapted((networks[0], networks[1]), None, {"seconds": time.monotonic() - spent})
+
+
+def adapted(videos: Sequence[LabeledVideo], limits: AdaptationLimits, folder: Path) -> Adapted:
+    """Adapt to two videos and more."""
+    outcome = adapt(videos, BASE, limits, folder)
+    served, learnt = [], []
     for course, weights, promoted in (
         (SEGMENTER, BASE.segmenter, outcome.segmenter_weights),
         (TRACKER, BASE.tracker, outcome.tracker_weights),
     ):
-        network = course.loaded(promoted or weights)
+        served.append(course.loaded(promoted or weights))
+        learnt.append(course.loaded(promoted or weights))
         if promoted is None:  # what was refused, to see whether that was right
             checkpoint = torch.load(folder / f"{course.file}.learning", weights_only=True)
-            network.load_state_dict(checkpoint["network"])
-        networks.append(network)
+            learnt[-1].load_state_dict(checkpoint["average"])
     said = asdict(replace(outcome, segmenter_weights=None, tracker_weights=None))
-    return networks[0], networks[1], said
+    return Adapted((learnt[0], learnt[1]), (served[0], served[1]), said)
 
 
-def run(domains: Mapping[str, Sequence[AnnotatedClip]], counts: Sequence[int], seconds: float, out: Path) -> None:
+def measure_networks(networks: Networks, clip: AnnotatedClip) -> dict[str, float]:
+    """Return the fields of `Measured`."""
+    segmenter, tracker = networks
+    if not isinstance(segmenter, ClickNetwork) or not isinstance(tracker, CompactNetwork):
+        raise TypeError("These are not the compact profile's networks.")
+    return asdict(measure(assemble(segmenter, tracker), clip))
+
+
+def measure_served(found: Adapted, before: Mapping[str, float], after: Mapping[str, float], clip: AnnotatedClip) -> Any:
+    """Return the figures of what users get, measured only where they are not known yet."""
+    if found.served is None:
+        return None
+    promoted = {found.said[each]["promote"] for each in ("segmenter", "tracker")}  # type: ignore[index]
+    if len(promoted) > 1:
+        return measure_networks(found.served, clip)
+    known = after if promoted == {True} else before
+    return {each.name: known[each.name] for each in fields(Measured)}
+
+
+def run(
+    domains: Mapping[str, Sequence[AnnotatedClip]], counts: Sequence[int], limits: AdaptationLimits, out: Path
+) -> None:
     """Measure what is not in the file yet, all domains with the first count, then with the next one."""
-    rows: dict[str, dict[str, object]] = json.loads(out.read_text()) if out.exists() else {}
+    rows: dict[str, dict[str, Any]] = json.loads(out.read_text()) if out.exists() else {}
 
     def keep_row(name: str, row: dict[str, object]) -> None:
         rows[name] = {**row, "load": os.getloadavg()[0]}
@@ -172,40 +218,46 @@ def run(domains: Mapping[str, Sequence[AnnotatedClip]], counts: Sequence[int], s
         for name, clips in domains.items():
             unseen, others = clips[-1], clips[:-1][-count:]
             if f"{name} 0" not in rows:
-                before = load_both(BASE.segmenter, BASE.tracker)
-                keep_row(f"{name} 0", {"unseen": unseen.name, "frames": len(unseen), **asdict(measure(before, unseen))})
+                base = load_both(BASE.segmenter, BASE.tracker)
+                keep_row(f"{name} 0", {"unseen": unseen.name, "frames": len(unseen), **asdict(measure(base, unseen))})
             if len(others) < count or f"{name} {count}" in rows:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                segmenter, tracker, said = networks_after(others, seconds, Path(folder))
-            if not isinstance(segmenter, ClickNetwork) or not isinstance(tracker, CompactNetwork):
-                raise TypeError("These are not the compact profile's networks.")
-            after = measure(assemble(segmenter, tracker), unseen)
-            keep_row(f"{name} {count}", {**asdict(after), "said": said})
+                if count == 1:
+                    found = learnt_directly(others[0], limits, Path(folder))
+                else:
+                    found = adapted([labeled(clip) for clip in others], limits, Path(folder))
+            after = measure_networks(found.learnt, unseen)
+            served = measure_served(found, rows[f"{name} 0"], after, unseen)
+            keep_row(f"{name} {count}", {**after, "served": served, "said": found.said})
 
 
 def print_table(rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print every domain before and after, and how often the gate was right."""
+    """Print every domain before and after, what users gain on average, and how often the gate was right."""
     heads = f"{'first mask':>16}{'one click':>16}{'clicks to 0.85':>16}"
     print(f"{'domain':<14}{'clips':>5}{heads}  promoted (segmenter, tracker)")
-    gains: list[tuple[float, float]] = []
+    gains: list[Sequence[float]] = []
+    served: list[Sequence[float]] = []
     rights: list[bool] = []
     for key, row in sorted(rows.items()):
         name, _, count = key.rpartition(" ")
         if count == "0":
             continue
         before = rows[f"{name} 0"]
-        gains.append((row["mask"] - before["mask"], row["click"] - before["click"]))
+        gains.append([row[each] - before[each] for each in _COMPARED])
+        if row["served"]:
+            served.append([row["served"][each] - before[each] for each in _COMPARED])
         said = row["said"]
         promoted = [said[each]["promote"] for each in ("segmenter", "tracker")] if "promote" in said else []
         better = [row["first_click"] > before["first_click"], row["mask"] > before["mask"]]
         rights += [one == other for one, other in zip(promoted, better, strict=False)]
-        figures = "".join(f"{before[each]:>9.1f}{row[each]:>7.1f}" for each in ("mask", "click", "clicks"))
+        figures = "".join(f"{before[each]:>9.1f}{row[each]:>7.1f}" for each in _COMPARED)
         told = ", ".join("yes" if each else "no" for each in promoted) or "cannot be judged"
         print(f"{name:<14}{count:>5}{figures}  {told}")
-    if gains:
-        mask, click = np.mean(gains, 0)
-        print(f"mean gain of what was learnt, promoted or not: {mask:+.1f} first mask, {click:+.1f} one click")
+    for what, found in (("what was learnt, promoted or not", gains), ("what users get, after the gate", served)):
+        if found:
+            mask, click, clicks = np.mean(found, 0)
+            print(f"{what}, mean: {mask:+.1f} first mask, {click:+.1f} one click, {clicks:+.1f} clicks to 0.85")
     if rights:
         print(f"the gate was right about {sum(rights)} of {len(rights)} networks")
 
@@ -216,11 +268,15 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="JSON; gone on with if it is there")
     parser.add_argument("domains", nargs="*", help="NAME=FOLDER of clips, or NAME=CLIP:PARTS")
     parser.add_argument("--counts", type=int, nargs="+", default=[2, 1, 4], help="of clips that are learnt from")
-    parser.add_argument("--seconds", type=float, default=120.0, help="for each adaptation")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each adaptation, of the wall")
+    parser.add_argument("--iterations", type=int, help="that each network learns, instead of --seconds")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    run(dict(domain(each) for each in options.domains), options.counts, options.seconds, options.out)
+    limits = AdaptationLimits(options.seconds, _MEMORY_BYTES, options.threads)
+    if options.iterations is not None:
+        limits = replace(limits, seconds=_AS_LONG_AS_IT_TAKES_S, iterations=options.iterations)
+    run(dict(domain(each) for each in options.domains), options.counts, limits, options.out)
     print_table(json.loads(options.out.read_text()))
 
 

@@ -7,7 +7,9 @@ report = import_dataset(dataset, 7, library=library, client=client, base_url="ht
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +19,13 @@ from tam_backend.dataset_in.read_videos import BOXES, ReadBox, ReadDataset, Read
 from tam_backend.errors import EmptyVideoError, InvalidInputError, LabelStudioError, OutputError, TamError
 from tam_backend.export.dataset import safe_name
 from tam_backend.export.dataset_folder import place
-from tam_backend.importer import (
-    FailedVideo,
-    FrameSelection,
-    PlannedTask,
-    TaskClient,
-    create_tasks,
-    link_tasks,
-    plan_tasks,
-)
+from tam_backend.importer import FailedVideo, TaskClient, create_tasks, link_tasks
 from tam_backend.labelstudio.config_xml import read_config
-from tam_backend.labelstudio.imported_masks import Boxes, ImportedMasks, has_ground_truth, has_prediction_of
+from tam_backend.labelstudio.imported_masks import Boxes, ImportedMasks, ground_truth, prediction_of
 from tam_backend.labelstudio.polygons import TOLERANCE_PX
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.scores import task_score, worst_by_frame
+from tam_backend.planned_tasks import FrameSelection, PlannedTask, ShownPages, plan_tasks
 from tam_backend.video.images import images_in
 from tam_backend.video.library import VideoLibrary
 
@@ -38,6 +33,13 @@ Arrival = Literal["predictions", "annotations"]
 """As what masks arrive: to be corrected, or as the ground truth."""
 
 CLASS_LEFT_OUT = "masks of classes that are left out"
+CUT_OTHERWISE = (
+    "videos had tasks that show other frames; new tasks were made beside them. Delete those that you do not want."
+)
+STORED_OTHERWISE = (
+    "tasks hold other masks than this import would store, since it has other options or people changed them; they stay "
+    "as they are. Delete these predictions or annotations to import them anew."
+)
 _NO_TAG = f"{BOXES}, for which no rectangle tag of the project has a label"
 
 
@@ -116,11 +118,13 @@ class DatasetReport:
     Args:
         imported, failed: its videos, in its order.
         left_out: a sentence on everything that is in the dataset and not in the project.
+        kept: a sentence on everything that an earlier import had made otherwise than this one would.
     """
 
     imported: tuple[ArrivedVideo, ...]
     failed: tuple[FailedVideo, ...]
     left_out: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def label_map(named: Sequence[str]) -> dict[str, str]:
@@ -150,6 +154,7 @@ def import_dataset(
     base_url: str,
     frames_folder: Path,
     on_progress: Callable[[str, str], None] = lambda video, doing: None,  # noqa: ARG005 - says nothing
+    on_done: Callable[[ArrivedVideo | FailedVideo], None] = lambda video: None,  # noqa: ARG005 - the same
 ) -> DatasetReport:
     """Register a dataset's videos, make their tasks, and store their masks. One video's failure keeps no other away.
 
@@ -165,6 +170,7 @@ def import_dataset(
         base_url: how browsers reach the backend.
         frames_folder: takes links to the frames of videos that have no folder of their own; they must stay.
         on_progress: called with the video and what is being done to it, before each slow step.
+        on_done: called with each video that has arrived or failed, at once.
 
     Raises:
         LabelConfigError: the project's config has no tag for masks, or no label for a class.
@@ -186,35 +192,24 @@ def import_dataset(
             if video is None:
                 break
             name = video.name
-            imported.append(arriving.take(video))
+            arrived = arriving.take(video)
         except TamError as error:
             failed.append(FailedVideo(name, error))
+            on_done(failed[-1])
+        else:
+            imported.append(arrived)
+            on_done(arrived)
         name = "the rest of the dataset"
     untaken = BOXES if wanted.boxes == "none" else _NO_TAG
     counts = {**dataset.left_out, CLASS_LEFT_OUT: arriving.of_other_classes, untaken: arriving.untaken_boxes}
     left_out = tuple(f"{count} {what}." for what, count in counts.items() if count)
-    return DatasetReport(tuple(imported), tuple(failed), left_out)
+    kept = tuple(f"{count} {what}" for what, count in arriving.kept.items() if count)
+    return DatasetReport(tuple(imported), tuple(failed), left_out, kept)
 
 
-_Pages = tuple[str, int, int, int]
-"""What a task shows: the video's id, the first and the last frame, and how many there are."""
-
-
-def _known_tasks(tasks: Iterable[tuple[int, Mapping[str, Any]]], library: VideoLibrary) -> dict[_Pages, int]:
+def _known_tasks(tasks: Iterable[tuple[int, Mapping[str, Any]]], library: VideoLibrary) -> dict[ShownPages, int]:
     """Return what the tasks of a project show of our videos -> the task's id."""
-    known: dict[_Pages, int] = {}
-    for task_id, data in tasks:
-        frames = data.get("frames")
-        if not isinstance(frames, list) or not frames:
-            continue
-        first, last = (library.own_frame(str(frames[at])) for at in (0, -1))
-        if first is not None and last is not None and first[0] == last[0]:
-            known[first[0], first[1], last[1], len(frames)] = task_id
-    return known
-
-
-def _pages(task: PlannedTask) -> _Pages:
-    return task.record.id, task.frame_indices[0], task.frame_indices[-1], len(task.frame_indices)
+    return {shown: task_id for task_id, data in tasks if (shown := ShownPages.of_task(data, library)) is not None}
 
 
 @dataclass(eq=False)
@@ -226,11 +221,12 @@ class _Arriving:
         of_other_classes: how many masks were left out for their class.
         untaken_boxes: how many boxes have no tag to go to, or were not wanted.
         thinned: the frames of the present video of which a mask or box was left out.
+        kept: what an earlier import made otherwise -> how often.
     """
 
     wanted: DatasetArrival
     masks: ImportedMasks
-    known: Mapping[_Pages, int]
+    known: Mapping[ShownPages, int]
     library: VideoLibrary
     client: DatasetClient
     base_url: str
@@ -239,6 +235,7 @@ class _Arriving:
     of_other_classes: int = 0
     untaken_boxes: int = 0
     thinned: set[int] = field(default_factory=set)
+    kept: Counter[str] = field(default_factory=Counter)
 
     def take(self, video: ReadVideo) -> ArrivedVideo:
         """Bring one video, its tasks and its masks in."""
@@ -252,8 +249,10 @@ class _Arriving:
         self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
         record = self.library.register(registrable(video, self.frames_folder))
         planned = plan_tasks(record, FrameSelection(max_frames=self.wanted.max_frames))
-        task_ids = tuple(self.known[_pages(task)] for task in planned if _pages(task) in self.known)
+        shown = [ShownPages.of_plan(task) for task in planned]
+        task_ids = tuple(self.known[each] for each in shown if each in self.known)
         is_new = len(task_ids) < len(planned)
+        self.kept[CUT_OTHERWISE] += is_new and any(each.video == record.id for each in self.known)
         if is_new:
             self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
             task_ids = create_tasks(planned, self.wanted.project, self.library, self.client, self.base_url)
@@ -262,8 +261,11 @@ class _Arriving:
         self.on_progress(video.name, "storing its masks")
         try:
             for task, task_id in zip(planned, task_ids, strict=True):
-                if is_new or not self._has_masks(task_id):
+                stored = None if is_new else self._stored(task_id)
+                if stored is None:
                     self._store(task, task_id, frames)
+                else:
+                    self.kept[STORED_OTHERWISE] += not _is_same_json(stored, self._results(task, frames))
         except LabelStudioError as error:
             raise LabelStudioError(
                 f"The tasks {task_ids[0]} to {task_ids[-1]} of {video.name} were made, but not all have their masks: "
@@ -284,11 +286,13 @@ class _Arriving:
             self.thinned.add(frame.index)
         return ReadFrame(frame.index, kept, boxes)
 
-    def _has_masks(self, task_id: int) -> bool:
-        """Whether an earlier import stored a task's masks."""
-        if self.wanted.arrival == "annotations":
-            return has_ground_truth(self.client.annotations(task_id))
-        return has_prediction_of(self._version, self.client.predictions(task_id))
+    def _stored(self, task_id: int) -> Any:
+        """Return what an earlier import stored of a task, JSON; None where it did not."""
+        if self._is_settled:
+            found = ground_truth(self.client.annotations(task_id))
+        else:
+            found = prediction_of(self._version, self.client.predictions(task_id))
+        return None if found is None else found.get("result", [])
 
     @property
     def _version(self) -> str:
@@ -296,30 +300,50 @@ class _Arriving:
         return f"imported-{self.wanted.form}"
 
     def _store(self, task: PlannedTask, task_id: int, frames: Mapping[int, ReadFrame]) -> None:
-        """Store the masks of one task, in the order of their objects: an export numbers them by it."""
-        settled = self.wanted.arrival == "annotations"
-        there = [(page, frames[index]) for page, index in enumerate(task.frame_indices) if index in frames]
-        drawn: list[tuple[int, ReadMask | ReadBox]] = sorted(
-            [
-                *((page, each) for page, frame in there for each in frame.masks),
-                *((page, each) for page, frame in there for each in frame.boxes),
-            ],
-            key=lambda at: at[1].object_id,
-        )
-        results = [result for page, each in drawn for result in self._results(each, page, settled=settled)]
-        if settled:
+        """Store the masks of one task."""
+        results = self._results(task, frames)
+        there = [frames[index] for index in task.frame_indices if index in frames]
+        if self._is_settled:
             # Without any region it says that there is nothing to see: not where there was something that was left out.
-            if results or (there and self.thinned.isdisjoint(frame.index for _, frame in there)):
+            if results or (there and self.thinned.isdisjoint(frame.index for frame in there)):
                 self.client.create_annotation(task_id, results, ground_truth=True)
         elif results:
-            told = worst_by_frame((page, each.quality) for page, each in drawn if each.quality is not None)
-            made = prediction(results, task_score(told.values()), self._version)
+            judged = ((page, each.quality) for page, each in _drawn(task, frames) if each.quality is not None)
+            made = prediction(results, task_score(worst_by_frame(judged).values()), self._version)
             self.client.create_prediction(task_id, made)
 
-    def _results(self, each: ReadMask | ReadBox, page: int, *, settled: bool) -> tuple[dict[str, Any], ...]:
-        if isinstance(each, ReadBox):
-            return self.masks.box_results(each, page, settled=settled)
-        return self.masks.results(each, page, settled=settled)
+    def _results(self, task: PlannedTask, frames: Mapping[int, ReadFrame]) -> list[dict[str, Any]]:
+        """Return the masks and boxes of one task as Label Studio takes them."""
+        made = self.masks
+        return [
+            result
+            for page, each in _drawn(task, frames)
+            for result in (
+                made.box_results(each, page, settled=self._is_settled)
+                if isinstance(each, ReadBox)
+                else made.results(each, page, settled=self._is_settled)
+            )
+        ]
+
+    @property
+    def _is_settled(self) -> bool:
+        return self.wanted.arrival == "annotations"
+
+
+def _drawn(task: PlannedTask, frames: Mapping[int, ReadFrame]) -> list[tuple[int, ReadMask | ReadBox]]:
+    """Return the masks and boxes of one task with their pages, in the order of their objects: an export numbers them
+    by it."""
+    there = [(page, frames[index]) for page, index in enumerate(task.frame_indices) if index in frames]
+    shown: list[tuple[int, ReadMask | ReadBox]] = [
+        *((page, each) for page, frame in there for each in frame.masks),
+        *((page, each) for page, frame in there for each in frame.boxes),
+    ]
+    return sorted(shown, key=lambda at: at[1].object_id)
+
+
+def _is_same_json(stored: Any, made: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Label Studio holds just what would be stored."""
+    return bool(stored == json.loads(json.dumps(made)))
 
 
 def registrable(video: ReadVideo, frames_folder: Path) -> Path:

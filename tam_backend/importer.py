@@ -1,4 +1,4 @@
-"""Videos into Label Studio: which frames become pages, how long videos are cut into chained tasks, and the tasks' data.
+"""Videos into Label Studio: they are registered, and their tasks are made and linked.
 
 The tasks hold only URLs that this backend serves and signs (`video.library`), so Label Studio needs no disk of ours.
 """
@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, MediaForbiddenError, TamError
+from tam_backend.errors import LabelStudioError, MediaForbiddenError, TamError
+from tam_backend.planned_tasks import FrameSelection, Origin, PlannedTask, plan_tasks, task_data
 from tam_backend.types import Timeline, VideoSource
 from tam_backend.video.library import VideoLibrary
 from tam_backend.video.video_records import VideoRecord, fingerprint
-
-# What Label Studio's editor carries well: at 100 pages every click freezes it for seconds, or it takes gigabytes.
-DEFAULT_MAX_FRAMES = 50
 
 
 class TaskClient(Protocol):
@@ -30,68 +28,6 @@ class TaskClient(Protocol):
 
     def update_task_data(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace a task's data."""
-
-
-@dataclass(frozen=True)
-class FrameSelection:
-    """Which frames of a video become pages of tasks.
-
-    Args:
-        fps: so many frames per second of the video (all, if the video has fewer); None: see `stride`.
-        stride: every stride-th frame, 1 = all; not together with `fps`.
-        max_frames: pages of one task at most; a longer selection is cut into a chain of tasks. 0 = never cut.
-
-    Raises:
-        InvalidInputError: a value that is out of range, or both `fps` and `stride`.
-    """
-
-    fps: float | None = None
-    stride: int = 1
-    max_frames: int = DEFAULT_MAX_FRAMES
-
-    def __post_init__(self) -> None:
-        if self.fps is not None and not self.fps > 0:
-            raise InvalidInputError(f"{self.fps:g} frames per second cannot be chosen.", "Give a number above 0.")
-        if self.stride < 1:
-            raise InvalidInputError(f"A stride of {self.stride} cannot be walked.", "Give 1 for all frames, 2 for ...")
-        if self.fps is not None and self.stride != 1:
-            raise InvalidInputError("Frames are chosen by rate or by stride, not by both.", "Leave one of them out.")
-        if self.max_frames < 0:
-            raise InvalidInputError(
-                f"Tasks of {self.max_frames} frames cannot be made.", "Give 1 or more, or 0: never cut."
-            )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where in Label Studio a video was found: the project, the task and its `<Video>` tag.
-
-    It stands in the data of the tasks that are made of it, so that nobody makes them twice.
-    """
-
-    project: int
-    task: int
-    tag: str
-
-
-@dataclass(frozen=True)
-class PlannedTask:
-    """One task to be made.
-
-    Args:
-        record: the video.
-        frame_indices: 0-based frames of the video, ascending; page i shows the i-th of them.
-        part, parts: which link of the chain it is, from 1; 1 of 1 if the video is not cut.
-        stride: frames of the video from one page to the next (rounded, if they were chosen by rate).
-        origin: of a video that was in Label Studio before.
-    """
-
-    record: VideoRecord
-    frame_indices: tuple[int, ...]
-    part: int
-    parts: int
-    stride: int
-    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -129,91 +65,6 @@ class ImportReport:
     failed: tuple[FailedVideo, ...]
 
 
-def plan_tasks(
-    record: VideoRecord,
-    selection: FrameSelection,
-    timeline: Timeline | None = None,
-    origin: Origin | None = None,
-) -> tuple[PlannedTask, ...]:
-    """Choose a video's frames and cut them into tasks.
-
-    Args:
-        record: the video.
-        selection: which frames.
-        timeline: when each frame is shown, to choose frames by time; None: at a steady rate.
-        origin: of a video that was in Label Studio before.
-
-    Raises:
-        InvalidInputError: frames per second are asked of images, which have no clock.
-
-    >>> record = VideoRecord("0" * 16, "clip.mp4", False, "/clip.mp4", frames=120, size_hw=(720, 1280), fps=24.0)
-    >>> [len(task.frame_indices) for task in plan_tasks(record, FrameSelection(stride=2, max_frames=50))]
-    [50, 10]
-    """
-    step = float(selection.stride)
-    if selection.fps is not None:
-        if record.fps is None:
-            raise InvalidInputError(
-                f"{record.name} is a folder of images; it has no frames per second.", "Use a stride instead."
-            )
-        step = max(1.0, record.fps / selection.fps)
-    if selection.fps is not None and timeline is not None and not timeline.is_steady:
-        indices = timeline.sampled(selection.fps)
-        step = record.frames / len(indices)
-    else:
-        indices = _every(step, record.frames)
-    pages = selection.max_frames or len(indices)
-    starts = range(0, len(indices), pages)
-    return tuple(
-        PlannedTask(record, tuple(indices[start : start + pages]), part, len(starts), round(step), origin)
-        for part, start in enumerate(starts, start=1)
-    )
-
-
-def _every(step: float, frames: int) -> list[int]:
-    """Return the frames nearest to every `step` frames."""
-    indices: list[int] = []
-    while (index := int(len(indices) * step + 0.5)) < frames:
-        indices.append(index)
-    return indices
-
-
-def task_data(
-    task: PlannedTask,
-    library: VideoLibrary,
-    base_url: str,
-    *,
-    previous_task: int | None = None,
-    next_task: int | None = None,
-) -> dict[str, Any]:
-    """Return a task's data: `frames`, of a video file `video` and its rate `fps`, in a chain `chain`, and its `origin`.
-
-    Args:
-        task: what it shows.
-        library: knows the video and signs the URLs.
-        base_url: how browsers reach this backend.
-        previous_task, next_task: the neighbours' ids in Label Studio; None at the ends of the chain.
-    """
-    data: dict[str, Any] = {}
-    if not task.record.is_folder:
-        data["video"] = library.video_url(base_url, task.record.id)
-        if task.record.fps is not None:
-            data["fps"] = task.record.fps
-    data["frames"] = [library.frame_url(base_url, task.record.id, index) for index in task.frame_indices]
-    if task.parts > 1:
-        data["chain"] = {
-            "part": task.part,
-            "parts": task.parts,
-            "first_frame": task.frame_indices[0],
-            "stride": task.stride,
-            "previous_task": previous_task,
-            "next_task": next_task,
-        }
-    if task.origin is not None:
-        data["origin"] = asdict(task.origin)
-    return data
-
-
 def is_address(source: str) -> bool:
     """Whether a video is named by an address (`http://...`), and not by a path."""
     return "://" in source and not Path(source).exists()
@@ -235,6 +86,7 @@ def import_videos(
     download: Callable[[str], Path] | None = None,
     transcode_to: Path | None = None,
     on_progress: Callable[[Path | str, str], None] = _say_nothing,
+    on_done: Callable[[ImportedVideo | FailedVideo], None] = lambda video: None,  # noqa: ARG005 - says nothing
 ) -> ImportReport:
     """Register videos and make their tasks. A video that fails does not keep the others from arriving.
 
@@ -249,26 +101,29 @@ def import_videos(
         transcode_to: folder for copies of videos that browsers cannot play; they are imported in their place. None:
             there are none, and the videos' notes say so.
         on_progress: called with the video and what is being done to it, before each slow step.
+        on_done: called with each video that has arrived or failed, at once.
     """
     imported: list[ImportedVideo] = []
     failed: list[FailedVideo] = []
     for path in paths:
         try:
             file = _arrived(path, download, on_progress)
-            imported.append(
-                import_video(
-                    file,
-                    project_id,
-                    library=library,
-                    client=client,
-                    base_url=base_url,
-                    selection=selection,
-                    transcode_to=transcode_to,
-                    on_progress=partial(on_progress, path),
-                )
+            video = import_video(
+                file,
+                project_id,
+                library=library,
+                client=client,
+                base_url=base_url,
+                selection=selection,
+                transcode_to=transcode_to,
+                on_progress=partial(on_progress, path),
             )
         except TamError as error:  # noqa: PERF203 - the others shall arrive
             failed.append(FailedVideo(path, error))
+            on_done(failed[-1])
+        else:
+            imported.append(video)
+            on_done(video)
     return ImportReport(tuple(imported), tuple(failed))
 
 

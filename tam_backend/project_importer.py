@@ -10,25 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from tam_backend.errors import InvalidInputError, LabelStudioError, TamError
-from tam_backend.importer import (
-    FailedVideo,
-    FrameSelection,
-    ImportedVideo,
-    Origin,
-    TaskClient,
-    import_video,
-)
+from tam_backend.errors import InvalidInputError, LabelStudioError, MediaError, NotFoundError, TamError
+from tam_backend.importer import FailedVideo, ImportedVideo, TaskClient, import_video
 from tam_backend.labelstudio.carried_boxes import BoxCarrier
 from tam_backend.labelstudio.chained import Link, read_link
 from tam_backend.labelstudio.config import LabelingConfig, Media, MediaKind
 from tam_backend.labelstudio.config_xml import read_config
-from tam_backend.labelstudio.imported_masks import ImportedMasks, has_prediction_of
+from tam_backend.labelstudio.edits import CARRIED
+from tam_backend.labelstudio.imported_masks import ImportedMasks, prediction_of
 from tam_backend.labelstudio.results import prediction
 from tam_backend.labelstudio.submitted import Choice, chosen
 from tam_backend.labelstudio.video_clock import VideoClock
+from tam_backend.planned_tasks import FrameSelection, Origin, ShownPages, plan_tasks
 from tam_backend.types import timeline_of
 from tam_backend.video.library import VideoLibrary
 
@@ -37,6 +32,10 @@ Bring = Callable[[str, int], Path]
 
 HAS_PAGES = "tasks that show pages of frames already"
 NO_ADDRESS = "tasks whose data name no video"
+CUT_OTHERWISE = (
+    "videos were imported before with other frames than --fps, --stride and --max-frames ask for now; their tasks stay "
+    "as they are. Delete these tasks to import the videos anew."
+)
 TASKS_MISSING = "videos of which some tasks are missing; delete the others to import anew"
 
 
@@ -85,12 +84,14 @@ class ProjectReport:
         imported, failed: in the order of their tasks.
         earlier: how many an earlier import had brought, wholly.
         left_out: a sentence on everything that is in the old project and not, or not wholly, in the new one.
+        kept: a sentence on everything that an earlier import had made otherwise than this one would.
     """
 
     imported: tuple[ArrivedFromTask, ...]
     failed: tuple[FailedVideo, ...]
     earlier: int
     left_out: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def frames_title(project: int) -> str:
@@ -109,6 +110,7 @@ def import_project(
     bring: Bring,
     transcode_to: Path | None = None,
     on_progress: Callable[[str, str], None] = lambda video, doing: None,  # noqa: ARG005 - says nothing
+    on_done: Callable[[ArrivedFromTask | FailedVideo], None] = lambda video: None,  # noqa: ARG005 - the same
 ) -> ProjectReport:
     """Make pages of frames of every `<Video>` of a project; what fails keeps no other away.
 
@@ -123,6 +125,7 @@ def import_project(
         client: Label Studio.
         bring: gets a video here.
         on_progress: called with the video and what is being done to it, before each slow step.
+        on_done: called with each video that has arrived or failed, at once.
 
     Raises:
         InvalidInputError: the two are one project, or the first one shows no <Video>.
@@ -138,8 +141,8 @@ def import_project(
     takes = _config_of(client, target)
     ImportedMasks(takes, {})  # raises where there is no tag for masks on pages
     arriving = _Arriving(
-        source, target, library, client, base_url, selection, bring, transcode_to, on_progress,
-        BoxCarrier(shows, takes), _made_earlier(client.tasks_data(target), source),
+        source, target, library, client, base_url, selection, bring, transcode_to, on_progress, on_done,
+        BoxCarrier(shows, takes), _made_earlier(client.tasks_data(target), source, library),
     )  # fmt: skip
     pages = [media for media in shows.media if media.kind is MediaKind.FRAMES]
     for task, data in client.tasks_data(source):
@@ -150,7 +153,8 @@ def import_project(
             arriving.take(task, data, media)
     told = {**arriving.left_out, **arriving.boxes.left_out}
     left_out = tuple(f"{count} {what.rstrip('.')}." for what, count in told.items() if count)
-    return ProjectReport(tuple(arriving.imported), tuple(arriving.failed), arriving.earlier, left_out)
+    kept = (f"{arriving.cut_otherwise} {CUT_OTHERWISE}",) if arriving.cut_otherwise else ()
+    return ProjectReport(tuple(arriving.imported), tuple(arriving.failed), arriving.earlier, left_out, kept)
 
 
 def config_with_videos(client: ProjectClient, project: int) -> LabelingConfig:
@@ -165,20 +169,29 @@ def _config_of(client: ProjectClient, project: int) -> LabelingConfig:
     return read_config(str(client.get_project(project).get("label_config") or ""))
 
 
-_Made = dict[Origin, list[tuple[Link, Mapping[str, Any]]]]
-"""Where a video was found -> the tasks that were made of it, and of each one's data all but the pages."""
+class _MadeTask(NamedTuple):
+    """A task that was made of a video; `about` are its data, all but the pages, and `shown` stands for these."""
+
+    link: Link
+    about: Mapping[str, Any]
+    shown: ShownPages | None
 
 
-def _made_earlier(tasks: Iterable[tuple[int, Mapping[str, Any]]], source: int) -> _Made:
+_Made = dict[Origin, list[_MadeTask]]
+"""Where a video was found -> the tasks that were made of it."""
+
+
+def _made_earlier(tasks: Iterable[tuple[int, Mapping[str, Any]]], source: int, library: VideoLibrary) -> _Made:
     made: _Made = {}
     for task_id, data in tasks:
         said = data.get("origin")
         if isinstance(said, Mapping) and said.get("project") == source and isinstance(said.get("task"), int):
             about = {key: value for key, value in data.items() if key != "frames"}
             origin = Origin(source, said["task"], str(said.get("tag")))
-            made.setdefault(origin, []).append((read_link(task_id, data), about))
+            shown = ShownPages.of_task(data, library)
+            made.setdefault(origin, []).append(_MadeTask(read_link(task_id, data), about, shown))
     for found in made.values():
-        found.sort(key=lambda at: (at[0].part, at[0].task))
+        found.sort(key=lambda at: (at.link.part, at.link.task))
     return made
 
 
@@ -195,11 +208,13 @@ class _Arriving:
     bring: Bring
     transcode_to: Path | None
     on_progress: Callable[[str, str], None]
+    on_done: Callable[[ArrivedFromTask | FailedVideo], None]
     boxes: BoxCarrier
     made: _Made
     imported: list[ArrivedFromTask] = field(default_factory=list)
     failed: list[FailedVideo] = field(default_factory=list)
     earlier: int = 0
+    cut_otherwise: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
     def take(self, task: int, data: Mapping[str, Any], media: Media) -> None:
@@ -213,13 +228,14 @@ class _Arriving:
         try:
             tasks = self.made.get(origin)
             if tasks is not None:
-                links = [link for link, _ in tasks]
+                links = [made.link for made in tasks]
                 if len({link.part for link in links}) < links[0].parts:
                     self.left_out[TASKS_MISSING] += 1  # an import was cut off, or people deleted them: nobody can tell
                     return
                 self.earlier += 1
                 self._mend(links)
-                self._bring_boxes(task, data, media, tasks[0][0].task, tasks[0][1])
+                self._bring_boxes(task, data, media, links[0].task, tasks[0].about)
+                self.cut_otherwise += self._is_cut_otherwise([made.shown for made in tasks])
                 return
             self.on_progress(name, "fetching")
             video = import_video(
@@ -235,9 +251,27 @@ class _Arriving:
             )
             shown = {"video": self.library.video_url(self.base_url, video.record.id), "fps": video.record.fps}
             boxes = self._bring_boxes(task, data, media, video.task_ids[0], shown)
-            self.imported.append(ArrivedFromTask(task, video, boxes))
         except TamError as error:
             self.failed.append(FailedVideo(name, error))
+            self.on_done(self.failed[-1])
+            return
+        self.imported.append(ArrivedFromTask(task, video, boxes))
+        self.on_done(self.imported[-1])
+
+    def _is_cut_otherwise(self, tasks: Sequence[ShownPages | None]) -> bool:
+        """Whether the tasks of a video show other frames than they would if they were made now."""
+        first = tasks[0]
+        if first is None:
+            return False  # their data were changed
+        timeline = None
+        try:
+            if self.selection.fps is not None:
+                with closing(self.library.open(first.video)) as video:
+                    timeline = timeline_of(video)
+            planned = plan_tasks(self.library.get(first.video), self.selection, timeline)
+        except (NotFoundError, MediaError):
+            return False  # the video is gone: its tasks are there, and nothing can be said of them
+        return [ShownPages.of_plan(task) for task in planned] != list(dict.fromkeys(tasks))
 
     def _mend(self, links: Sequence[Link]) -> None:
         """Tell the tasks of a whole chain their neighbours, where an import was cut off before it had."""
@@ -263,7 +297,7 @@ class _Arriving:
         found = chosen(self.client.annotations(task), self.client.predictions(task), Choice("both"))
         if not found or not found[0].results:
             return 0
-        if has_prediction_of(self._version, self.client.predictions(first)):
+        if prediction_of(self._version, self.client.predictions(first)) is not None:
             return 0
         video_id = self.library.own_video(str(shown.get("video")))
         if video_id is None:
@@ -284,4 +318,4 @@ class _Arriving:
     @property
     def _version(self) -> str:
         """What predictions are called that hold the boxes."""
-        return f"from-project-{self.source}"
+        return f"{CARRIED}{self.source}"

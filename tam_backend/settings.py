@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     )
     adapt_after: int = Field(3, ge=2, description="with TAM_ADAPT=auto: after so many newly submitted videos")
     adapt_minutes: float = Field(10, gt=0, le=1440, description="how long the networks may learn at a time, minutes")
+    adapt_iterations: int = Field(600, ge=1, description="how many steps each network learns at most, at a time")
     max_sessions: int = Field(16, ge=1, description="tasks whose propagation is kept to be continued")
     max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
 

@@ -269,6 +269,15 @@ def test_the_recommended_config_may_have_labels_that_begin_another_object() -> N
     assert labels == [("Rabbit",), ("Rabbit", "New Rabbit", "Propagate"), ("Rabbit", "New Rabbit")]
 
 
+def test_options_of_a_config_that_is_not_written_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAM_DATA_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    to = ("--project", "1", "--url", "http://127.0.0.1:9", "--api-key", "k")
+    said = run("import", "clip.mp4", "--label", "Dog", "--masks", "bitmask", *to).stderr
+    get_settings.cache_clear()
+    assert "its labeling config stays as it is: --label, --masks did nothing" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "run_lengths", "png"),
     ("types", "settings", "threads", "problems", "server_secret", "out_folder", "fonts"),
     ("export", "video", "effort"),
-    ("models", "dataset_in"),
+    ("models", "dataset_in", "planned_tasks"),
     ("labelstudio", "quality"),
     ("tracking",),
     ("adaptation", "store"),

@@ -23,10 +23,11 @@ from tam_backend.errors import (
     UnreadableMediaError,
 )
 from tam_backend.export import OverlayWriter
-from tam_backend.importer import FrameSelection, ImportReport, import_videos, plan_tasks
+from tam_backend.importer import ImportReport, import_videos
 from tam_backend.labelstudio.config import MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.recommended_config import recommended_config
+from tam_backend.planned_tasks import FrameSelection, plan_tasks
 from tam_backend.settings import Settings
 from tam_backend.types import Timeline
 from tam_backend.video.fetch import MediaFetcher

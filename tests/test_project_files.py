@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -160,3 +162,11 @@ def test_operators_are_told_of_every_file_of_weights() -> None:
     for file in {file for name in zoo.profile_names() for file in zoo.fetchable(name)}:
         assert f"`{file.name}`" in explained
         assert file.size_bytes is None or f"{file.describe_size} |" in explained
+
+
+def test_the_fuzzer_begins_as_make_has_it() -> None:
+    """It is no test that pytest finds, with paths of its own."""
+    [command] = recipe("fuzz")
+    command = command.replace(".venv/bin/python", shlex.quote(sys.executable)).replace("$(ARGS)", "--help")
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

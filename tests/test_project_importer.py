@@ -10,8 +10,8 @@ import pytest
 from video.video_making import make_video
 
 from tam_backend.errors import InvalidInputError, LabelConfigError, LabelStudioError, UnreadableMediaError
-from tam_backend.importer import FrameSelection
 from tam_backend.labelstudio.recommended_config import recommended_config
+from tam_backend.planned_tasks import FrameSelection
 from tam_backend.project_importer import ProjectReport, import_project
 from tam_backend.settings import Settings
 from tam_backend.video.fetch import MediaFetcher
@@ -100,10 +100,17 @@ def media(tmp_path: Path) -> Path:
 def run(studio: TwoProjects, library: VideoLibrary, media: Path, tmp_path: Path) -> Run:
     fetcher = MediaFetcher(Settings(data_dir=tmp_path / "data", media_dirs=(media,)))
 
-    def go(source: int = OLD, target: int = NEW, max_frames: int = 0, **more: Any) -> ProjectReport:
+    def go(
+        source: int = OLD,
+        target: int = NEW,
+        max_frames: int = 0,
+        stride: int = 1,
+        fps: float | None = None,
+        **more: Any,
+    ) -> ProjectReport:
         return import_project(
             source, target, library=library, client=studio, base_url=BASE,
-            selection=FrameSelection(max_frames=max_frames),
+            selection=FrameSelection(fps, stride, max_frames),
             bring=lambda value, task: fetcher.bring(value, tmp_path / "imported", task_id=task), **more,
         )  # fmt: skip
 
@@ -154,6 +161,20 @@ def test_given_again_it_makes_only_what_is_new(studio: TwoProjects, run: Run, me
     assert (report.earlier, len(studio.pages)) == (1, 2)
     assert run().earlier == 2
     assert len(studio.pages) == 2
+
+
+def test_given_again_with_other_frames_it_says_that_those_tasks_stay(
+    studio: TwoProjects, run: Run, media: Path
+) -> None:
+    studio.create_tasks(OLD, [{"clip": clip(media)}])
+    run(max_frames=4)
+    assert run(max_frames=4).kept == ()
+    for other in ({"max_frames": 5}, {"max_frames": 4, "stride": 2}, {"max_frames": 4, "fps": 6}):
+        report = run(**other)
+        assert (report.earlier, len(studio.pages)) == (1, 3)
+        [said] = report.kept
+        assert said.startswith("1 videos were imported before with other frames")
+        assert "Delete these tasks" in said
 
 
 def test_what_was_cut_off_is_mended(studio: TwoProjects, run: Run, media: Path) -> None:

@@ -172,6 +172,8 @@ class _Adaptation:
         """Return the verdict on the best candidate, and its weights."""
         spell = Spell(
             seconds=self._plan.learning_s or 0.0,
+            iterations=self._limits.iterations,
+            rate=course.rate,
             batch=course.batch,
             checkpoint=self._folder / f"{course.file}.learning",
             key=self._plan.key,
@@ -181,7 +183,7 @@ class _Adaptation:
         base = course.loaded(self._base[course.file])
         candidates = []
         for share in SHARES:
-            weights = part_of_the_way(base, learner.network, share)
+            weights = part_of_the_way(base, learner.average, share)
             after = self._measure(course, weights, *judged_on)
             found = verdict(course.what, (before[0], after[0]), (before[1], after[1]), learner.iterations)
             candidates.append((found, weights, after[0]))

@@ -41,6 +41,7 @@ class Course:
         file: of its promoted weights.
         network: makes one.
         lesson: makes what it learns by.
+        rate: AdamW's, at its highest.
         batch: samples an iteration.
         draw: a sample.
         score: judges it on a video.
@@ -51,6 +52,7 @@ class Course:
     file: str
     network: Callable[[], nn.Module]
     lesson: Callable[[], Lesson]
+    rate: float
     batch: int
     draw: Callable[[Samples, np.random.Generator], Sample]
     score: Callable[[nn.Module, LabeledVideo, Stop], FrameScores]
@@ -87,9 +89,9 @@ class Course:
         return learner
 
 
-def part_of_the_way(base: nn.Module, learnt: nn.Module, share: float) -> dict[str, Tensor]:
-    """Return weights between the two networks, in half precision as they are kept."""
-    between = blend(base.state_dict(), learnt.state_dict(), share)
+def part_of_the_way(base: nn.Module, learnt: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return weights between a network's and those learnt, in half precision as they are kept."""
+    between = blend(base.state_dict(), learnt, share)
     return {name: value.half().contiguous() for name, value in between.items()}
 
 
@@ -110,6 +112,7 @@ SEGMENTER = Course(
     file="compact_segmenter.safetensors",
     network=ClickNetwork,
     lesson=lambda: ClickLesson(ClickRules()),
+    rate=3e-4,
     batch=4,
     draw=lambda samples, rng: samples.still(rng),
     score=lambda network, labeled, stop: clicked(_clickable(network), labeled, stop),
@@ -120,7 +123,8 @@ TRACKER = Course(
     file="compact_tracker.safetensors",
     network=CompactNetwork,
     lesson=lambda: TrackLesson(TrackRules()),
-    batch=1,
+    rate=1e-4,
+    batch=2,
     draw=lambda samples, rng: samples.film(rng, _LENGTH),
     score=lambda network, labeled, stop: tracked(_tracking(network), labeled, stop),
     answer=lambda network, labeled, frames, stop: tracked_on(_tracking(network), labeled, frames, stop),

@@ -18,10 +18,10 @@ from tam_backend.errors import OutputError
 
 Lesson = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Mapping[str, Tensor]]]
 
-# Measured (docs/adaptation.md): a third of it learns half as much in a minute.
-_RATE = 3e-4
 _WEIGHT_DECAY, _LARGEST_GRADIENT = 0.02, 3.0
-_WARMUP, _FALLS_OVER = 5, 0.6
+_WARMUP, _FALLS_OVER = 20, 0.6
+# Of the running average of the weights, an iteration; shorter at the beginning.
+_AVERAGE = 0.98
 _CHECKPOINT_EVERY_S = 20.0
 
 
@@ -51,13 +51,16 @@ class Spell:
     """One network's time to learn.
 
     Args:
-        seconds: of learning, over all resumptions.
+        seconds, iterations: of learning, over all resumptions; it ends with whichever is spent first.
+        rate: AdamW's, at its highest.
         batch: samples an iteration.
         checkpoint: file; made, and gone on from if it is of the same `key`.
         key: what is learnt from.
     """
 
     seconds: float
+    iterations: int
+    rate: float
     batch: int
     checkpoint: Path
     key: str
@@ -65,6 +68,9 @@ class Spell:
 
 class Learner:
     """Teaches the heads of a network; its backbone stays as it is.
+
+    What it comes to is the running average of the weights, `average`: so few samples are shown that single steps go
+    astray, and the weights that it begins with are such an average themselves.
 
     Args:
         network: with a `backbone`; changed in place.
@@ -79,15 +85,26 @@ class Learner:
         self.network, self._lesson, self._draw, self._spell = network, lesson, draw, spell
         network.get_submodule("backbone").requires_grad_(False)
         self._heads = [each for each in network.parameters() if each.requires_grad]
-        self._optimiser = torch.optim.AdamW(self._heads, lr=_RATE, weight_decay=_WEIGHT_DECAY)
+        self._optimiser = torch.optim.AdamW(self._heads, lr=spell.rate, weight_decay=_WEIGHT_DECAY)
+        self.average = {name: value.clone() for name, value in network.state_dict().items()}
         self.iterations, self.seconds = 0, 0.0
         self._resume()
 
+    @property
+    def progress(self) -> float:
+        """How much of the spell is done, 0..1."""
+        shares = (
+            spent / most if most > 0 else 1.0
+            for spent, most in ((self.seconds, self._spell.seconds), (self.iterations, self._spell.iterations))
+        )
+        return min(1.0, max(shares))
+
     def run(self, tell: Callable[[float], None]) -> None:
-        """Learn until the time is spent.
+        """Learn until the spell is over.
 
         Args:
-            tell: is told the share of it, 0..1, after every iteration; may raise to stop, and a later call goes on.
+            tell: is told the share of it that is done, 0..1, after every iteration; may raise to stop, and a later call
+                goes on.
 
         Raises:
             OutputError: the checkpoint cannot be written.
@@ -96,11 +113,11 @@ class Learner:
         self.network.train()
         try:
             with torch.random.fork_rng(devices=[]), torch.enable_grad():
-                while self.seconds < self._spell.seconds:
+                while self.progress < 1:
                     started = time.monotonic()
                     self._iterate()
                     self.seconds += time.monotonic() - started
-                    tell(min(1.0, self.seconds / self._spell.seconds))
+                    tell(self.progress)
                     if self.seconds - saved_at > _CHECKPOINT_EVERY_S:
                         self._save()
                         saved_at = self.seconds
@@ -110,11 +127,11 @@ class Learner:
                 self._save()
 
     def _iterate(self) -> None:
-        progress = min(1.0, self.seconds / self._spell.seconds)
+        progress = self.progress
         falling = max(0.0, (progress - (1 - _FALLS_OVER)) / _FALLS_OVER)
         factor = min(1.0, (self.iterations + 1) / _WARMUP) * (0.51 + 0.49 * float(np.cos(np.pi * falling)))
         for group in self._optimiser.param_groups:
-            group["lr"] = _RATE * factor
+            group["lr"] = self._spell.rate * factor
         torch.manual_seed(self.iterations)
         rng = np.random.default_rng(self.iterations)
         pictures, masks = zip(*(self._draw(rng) for _ in range(self._spell.batch)), strict=True)
@@ -125,6 +142,13 @@ class Learner:
         if torch.isfinite(nn.utils.clip_grad_norm_(self._heads, _LARGEST_GRADIENT)):
             self._optimiser.step()
         self.iterations += 1
+        self._follow()
+
+    def _follow(self) -> None:
+        decay = min(_AVERAGE, self.iterations / (self.iterations + 10))
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
 
     def _save(self) -> None:
         """Write beside the checkpoint and move it there, so that a kill in between loses nothing."""
@@ -133,6 +157,7 @@ class Learner:
         state = {
             "key": self._spell.key,
             "network": self.network.state_dict(),
+            "average": self.average,
             "optimiser": self._optimiser.state_dict(),
             "iterations": self.iterations,
             "seconds": self.seconds,
@@ -149,10 +174,11 @@ class Learner:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
             return  # damaged: what it held is learnt again
-        if state.get("key") != self._spell.key:
+        if state.get("key") != self._spell.key or "average" not in state:  # of an earlier release
             return
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self.average = state["average"]
         self.iterations, self.seconds = state["iterations"], state["seconds"]
 
 

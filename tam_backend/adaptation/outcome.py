@@ -29,11 +29,13 @@ class AdaptationLimits:
         seconds: in all, over every resumption: reading, learning and measuring.
         memory_bytes: for the pictures that it learns from; the networks and their gradients take some 600 MB besides.
         threads: of PyTorch.
+        iterations: that each network learns at most, however much time there is.
     """
 
     seconds: float = 600.0
     memory_bytes: int = 512 * 2**20
     threads: int = 2
+    iterations: int = 600
 
     @property
     def most_videos(self) -> int:

@@ -65,10 +65,10 @@ class TrackLesson:
         device = labels.device
         batch, length, side = labels.shape[:3]
         truth = torch.stack([labels == i + 1 for i in range(_OBJECTS)], 1).float()  # B x O x T x S x S
-        asked = self._asked(truth)
-        weight = asked.flatten().float()
-        known = (labels[:, :, 0, 0] != UNKNOWN).repeat_interleave(_OBJECTS, 0).float()  # B O x T
-        given = truth[:, :, 0] * asked[:, :, None, None]
+        # What is not asked for is not computed: most clips of a project show one object.
+        rows = _Rows(self._asked(truth))
+        truth = rows.of(truth.flatten(0, 1))  # R x T x S x S
+        known = (labels[:, :, 0, 0] != UNKNOWN).float()[rows.clip]  # R x T
         hardest = 1 - (1 - self._rules.hardest) * min(1.0, progress / 0.3)
         in_memory = torch.rand(length) < self._rules.middle_share
         shown = sorted({1, length // 2, length - 1})
@@ -78,28 +78,29 @@ class TrackLesson:
         with fast_precision(device):
             pictures = frames.flatten(0, 1).float() / 255
             clip = _by_time(network.encode(network.backbone.normalise(pictures)), batch, length)
-            masks, others = given.flatten(0, 1)[:, None], given.flip(1).flatten(0, 1)[:, None]
-            seen = [_per_object(frame) for frame in clip]
+            masks = truth[:, 0, None]
+            others = rows.others(masks)
+            seen = [_per_object(frame, rows) for frame in clip]
             values = [network.encode_value(seen[0], masks, others)]
             grid = side // MEMORY_STRIDE
-            sensory = torch.zeros(batch * _OBJECTS, network.SENSORY_CHANNELS, grid, grid, device=device)
+            sensory = torch.zeros(len(masks), network.SENSORY_CHANNELS, grid, grid, device=device)
             for t in range(1, length):
                 remembered = [j for j in range(t) if j in (0, t - 1) or in_memory[j]]
                 with torch.autocast(device.type, enabled=False):
-                    readout = read_memory([clip[j] for j in remembered], [values[j] for j in remembered], clip[t])
+                    own = [rows.spread(values[j]) for j in remembered]
+                    readout = rows.of(read_memory([clip[j] for j in remembered], own, clip[t]))
                 kept = (torch.rand(len(masks), 1, 1, 1, device=device) >= self._rules.drop_previous).float()
                 logits, sensory = network.decode(seen[t], readout, sensory, masks * kept, others * kept)
                 logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)[:, 0]
-                target = truth[:, :, t].flatten(0, 1)
-                judged = weight * known[:, t]
+                judged = known[:, t]
                 share = judged.sum().clamp(min=1)
-                loss = loss + (mask_loss(logits, target, hardest) * judged).sum() / share / (length - 1)
-                masks = torch.sigmoid(logits)[:, None] * weight[:, None, None, None]
-                others = masks.view(batch, _OBJECTS, side, side).flip(1).flatten(0, 1)[:, None]
+                loss = loss + (mask_loss(logits, truth[:, t], hardest) * judged).sum() / share / (length - 1)
+                masks = torch.sigmoid(logits)[:, None]
+                others = rows.others(masks)
                 if t < length - 1:
                     values.append(network.encode_value(seen[t], masks, others))
                 if t in shown:
-                    iou = batch_iou(logits.detach(), target)
+                    iou = batch_iou(logits.detach(), truth[:, t])
                     figures[f"iou{t}"] = (iou * judged).sum() / share
         return loss, figures
 
@@ -108,6 +109,32 @@ class TrackLesson:
         visible = truth[:, 1, 0].flatten(1).sum(1) > 20
         hidden = torch.rand(len(truth), device=truth.device) < self._rules.hide_second
         return torch.stack([torch.ones_like(visible), visible & ~hidden], 1)
+
+
+class _Rows:
+    """The objects that are asked for, R of them, of all those of B clips.
+
+    Args:
+        asked: (B, O) bool.
+    """
+
+    def __init__(self, asked: Tensor) -> None:
+        self._count = asked.numel()
+        self._at = asked.flatten().nonzero()[:, 0]
+        self.clip = self._at // _OBJECTS
+
+    def of(self, every: Tensor) -> Tensor:
+        """(B * O, ...) -> (R, ...)."""
+        return every[self._at]
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """(R, ...) -> (B * O, ...), zeros for objects that are not asked for."""
+        return rows.new_zeros(self._count, *rows.shape[1:]).index_copy(0, self._at, rows)
+
+    def others(self, masks: Tensor) -> Tensor:
+        """Return for each of (R, ...) masks the one of its clip's other object."""
+        every = self.spread(masks)
+        return self.of(every.view(-1, _OBJECTS, *every.shape[1:]).flip(1).flatten(0, 1))
 
 
 def read_memory(memory: list[TrackedFrame], values: list[Tensor], query: TrackedFrame) -> Tensor:
@@ -146,12 +173,12 @@ def _by_time(frames: TrackedFrame, batch: int, length: int) -> list[TrackedFrame
     ]
 
 
-def _per_object(frame: TrackedFrame) -> TrackedFrame:
-    """Repeat what encoder and decoder of masks use of a frame, once for every object of every clip."""
+def _per_object(frame: TrackedFrame, rows: _Rows) -> TrackedFrame:
+    """Repeat what encoder and decoder of masks use of a frame, once for every object that is asked for."""
     return TrackedFrame(
-        stride4=frame.stride4.repeat_interleave(_OBJECTS, 0),
-        stride8=frame.stride8.repeat_interleave(_OBJECTS, 0),
-        context16=frame.context16.repeat_interleave(_OBJECTS, 0),
+        stride4=frame.stride4[rows.clip],
+        stride8=frame.stride8[rows.clip],
+        context16=frame.context16[rows.clip],
         key=frame.key,
         shrinkage=frame.shrinkage,
         selection=frame.selection,

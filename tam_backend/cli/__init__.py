@@ -8,6 +8,7 @@ from tam_backend.cli import serving  # noqa: F401
 from tam_backend.cli import importing  # noqa: F401
 from tam_backend.cli import exporting  # noqa: F401
 from tam_backend.cli import project_verbs  # noqa: F401
+from tam_backend.cli import suggesting  # noqa: F401
 from tam_backend.cli import adapting  # noqa: F401
 from tam_backend.cli import weights_verbs  # noqa: F401
 from tam_backend.cli.command_line import app, main

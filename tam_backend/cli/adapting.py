@@ -10,7 +10,17 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tam_backend.cli.command_line import app
-from tam_backend.cli.common import ApiKey, Project, Url, console, label_studio, say_note, settings_with
+from tam_backend.cli.common import (
+    ApiKey,
+    Project,
+    Url,
+    console,
+    label_studio,
+    say,
+    say_note,
+    settings_with,
+    told_when_stopped,
+)
 from tam_backend.errors import printable
 from tam_backend.settings import Settings
 
@@ -77,13 +87,13 @@ def _list(settings: Settings, adapted: AdaptedNetworks, project: str, base: str)
     for each in versions:
         if each.number in pictures:
             where = f"{settings.connect_url}/networks/{project}/{each.number}"
-            _say(f"{len(pictures[each.number])} pictures of what {each.short_name} learnt: {where}")
+            say(f"{len(pictures[each.number])} pictures of what {each.short_name} learnt: {where}")
 
 
 def _roll_back(parts: Parts, project: int, base: str) -> None:
     taken_back = parts.adapted.roll_back(str(project), base)
     serving = parts.adapted.served(str(project), base)
-    _say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
+    say(f"{taken_back.name} is taken back; {base if serving is None else serving.name} serves project {project}.")
 
 
 def _say_what_there_is(settings: Settings, parts: Parts, project: int) -> None:
@@ -101,7 +111,7 @@ def _say_what_there_is(settings: Settings, parts: Parts, project: int) -> None:
         for sentence in found.left_out:
             say_note(sentence)
         for video in found.videos:
-            _say(f"{video.name}: {len(video.masks)} of {len(video.video)} frames to learn from.")
+            say(f"{video.name}: {len(video.masks)} of {len(video.video)} frames to learn from.")
 
 
 def _learn(settings: Settings, parts: Parts, project: int) -> None:
@@ -116,6 +126,12 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     intent = Intent.to_adapt(str(project), 60 * settings.adapt_minutes, only_if_new=False)
     unlearnt = UnlearntVideos(parts.database)
     with (
+        told_when_stopped(
+            lambda: (
+                "Nothing was promoted. What was learnt so far is kept: the same command goes on from there, unless "
+                "something else is submitted meanwhile."
+            )
+        ),
         Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress,
         jobs.start(None, str(project), 100, intent=intent) as job,
     ):
@@ -125,7 +141,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
         for note in made.findings.notes:
             say_note(note)
         _show([made], made.base)
-        _say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
+        say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
 
 
 _WHAT_FOLLOWS = {
@@ -148,7 +164,3 @@ def _shown(learn: Learn, jobs: JobRegistry, job: Job, progress: Progress) -> Lea
         return cancelled
 
     return lambda order, told, cancelled: learn(order, told, lambda: asked_to_stop(cancelled()))
-
-
-def _say(text: str) -> None:
-    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

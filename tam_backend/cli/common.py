@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -48,6 +51,48 @@ def say_note(note: str) -> None:
     """Tell what people should know, though all goes on."""
     console.print("[bold yellow]Note:[/]", end=" ")
     console.print(printable(note), highlight=False, soft_wrap=True, markup=False)
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody pressed Ctrl-C; the message says what was done, what is left, and how to go on."""
+
+
+@contextmanager
+def told_when_stopped(tell: Callable[[], str]) -> Iterator[None]:
+    """Say on Ctrl-C what became of what runs in a `with` block.
+
+    Args:
+        tell: returns what was done, what is left, and how to go on; called then.
+
+    Raises:
+        Stopped: Ctrl-C was pressed.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(tell()) from None
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[str], None]]:
+    """Show what is done at the moment: on a terminal in one line, which changes; in a log, a line for each step.
+
+    Args:
+        what: before the first step.
+
+    Yields:
+        What takes a step.
+    """
+    if not console.is_terminal:
+        yield say
+        return
+    with console.status(what) as status:
+        yield lambda doing: status.update(escape(printable(doing)))
+
+
+def say(text: str) -> None:
+    """Tell what was done."""
+    console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def settings_with(given: dict[str, object]) -> Settings:

@@ -9,8 +9,17 @@ import typer
 
 from tam_backend.cli.choices import DatasetFormatName, FrameFileKind, Source, Status
 from tam_backend.cli.command_line import app
-from tam_backend.cli.common import ApiKey, Project, Url, console, label_studio, progress_bar, say_note, settings_with
-from tam_backend.errors import printable
+from tam_backend.cli.common import (
+    ApiKey,
+    Project,
+    Url,
+    label_studio,
+    progress_bar,
+    say,
+    say_note,
+    settings_with,
+    told_when_stopped,
+)
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,20 +80,29 @@ def export(  # noqa: PLR0917 - typer makes options of them, whatever their order
         seed,
         class_map(class_ or ()),
     )
-    with progress_bar() as progress:
+    done_of = (0, 0)
+
+    def goes_on(done: int, total: int) -> None:
+        nonlocal done_of
+        done_of = (done, total)
+        progress.update(bar, completed=done, total=total)
+
+    with (
+        told_when_stopped(
+            lambda: (
+                f"{done_of[0]} of {done_of[1]} tasks are done and kept; the dataset in {out} is not whole before "
+                "all are. The same command goes on from there."
+            )
+        ),
+        progress_bar() as progress,
+    ):
         bar = progress.add_task("exporting tasks", total=None)
-        summary = export_project(
-            client,
-            request,
-            out,
-            _media(settings, client),
-            lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+        summary = export_project(client, request, out, _media(settings, client), goes_on)
     for sentence in summary.left_out:
         say_note(sentence)
     for line in summary.sentences():
-        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
-    console.print(printable(str(out)), highlight=False, soft_wrap=True, markup=False)
+        say(line)
+    say(str(out))
 
 
 def _media(settings: Settings, client: LabelStudioClient) -> OpenMedia:

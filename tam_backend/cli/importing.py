@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from tam_backend.cli.choices import ArrivalName, BoxesName, MaskFormat, ReadableFormatName
 from tam_backend.cli.command_line import app
-from tam_backend.cli.common import ApiKey, Url, console, label_studio, say_error, say_note, settings_with
-from tam_backend.errors import InvalidInputError, printable
-from tam_backend.importer import DEFAULT_MAX_FRAMES
+from tam_backend.cli.common import (
+    ApiKey,
+    Url,
+    console,
+    label_studio,
+    say,
+    say_error,
+    say_note,
+    settings_with,
+    steps,
+    told_when_stopped,
+)
+from tam_backend.errors import InvalidInputError
+from tam_backend.planned_tasks import DEFAULT_MAX_FRAMES
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
-    from tam_backend.dataset_importer import DatasetArrival
-    from tam_backend.importer import FrameSelection, ImportedVideo
+    from tam_backend.dataset_importer import ArrivedVideo, DatasetArrival
+    from tam_backend.importer import FailedVideo, ImportedVideo
     from tam_backend.labelstudio.client import LabelStudioClient
+    from tam_backend.planned_tasks import FrameSelection
+    from tam_backend.project_importer import ArrivedFromTask
     from tam_backend.video.fetch import MediaFetcher
     from tam_backend.video.library import VideoLibrary
 
 _IMPORT_TIMEOUT_S = 3600.0  # of one download
+_GOES_ON = (
+    "videos have arrived, those that are named above. The same command goes on: it brings those that are missing, and "
+    "makes no task twice."
+)
 
 
 @app.command("import")
@@ -78,8 +95,9 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
 ) -> None:
     """Make tasks of videos, of a project's <Video> tasks, or of datasets with their masks. Or give our config."""
     from tam_backend.dataset_importer import DatasetArrival, label_map
-    from tam_backend.importer import FrameSelection, import_videos
+    from tam_backend.importer import import_videos
     from tam_backend.labelstudio.recommended_config import recommended_config
+    from tam_backend.planned_tasks import FrameSelection
     from tam_backend.video.library import VideoLibrary
 
     if not videos and not config and from_project is None:
@@ -90,8 +108,17 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     config_of = partial(
         recommended_config, masks=masks.value, propagate_label=settings.propagate_label, new_objects=new_objects
     )
+    of_config = {
+        "--label": label,
+        "--masks": masks is not MaskFormat.BRUSH,
+        "--new-objects": new_objects,
+        "--video-boxes": video_boxes,
+    }
+    told = [name for name, said in of_config.items() if said]
+    if project is not None and not config and told:
+        _say_config_stays(project, told)
     if from_project is not None:
-        make = partial(_project_for_frames, config_of=config_of, labels=label, video_boxes=video_boxes)
+        make = partial(_project_for_frames, config_of=config_of, labels=label, video_boxes=video_boxes, told=told)
         alone = not videos and form is None and not config
         _project_arrives(from_project, project, make, settings, selection, transcode_to, alone=alone)
         return
@@ -122,7 +149,8 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         )
         _datasets_arrive(videos, wanted, settings, library, client, chosen=chosen)
         return
-    with console.status("Importing ...") as status:
+    arrivals = _Arrivals(client, project, settings, library)
+    with told_when_stopped(lambda: _left_of(videos, arrivals)), steps("Importing ...") as step:
         report = import_videos(
             videos,
             project,
@@ -132,16 +160,69 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
             selection=selection,
             download=partial(_downloaded, settings, client),
             transcode_to=transcode_to,
-            on_progress=lambda source, doing: status.update(escape(printable(f"{Path(source).name}: {doing} ..."))),
+            on_progress=lambda source, doing: step(f"{Path(source).name}: {doing} ..."),
+            on_done=arrivals.tell,
         )
-    if report.imported:
-        client.install_webhook(project, settings.events_url, library.webhook_secret)
-    for done in report.imported:
-        _say_imported(done)
-    for failed in report.failed:
-        say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     if report.failed:
         sys.exit(2)
+
+
+def _left_of(videos: Sequence[str], arrivals: _Arrivals) -> str:
+    """Return what is told when somebody stops an import of videos: they are not known again."""
+    return (
+        f"{arrivals.count} of {len(videos)} videos have arrived, those that are named above. Give the command again "
+        "with the others only: a video that is imported again gets new tasks. Of the one that was at work there may be "
+        "tasks too: look in the project, and delete them before."
+    )
+
+
+@dataclass(eq=False)
+class _Arrivals:
+    """Tells of videos as they arrive. From the first on, Label Studio tells the backend what happens in their project.
+
+    Args:
+        client: Label Studio.
+        project: where they arrive.
+        settings: of the environment and the command line.
+        library: where they are registered.
+        whence: stands behind the task that a video was found in.
+        count: so many have arrived.
+    """
+
+    client: LabelStudioClient
+    project: int
+    settings: Settings
+    library: VideoLibrary
+    whence: str = ""
+    count: int = 0
+
+    def tell(self, done: ImportedVideo | ArrivedVideo | ArrivedFromTask | FailedVideo) -> None:
+        """Tell of one more, arrived or failed."""
+        from tam_backend.dataset_importer import ArrivedVideo
+        from tam_backend.importer import FailedVideo, ImportedVideo
+
+        if isinstance(done, FailedVideo):
+            say_error(f"{done.path}{self.whence}: {done.error.message}", done.error.remedy)
+            return
+        self.count += 1
+        if self.count == 1:
+            self.install_webhook()
+        if isinstance(done, ArrivedVideo):
+            say(_as_dataset_line(done))
+            return
+        video, line = (
+            (done, "") if isinstance(done, ImportedVideo) else (done.video, f"Task {done.task}{self.whence}, ")
+        )
+        line += _as_line(video)
+        if not isinstance(done, ImportedVideo) and done.boxes:
+            line += f", {done.boxes} tracks of boxes"
+        say(line)
+        for note in video.notes:
+            say_note(note)
+
+    def install_webhook(self) -> None:
+        """Have Label Studio tell the backend what happens in the project."""
+        self.client.install_webhook(self.project, self.settings.events_url, self.library.webhook_secret)
 
 
 def _datasets_arrive(
@@ -168,7 +249,8 @@ def _dataset_arrives(
     from tam_backend.dataset_importer import import_dataset
     from tam_backend.dataset_in.readers import read_dataset
 
-    with console.status("Importing ...") as status:
+    arrivals = _Arrivals(client, wanted.project, settings, library)
+    with told_when_stopped(lambda: f"{arrivals.count} {_GOES_ON}"), steps("Importing ...") as step:
         report = import_dataset(
             read_dataset(path, wanted.form),
             wanted,
@@ -176,21 +258,21 @@ def _dataset_arrives(
             client=client,
             base_url=settings.own_url,
             frames_folder=settings.data_dir / "dataset-frames",
-            on_progress=lambda video, doing: status.update(escape(printable(f"{video}: {doing} ..."))),
+            on_progress=lambda video, doing: step(f"{video}: {doing} ..."),
+            on_done=arrivals.tell,
         )
-    if report.imported:
-        client.install_webhook(wanted.project, settings.events_url, library.webhook_secret)
-    for done in report.imported:
-        tasks = ", ".join(map(str, done.task_ids))
-        counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
-        counts += f", {done.boxes} boxes" if done.boxes else ""
-        line = f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    for sentence in report.kept:
+        say_note(sentence)
     for sentence in report.left_out:
         say_note(f"Left out: {sentence}")
-    for failed in report.failed:
-        say_error(f"{failed.path}: {failed.error.message}", failed.error.remedy)
     return not report.failed
+
+
+def _as_dataset_line(done: ArrivedVideo) -> str:
+    tasks = ", ".join(map(str, done.task_ids))
+    counts = f"{done.pages} frames, {done.objects} objects, {done.masks} masks"
+    counts += f", {done.boxes} boxes" if done.boxes else ""
+    return f"{done.name}: {counts}, task {tasks}{'' if done.is_new else ' (made earlier)'}"
 
 
 def _project_arrives(
@@ -226,7 +308,8 @@ def _project_arrives(
     target = make(client, source) if project is None else project
     library = VideoLibrary.of(settings)
     fetcher = _patient_fetcher(settings, client)
-    with console.status("Importing ...") as status:
+    arrivals = _Arrivals(client, target, settings, library, f" of project {source}")
+    with told_when_stopped(lambda: f"{arrivals.count} {_GOES_ON}"), steps("Importing ...") as step:
         report = import_project(
             source,
             target,
@@ -236,17 +319,15 @@ def _project_arrives(
             selection=selection,
             bring=lambda value, task: fetcher.bring(value, settings.data_dir / "imported", task_id=task),
             transcode_to=transcode_to,
-            on_progress=lambda video, doing: status.update(escape(printable(f"{video}: {doing} ..."))),
+            on_progress=lambda video, doing: step(f"{video}: {doing} ... ({arrivals.count} arrived)"),
+            on_done=arrivals.tell,
         )
-    if report.imported or report.earlier:
-        client.install_webhook(target, settings.events_url, library.webhook_secret)
-    for done in report.imported:
-        boxes = f", {done.boxes} tracks of boxes" if done.boxes else ""
-        _say_imported(done.video, f"Task {done.task} of project {source}, ", boxes)
+    if report.earlier and not report.imported:
+        arrivals.install_webhook()
+    for sentence in report.kept:
+        say_note(sentence)
     for sentence in report.left_out:
         say_note(f"Left out: {sentence}")
-    for failed in report.failed:
-        say_error(f"{failed.path} of project {source}: {failed.error.message}", failed.error.remedy)
     earlier = f"; {report.earlier} were there already" if report.earlier else ""
     console.print(f"Project {target} has {len(report.imported)} more videos{earlier}.", highlight=False)
     if report.failed:
@@ -260,10 +341,12 @@ def _project_for_frames(
     config_of: Callable[..., str],
     labels: Sequence[str] | None,
     video_boxes: bool,
+    told: Sequence[str],
 ) -> int:
     """Return the project that the frames of another one's videos go to where nobody named one; make it if need be.
 
-    Its config has the labels of that one's boxes, unless others are named, and boxes if that one has.
+    Its config has the labels of that one's boxes, unless others are named, and boxes if that one has. That of a project
+    which is there already stays, whatever options (`told`) were given for it.
     """
     from tam_backend.labelstudio.carried_boxes import video_labels
     from tam_backend.project_importer import config_with_videos, frames_title
@@ -271,6 +354,8 @@ def _project_for_frames(
     title = frames_title(source)
     found = client.projects_called(title)
     if found:
+        if told:
+            _say_config_stays(found[0], told)
         return found[0]
     has = config_with_videos(client, source)
     boxes = video_boxes or any(has.box_output(media) for media in has.media)
@@ -279,12 +364,16 @@ def _project_for_frames(
     return project
 
 
-def _say_imported(done: ImportedVideo, before: str = "", after: str = "") -> None:
+def _say_config_stays(project: int, told: Sequence[str]) -> None:
+    say_note(
+        f"Project {project} is there, and its labeling config stays as it is: {', '.join(told)} did nothing. To "
+        f"replace it give --config with them, and --project {project}."
+    )
+
+
+def _as_line(done: ImportedVideo) -> str:
     tasks = ", ".join(map(str, done.task_ids))
-    line = f"{before}{done.record.name}: {done.pages} of {done.record.frames} frames, task {tasks}{after}"
-    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
-    for note in done.notes:
-        say_note(note)
+    return f"{done.record.name}: {done.pages} of {done.record.frames} frames, task {tasks}"
 
 
 def _downloaded(settings: Settings, client: LabelStudioClient, address: str) -> Path:

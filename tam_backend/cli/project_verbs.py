@@ -26,12 +26,13 @@ from tam_backend.cli.common import (
     say_error,
     say_note,
     settings_with,
+    told_when_stopped,
 )
 from tam_backend.errors import LabelStudioRefusedError, StoreError, WeightsError, printable
 
 if TYPE_CHECKING:
     from tam_backend.effort.learning_curve import Turn
-    from tam_backend.effort.mask_records import WorkRecord
+    from tam_backend.effort.mask_records import TaskRecord, WorkRecord
     from tam_backend.labelstudio.starting_objects import StartReport
     from tam_backend.settings import Settings
 
@@ -74,21 +75,29 @@ def propagate(
             made.append(Backend(settings))
         return made[0]
 
-    try:
-        with progress_bar() as progress:
-            bar = progress.add_task("tracking tasks", total=None)
-            outcomes = propagate_project(
-                settings,
-                client,
-                request,
-                memories=TaskMemories(database_of(settings)),
-                backend=backend,
-                on_seen=_say_how_it_begins,
-                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
-            )
-    finally:
-        for each in made:
-            each.close()
+    done_of = (0, 0)
+
+    def goes_on(done: int, total: int) -> None:
+        nonlocal done_of
+        done_of = (done, total)
+        progress.update(bar, completed=done, total=total)
+
+    with told_when_stopped(lambda: _where_it_was_left(*done_of, is_begun=bool(made))):
+        try:
+            with progress_bar() as progress:
+                bar = progress.add_task("tracking tasks", total=None)
+                outcomes = propagate_project(
+                    settings,
+                    client,
+                    request,
+                    memories=TaskMemories(database_of(settings)),
+                    backend=backend,
+                    on_seen=_say_how_it_begins,
+                    on_progress=goes_on,
+                )
+        finally:
+            for each in made:
+                each.close()
     for outcome in outcomes:
         if outcome.state == "nothing":
             say_note(f"Task {outcome.task_id} has nothing to begin with.")
@@ -127,8 +136,14 @@ def report(
     client = label_studio(settings)
     about = client.get_project(project)
     config = parse_config(str(about.get("label_config") or ""))
-    records, unread = [], []
-    with progress_bar() as progress:
+    records: list[TaskRecord] = []
+    unread: list[str] = []
+    with (
+        told_when_stopped(
+            lambda: f"{len(records)} tasks were read, and nothing was written. The same command reads anew."
+        ),
+        progress_bar() as progress,
+    ):
         for number in progress.track(client.task_ids(project), description="reading tasks"):
             try:
                 task = client.get_task(project, number)
@@ -165,6 +180,14 @@ def report(
     if out is not None:
         for path in write_report(found, out, overwrite=overwrite):
             console.print(str(path), highlight=False, soft_wrap=True, markup=False)
+
+
+def _where_it_was_left(done: int, total: int, *, is_begun: bool) -> str:
+    """Return what is told when somebody stops `propagate`."""
+    said = f"{done} of {total or 'all'} tasks are done; their masks are stored."
+    if is_begun:
+        said += " Those that were begun are jobs in the database: a backend that runs on it goes on with them at once."
+    return f"{said} The same command goes on: of a task whose masks are there it tracks only what has changed."
 
 
 def _what_was_learnt(settings: Settings, project: int) -> tuple[list[str], list[WorkRecord], list[Turn]]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tam_backend.cli.command_line import app
-from tam_backend.cli.common import Device, Overwrite, Profile, console, progress_bar, say_note, settings_with
+from tam_backend.cli.common import (
+    Device,
+    Overwrite,
+    Profile,
+    console,
+    progress_bar,
+    say_note,
+    settings_with,
+    told_when_stopped,
+)
 from tam_backend.errors import FrameOutOfRangeError, printable
 from tam_backend.settings import MAX_TRACKER_SIDE, MIN_TRACKER_SIDE
 
@@ -47,7 +57,8 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         {"profile": profile, "device": device, "weights_dir": weights_dir, "tracker_side": size, "refine": refine}
     )
     start, stop = _frame_range(frames)
-    with open_video(source) as video:
+    so_far = _SoFar(out)
+    with told_when_stopped(so_far.sentence), open_video(source) as video:
         wanted = read_prompts(prompts, say_note)
         length = len(video)
         with console.status("Loading the networks ..."):
@@ -60,8 +71,15 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
                 settings.profile, settings.device, settings.weights_folder, settings.tracker_side, settings.refine
             )
         with progress_bar() as progress:
-            task = progress.add_task("tracking", total=len(range(length)[start:stop]))
-            report = run(tam, video, wanted, folder, start=start, stop=stop, on_frame=lambda _: progress.advance(task))
+            so_far.total = len(range(length)[start:stop])
+            task = progress.add_task("tracking", total=so_far.total)
+
+            def tracked(frame: int) -> None:  # noqa: ARG001 - frames may come in any order
+                so_far.done += 1
+                progress.advance(task)
+
+            report = run(tam, video, wanted, folder, start=start, stop=stop, on_frame=tracked)
+            so_far.is_written = True
         if overlay:
             with console.status("Writing overlay.mp4 ..."):
                 labels = {prompt.object_id: prompt.label or f"object {prompt.object_id}" for prompt in wanted}
@@ -74,6 +92,33 @@ def track(  # noqa: PLR0917 - typer makes options of them, whatever their order
         f"(tracking {timing.track_s:.1f} s, {report.frames / max(timing.track_s, 1e-9):.1f} frames/s): {place}",
         markup=False,
     )
+
+
+@dataclass
+class _SoFar:
+    """How far `track` has come.
+
+    Args:
+        out: its folder.
+        done, total: frames.
+        is_written: masks and result.json are there.
+    """
+
+    out: Path
+    done: int = 0
+    total: int = 0
+    is_written: bool = False
+
+    def sentence(self) -> str:
+        """Return what is told when somebody stops it."""
+        if self.is_written:
+            return f"All masks and result.json are in {self.out}; the overlay is not."
+        if not self.done:
+            return f"Nothing was tracked, and nothing was written to {self.out}."
+        return (
+            f"{self.done} of {self.total} frames were tracked: their masks are in {self.out / 'masks'}, without a "
+            "result.json. The same command begins anew; --frames A:B tracks fewer frames."
+        )
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:

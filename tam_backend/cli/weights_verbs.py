@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from tam_backend.cli.command_line import app, weights_app
-from tam_backend.cli.common import console, transfer_bar
+from tam_backend.cli.common import console, told_when_stopped, transfer_bar
 from tam_backend.settings import get_settings
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def fetch(
         if not still.ready:
             console.print(f"{still.reason} {still.remedy}", highlight=False, soft_wrap=True)
         return
-    with transfer_bar() as progress:
+    with (
+        told_when_stopped(lambda: "What has arrived is kept: the same command goes on from there."),
+        transfer_bar() as progress,
+    ):
         for file in chosen.fetched:
             task = progress.add_task(file.name, total=file.size_bytes)
             if store.is_there(file):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Fate = Literal["kept", "clicked", "edited", "drawn"]
-"""Of a submitted mask: ours as proposed; our answer to a human's click or box; ours, changed by hand; a human's."""
+"""Of a submitted mask: a model's as proposed; our answer to a human's click or box; a model's, changed by hand; a
+human's."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class AnnotationRecord:
         masks: what was submitted.
         erased: the frame of each mask that we proposed and the human took away.
         lead_time_s: how long the task was open, as Label Studio measured it; None where it did not.
-        with_model: a mask of ours is in it, or was before the human began. False: all by hand.
+        with_model: a model's mask is in it, or one of ours was before the human began. False: all by hand.
         begun_at: seconds since 1970; None where Label Studio does not tell.
     """
 

@@ -15,6 +15,7 @@ from tam_backend.export.dataset import safe_name
 from tam_backend.labelstudio.chained import Chain, Link, chains, read_link
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
+from tam_backend.labelstudio.edits import needs_parent
 from tam_backend.labelstudio.identity import Identity
 from tam_backend.labelstudio.light_regions import LightRegion, light_regions, moved
 from tam_backend.labelstudio.submitted import Choice, Holder, chosen
@@ -169,7 +170,8 @@ class ProjectReader:
             try:
                 data = self._client.task_data(str(self._project), task)
                 annotations = [] if self._choice.taken == "predictions" else self._client.annotations(task)
-                predictions = [] if self._choice.taken == "annotations" else self._client.predictions(task)
+                wanted = self._choice.taken != "annotations" or any(map(needs_parent, annotations))
+                predictions = self._client.predictions(task) if wanted else []
             except LabelStudioRefusedError as error:  # deleted since it was listed
                 left_out.append(f"Task {task} is left out: {error.message}")
                 continue

@@ -1,7 +1,8 @@
 """What a human did to the masks that we sent: left alone, edited, erased; and what a human drew by hand.
 
 Label Studio marks an edited region ("origin": "prediction-changed"), but scripts and other editors may not; so a mask
-is compared with those that we sent under its id.
+is compared with those that we sent under its id. What another model said is compared with its prediction
+(`with_origins`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,132 @@ from typing import Any
 
 import numpy as np
 
+from tam_backend.errors import PayloadError
+from tam_backend.labelstudio.checked import CHECKSUM_KEY, VideoKeyframe, is_number, keyframe_checksum, read_keyframes
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.regions import Region
 from tam_backend.types import BoolMask
 
 Frames = Mapping[str, Collection[int]]
 """Object key -> frames (from 0)."""
+
+CARRIED = "from-project-"
+"""What the versions of predictions begin with that hold the boxes which people drew in another project."""
+
+_Said = Mapping[tuple[str, str], Mapping[str, Any]]
+_BOX_NUMBERS = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY")
+
+
+def with_origins(entry: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
+    """Return the results of an annotation or a draft; those that a prediction said, and nobody touched, say so.
+
+    The editor notes an origin on what it opens of a prediction. Label Studio's action "Create annotations from
+    predictions" copies what a model said: without an origin, unless the model is this backend, or with the "manual" of
+    people who drew it for another project; and what has no origin the editor saves as "manual". Of boxes on a <Video>
+    it never notes that somebody moved them: there each keyframe is compared.
+
+    Args:
+        entry: JSON.
+        task: its predictions and annotations, as far as they are known. Without the prediction that the entry was made
+            from, only what has no origin is told.
+    """
+    results, parent = entry.get("result"), _parent(entry, task)
+    if parent is None or not isinstance(results, (list, tuple)):
+        return results
+    said = _said_by(parent, task)
+    return [_with_origin(each, said) if isinstance(each, Mapping) else each for each in results]
+
+
+def as_left(annotations: Sequence[Mapping[str, Any]], task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return annotations with their results as `with_origins` tells them."""
+    return [{**each, "result": with_origins(each, task)} for each in annotations]
+
+
+def needs_parent(entry: Mapping[str, Any]) -> bool:
+    """Tell whether the prediction that an annotation was made from is needed to say what people did to it."""
+    results = entry.get("result")
+    if entry.get("parent_prediction") is None or not isinstance(results, (list, tuple)):
+        return False
+    return any(
+        isinstance(each, Mapping)
+        and parse_result_id(str(each.get("id"))) is None
+        and (each.get("origin") == "manual" or _sequence(each) is not None)
+        for each in results
+    )
+
+
+def _parent(entry: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
+    """Return the id of the prediction that an annotation, or the one that a draft stands for, was made from."""
+    drafted = entry.get("annotation")
+    if drafted is not None:
+        entry = next((each for each in _listed(task, "annotations") if each.get("id") == drafted), {})
+    return entry.get("parent_prediction")
+
+
+def _said_by(parent: Any, task: Mapping[str, Any]) -> _Said:
+    prediction = next((each for each in _listed(task, "predictions") if each.get("id") == parent), {})
+    if str(prediction.get("model_version")).startswith(CARRIED):
+        return {}
+    results = _listed(prediction, "result")
+    # In a prediction of ours, a keyframe without a checksum is a human's.
+    ours = any(CHECKSUM_KEY in each for result in results for each in _sequence(result) or () if _is_object(each))
+    return {(str(each.get("id")), str(each.get("type"))): each for each in results if not (ours and _sequence(each))}
+
+
+def _with_origin(result: Mapping[str, Any], said: _Said) -> Mapping[str, Any]:
+    before = said.get((str(result.get("id")), str(result.get("type"))))
+    has_origin = "origin" in result
+    if _sequence(result) is not None:
+        return result if before is None and has_origin else _with_nobodys_keyframes(result, before or result)
+    is_as_said = result.get("origin") == "manual" and before is not None and _is_same_shape(result, before)
+    return result if has_origin and not is_as_said else {**result, "origin": "prediction"}
+
+
+def _with_nobodys_keyframes(result: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a box on a <Video> whose keyframes, where they are those of before, are told as no human's."""
+    try:
+        theirs = {_checksum(each) for each in read_keyframes("", before["value"])}
+        kept = {each.frame: _checksum(each) for each in read_keyframes("", result["value"])}
+    except PayloadError:
+        return result  # it is named where it is read
+    sequence = [
+        {**each, CHECKSUM_KEY: kept[each["frame"]]} if kept[each["frame"]] in theirs else each
+        for each in result["value"]["sequence"]
+    ]
+    return {**result, "value": {**result["value"], "sequence": sequence}}
+
+
+def _checksum(keyframe: VideoKeyframe) -> int:
+    return keyframe_checksum(keyframe.frame, keyframe.enabled, keyframe.box)
+
+
+def _is_same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two results have one shape, whatever their labels."""
+    here, there = one.get("value"), other.get("value")
+    if not isinstance(here, Mapping) or not isinstance(there, Mapping):
+        return False
+    return value_digest(here) == value_digest(there) and _box_numbers(here) == _box_numbers(there)
+
+
+def _box_numbers(value: Mapping[str, Any]) -> list[float | None]:
+    """Return what places a box, in percent; a browser may write other digits."""
+    return [round(value[key], 3) if is_number(value.get(key)) else None for key in _BOX_NUMBERS]
+
+
+def _sequence(result: Mapping[str, Any]) -> Sequence[Any] | None:
+    """Return the keyframes of a box on a <Video>; None for other results."""
+    value = result.get("value")
+    sequence = value.get("sequence") if isinstance(value, Mapping) else None
+    return sequence if isinstance(sequence, (list, tuple)) else None
+
+
+def _listed(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    listed = holder.get(key)
+    return [each for each in listed if _is_object(each)] if isinstance(listed, (list, tuple)) else []
+
+
+def _is_object(each: Any) -> bool:
+    return isinstance(each, Mapping)
 
 
 def mask_digest(mask: BoolMask) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from tam_backend.effort.mask_records import AnnotationRecord, Fate, SubmittedMask, TaskRecord
 from tam_backend.errors import PayloadError
 from tam_backend.labelstudio.config import LabelingConfig, MediaKind
+from tam_backend.labelstudio.edits import as_left
 from tam_backend.labelstudio.regions import Region, read_regions
 from tam_backend.types import BoolMask
 
@@ -23,7 +24,7 @@ def read_history(task: Mapping[str, Any], config: LabelingConfig) -> tuple[TaskR
     """Read what GET /api/tasks/<id> answers.
 
     What an annotation began with is its `parent_prediction`, or, where that is unknown or gone, our newest prediction
-    from before the annotation.
+    from before the annotation. What another model proposed is kept or edited too, but not compared.
 
     Args:
         task: with its data, annotations and predictions.
@@ -41,7 +42,7 @@ def read_history(task: Mapping[str, Any], config: LabelingConfig) -> tuple[TaskR
     predictions = [each for each in _listed(task, "predictions") if _is_ours(each, config)]
     annotations: list[AnnotationRecord] = []
     unread: list[str] = []
-    for annotation in _listed(task, "annotations"):
+    for annotation in as_left(_listed(task, "annotations"), task):
         if annotation.get("was_cancelled"):
             continue
         try:
@@ -84,6 +85,9 @@ def _read(
         if region.own_key is not None:
             masks.append(_fate_of_ours(region, proposed))
             continue
+        if region.origin != "manual":
+            masks.append(SubmittedMask(region.frame, "kept" if region.origin == "prediction" else "edited"))
+            continue
         # A human who deletes our mask and draws another one in its place has drawn, not erased.
         instead = max(
             (each for each in gone if (each.frame, each.label) == (region.frame, region.label)),
@@ -100,7 +104,7 @@ def _read(
         masks=tuple(masks),
         erased=tuple(sorted(region.frame for region in gone)),
         lead_time_s=seconds,
-        with_model=base is not None or bool(ours),
+        with_model=base is not None or any(region.own_key or region.origin != "manual" for region in regions),
         begun_at=_begun_at(annotation, seconds or 0.0),
     )
 

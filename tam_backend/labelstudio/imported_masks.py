@@ -133,14 +133,14 @@ class ImportedMasks:
         return next(((tag, each) for tag, each in written if each is not None), None)
 
 
-def has_prediction_of(version: str, predictions: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether one of a task's predictions is of this model version."""
-    return any(each.get("model_version") == version for each in predictions)
+def prediction_of(version: str, predictions: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the one of a task's predictions that is of this model version; None where there is none."""
+    return next((each for each in predictions if each.get("model_version") == version), None)
 
 
-def has_ground_truth(annotations: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether one of a task's annotations is its ground truth."""
-    return any(each.get("ground_truth") is True for each in annotations)
+def ground_truth(annotations: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the one of a task's annotations that is its ground truth; None where there is none."""
+    return next((each for each in annotations if each.get("ground_truth") is True), None)
 
 
 _PAGES = {"frames": ["page"]}

@@ -17,7 +17,7 @@ from tam_backend.errors import InvalidPromptError, LabelConfigError, PayloadErro
 from tam_backend.labelstudio.annotators import annotator_of, author_of
 from tam_backend.labelstudio.attributes import related
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media, MediaKind
-from tam_backend.labelstudio.edits import told_apart
+from tam_backend.labelstudio.edits import told_apart, with_origins
 from tam_backend.labelstudio.gestures import Gesture, object_labels, read_gesture
 from tam_backend.labelstudio.identity import Identity, read_identity
 from tam_backend.labelstudio.objects import ObjectId_co, TaskObject, group_objects
@@ -143,7 +143,8 @@ def read_task(
     faults: list[RegionError] = []
     clicked = _read_click(_context_results(context), config, faults)
     entry = _newest(task, prefer_drafts=context is not None)
-    saved = read_regions(_results(entry), config, faults)
+    results = () if entry is None else with_origins(entry, task) or ()
+    saved = read_regions(results, config, faults)
     media = medium or _media(config, clicked, saved)
     clicked = tuple(region for region in clicked if region.control.to_name == media.name)
     _refuse_ordinary(clicked)
@@ -165,7 +166,7 @@ def read_task(
             told for region in saved if (told := _told_apart_if_usable(region, sent or {}, faults)) is not None
         )
     known_labels = object_labels(config, media)
-    identity = read_identity(_results(entry), saved, faults)
+    identity = read_identity(results, saved, faults)
     regions = [
         _with_gesture(identity.told(region), known_labels)
         for region in (*_without_stale(saved, clicked), *clicked)
@@ -177,7 +178,7 @@ def read_task(
         owner = next(obj for obj in objects if regions[-1] in obj.regions)
         asked = Asked(owner, None if media.kind is MediaKind.VIDEO else newest.frame)
     whose = None if entry is None else author_of(entry)
-    related_ids = related(_results(entry))
+    related_ids = related(results)
     return TaskPrompts(media, objects, asked, propagate, whose, frozenset(known), related_ids, tuple(faults), ordinary)
 
 

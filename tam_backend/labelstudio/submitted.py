@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tam_backend.errors import InvalidInputError
+from tam_backend.labelstudio.edits import with_origins
 
 Taken = Literal["annotations", "predictions", "both"]
 Status = Literal["submitted", "ground-truth", "skipped"]
@@ -53,7 +54,8 @@ def chosen(
     """Return what is exported of one task: nothing, one, or with `Choice.every` one for each annotator.
 
     Args:
-        annotations, predictions: all of the task; predictions may be left out where none are wanted.
+        annotations, predictions: all of the task; predictions may be left out where none are wanted, and none is needed
+            (`edits.needs_parent`).
         choice: which.
     """
     fitting = [] if choice.taken == "predictions" else [each for each in annotations if _fits(each, choice)]
@@ -62,7 +64,7 @@ def chosen(
         key = _annotator(each) if choice.every else None
         if key not in best or _rank(each) > _rank(best[key]):
             best[key] = each
-    holders = [_holder(each, key, is_prediction=False) for key, each in best.items()]
+    holders = [_holder(each, key, predictions) for key, each in best.items()]
     if not holders and choice.taken != "annotations" and predictions:
         holders.append(_holder(max(predictions, key=_rank), None, is_prediction=True))
     return holders
@@ -106,19 +108,14 @@ def _rank(holder: Mapping[str, Any]) -> tuple[bool, str, int]:
     return bool(holder.get("ground_truth")), when, number if isinstance(number, int) else 0
 
 
-def _holder(holder: Mapping[str, Any], annotator: int | None, *, is_prediction: bool) -> Holder:
+def _holder(
+    holder: Mapping[str, Any],
+    annotator: int | None,
+    predictions: Sequence[Mapping[str, Any]] = (),
+    *,
+    is_prediction: bool = False,
+) -> Holder:
     _, when, number = _rank(holder)
     kind = "prediction" if is_prediction else "annotation"
-    results = holder.get("result") or ()
-    if holder.get("parent_prediction") is not None and isinstance(results, Sequence):
-        results = [_as_predicted(each) for each in results]
+    results = with_origins(holder, {"predictions": predictions}) or ()
     return Holder(annotator, results, is_prediction, f"{kind} {number} of {when}")
-
-
-def _as_predicted(result: Any) -> Any:
-    """Return a result of an annotation that was made from a prediction: nobody touched it where it says no origin.
-
-    The editor always writes one. Label Studio's action "Create annotations from predictions" copies what a model said,
-    which has none unless the model is this backend.
-    """
-    return {**result, "origin": "prediction"} if isinstance(result, Mapping) and "origin" not in result else result

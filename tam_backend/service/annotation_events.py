@@ -14,6 +14,7 @@ from tam_backend.jobs.records import Intent
 from tam_backend.labelstudio.annotators import author_of
 from tam_backend.labelstudio.client import START_TRAINING, LabelStudioClient
 from tam_backend.labelstudio.config import LabelingConfig
+from tam_backend.labelstudio.edits import as_left, needs_parent
 from tam_backend.service.read_task import held_in, merged
 from tam_backend.store.sessions import SessionStore
 from tam_backend.store.task_memory import TaskMemories, TaskMemory
@@ -119,23 +120,29 @@ def is_event(intent: Intent) -> bool:
 
 
 def current_annotations(intent: Intent, client: LabelStudioClient | None) -> Sequence[Mapping[str, Any]]:
-    """Return the task's annotations as they are now.
+    """Return the task's annotations as they are now; what a prediction said and nobody touched says so.
 
     Where Label Studio cannot be asked, what the event brought has to do. Of a deletion that is nothing.
 
     Raises:
         LabelStudioError: it cannot be asked what is left after a deletion.
     """
-    if _DELETED_IDS in intent.task:
-        if client is None:
-            raise LabelStudioError("There is no API key to ask Label Studio with.", "Set LABEL_STUDIO_API_KEY.")
-        return [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
+    if client is None and _DELETED_IDS in intent.task:
+        raise LabelStudioError("There is no API key to ask Label Studio with.", "Set LABEL_STUDIO_API_KEY.")
     try:
         if client is not None:
-            return [each for each in client.annotations(intent.task_id) if not each.get("was_cancelled")]
+            return _asked_for(intent.task_id, client)
     except LabelStudioError as error:
+        if _DELETED_IDS in intent.task:
+            raise
         logger.info("Task %d is read as its event told it: %s", intent.task_id, error)
-    return list(intent.task["annotations"])
+    return as_left(intent.task["annotations"], {})
+
+
+def _asked_for(task_id: int, client: LabelStudioClient) -> Sequence[Mapping[str, Any]]:
+    annotations = [each for each in client.annotations(task_id) if not each.get("was_cancelled")]
+    predictions = client.predictions(task_id) if any(map(needs_parent, annotations)) else []
+    return as_left(annotations, {"predictions": predictions})
 
 
 def with_data(intent: Intent, client: LabelStudioClient | None) -> Intent:
@@ -163,7 +170,8 @@ def as_one_annotation(
     newest: Mapping[str, Any] = next(iter(intent.task["annotations"]), {})
     if len({author_of(each) for each in annotations}) > 1:
         newest = {key: value for key, value in newest.items() if key not in ("completed_by", "created_username")}
-    return {**intent.task, "annotations": [{**newest, "result": merged(annotations, sent)}]}
+    together = {**newest, "parent_prediction": None, "result": merged(annotations, sent)}
+    return {**intent.task, "annotations": [together]}
 
 
 def take_note(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tam_backend.jobs.records import Intent
 from tam_backend.labelstudio.config import MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
+from tam_backend.labelstudio.edits import as_left
 from tam_backend.labelstudio.prompts import drawn_media, read_task
 from tam_backend.labelstudio.starting_objects import StartReport
 from tam_backend.service import annotation_events as events
@@ -27,7 +28,7 @@ def glance(intent: Intent, memories: TaskMemories, settings: Settings) -> tuple[
     task, config = intent.task, parse_config(intent.label_config)
     memory = memories.get(intent.project, str(intent.task_id))
     if events.is_event(intent):
-        task = events.as_one_annotation(intent, intent.task["annotations"], memory.digests)
+        task = events.as_one_annotation(intent, as_left(task["annotations"], task), memory.digests)
     objects, reports = 0, []
     for medium in drawn_media(task, config, None, intent.prompt_from or settings.prompt_from) or (None,):
         prompts = read_task(

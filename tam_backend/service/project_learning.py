@@ -95,7 +95,7 @@ class Learning:
         order = Order(
             self._settings,
             project,
-            AdaptationLimits(intent.adapt_s, threads=threads),
+            AdaptationLimits(intent.adapt_s, threads=threads, iterations=self._settings.adapt_iterations),
             folder_of(self._settings, project),
             self._adapted.newest_stamp(project, base) if intent.only_if_new else "",
         )

@@ -22,9 +22,9 @@ class Killed(BaseException):
     pass
 
 
-def learner(course: Course, folder: Path, key: str = "key", seconds: float = 1000.0) -> Learner:
+def learner(course: Course, folder: Path, key: str = "key", seconds: float = 1000.0, iterations: int = 1000) -> Learner:
     samples = Samples([keep(labeled_discs("discs", discs=2), 2**30, [])], 64)
-    spell = Spell(seconds, batch=1, checkpoint=folder / "learning", key=key)
+    spell = Spell(seconds, iterations, course.rate, batch=1, checkpoint=folder / "learning", key=key)
     network = course.loaded(EMBEDDED_DIR / course.file)
     return Learner(network, course.lesson(), lambda rng: course.draw(samples, rng), spell)
 
@@ -46,10 +46,11 @@ def test_heads_learn_and_the_backbone_stays(course: Course, tmp_path: Path) -> N
     before = course.loaded(EMBEDDED_DIR / course.file).state_dict()
     one = learner(course, tmp_path)
     teach(one, 2)
-    changed = {name for name, value in one.network.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed
-    assert not any(name.startswith("backbone.") for name in changed)
-    assert all(torch.isfinite(value).all() for value in one.network.state_dict().values())
+    for learnt in (one.network.state_dict(), one.average):
+        changed = {name for name, value in learnt.items() if not torch.equal(value, before[name])}
+        assert changed
+        assert not any(name.startswith("backbone.") for name in changed)
+        assert all(torch.isfinite(value).all() for value in learnt.values())
 
 
 def test_what_was_killed_goes_on_and_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,8 @@ def test_what_was_killed_goes_on_and_comes_to_the_same(tmp_path: Path, monkeypat
     assert resumed.iterations == 1  # the last one was not saved: the kill came first
     teach(resumed, 2)
     assert resumed.iterations == whole.iterations
+    for name, value in whole.average.items():
+        assert torch.allclose(resumed.average[name], value, atol=1e-5), name
     for name, value in whole.network.state_dict().items():
         assert torch.allclose(resumed.network.state_dict()[name], value, atol=1e-5), name
 
@@ -95,6 +98,32 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path, monke
         one.run(lambda _: None)
     assert "Make room" in error.value.remedy
     assert learner(TRACKER, tmp_path).iterations == 1
+
+
+def test_single_steps_that_go_astray_count_little_in_the_average(tmp_path: Path) -> None:
+    one = learner(TRACKER, tmp_path)
+    teach(one, 3)
+    before, name = {each: value.clone() for each, value in one.average.items()}, "to_logit.weight"
+    with torch.no_grad():
+        one.network.get_parameter(name).add_(1.0)
+    teach(one, 1)
+    moved = (one.average[name] - before[name]).abs().mean()
+    assert 0.5 < moved < 0.9  # 10 of 14: so early it follows quickly
+
+
+def test_a_checkpoint_of_an_earlier_release_is_not_gone_on_with(tmp_path: Path) -> None:
+    teach(learner(TRACKER, tmp_path), 1)
+    state = torch.load(tmp_path / "learning", weights_only=True)
+    del state["average"]
+    torch.save(state, tmp_path / "learning")
+    assert learner(TRACKER, tmp_path).iterations == 0
+
+
+def test_it_ends_after_so_many_iterations_however_much_time_there_is(tmp_path: Path) -> None:
+    one, told = learner(TRACKER, tmp_path, iterations=2), list[float]()
+    one.run(told.append)
+    assert one.iterations == 2
+    assert told == [0.5, 1.0]
 
 
 def test_no_time_is_no_learning(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from filled_studio import FilledStudio
 from written_by_hand import SIZE_HW, as_json, grey, indexed, picture, square, text
 
 from tam_backend.cli.choices import ArrivalName, BoxesName, ReadableFormatName
-from tam_backend.dataset_importer import DatasetArrival, DatasetReport, import_dataset, label_map
+from tam_backend.dataset_importer import Arrival, DatasetArrival, DatasetReport, import_dataset, label_map
 from tam_backend.dataset_in.readers import READERS, read_dataset
 from tam_backend.errors import InvalidInputError, LabelConfigError, LabelStudioError, MediaNotFoundError
 from tam_backend.labelstudio.client import LabelStudioClient
@@ -236,13 +236,28 @@ def test_predictions_and_annotations_may_both_come_to_the_same_tasks_once(
     assert held == [(1, 1), (1, 1)]
 
 
+@pytest.mark.parametrize("arrival", ["predictions", "annotations"])
+def test_masks_that_other_options_would_make_otherwise_stay_and_it_says_so(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path, arrival: Arrival
+) -> None:
+    root = davis(tmp_path)
+    arrive(studio, library, root, "davis", arrival=arrival, label_of={"": "Red"})
+    before = studio.results(arrival)
+    [said] = arrive(studio, library, root, "davis", arrival=arrival, label_of={"": "Blue"}).kept
+    assert said.startswith("2 tasks hold other masks than this import would store")
+    assert studio.results(arrival) == before
+
+
 def test_a_video_that_is_cut_otherwise_gets_other_tasks(
     studio: FilledStudio, library: VideoLibrary, tmp_path: Path
 ) -> None:
     root = davis(tmp_path)
     for max_frames, tasks in ((0, 2), (2, 4)):  # cow has one frame either way
-        arrive(studio, library, root, "davis", max_frames=max_frames, label_of={"": "Red"})
+        first = arrive(studio, library, root, "davis", max_frames=max_frames, label_of={"": "Red"})
+        assert any("tasks that show other frames" in each for each in first.kept) == (max_frames == 2)
+        report = arrive(studio, library, root, "davis", max_frames=max_frames, label_of={"": "Red"})
         assert len(studio.tasks) == tasks
+        assert report.kept == (), "the same again is nothing else"
 
 
 def test_frames_in_a_folder_with_others_are_linked(studio: FilledStudio, library: VideoLibrary, tmp_path: Path) -> None:

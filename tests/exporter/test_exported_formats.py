@@ -206,6 +206,21 @@ def test_boxes_on_a_video_are_tracks_on_its_frames_beside_the_masks_of_the_pages
     assert len(lines) == DISCS.frames
 
 
+def test_boxes_that_another_model_put_on_a_video_are_nobodys(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    clip = tmp_path / "clips" / "discs.mp4"
+    clip.parent.mkdir()
+    with OverlayWriter(clip, DISCS.size_hw, 24) as writer:
+        for picture in DISCS:
+            writer.write(picture, {})
+    studio.config = VIDEO_CONFIG
+    said, moved = box_track("t", (1, 10), (5, 50)), box_track("t", (1, 10), (5, 55))
+    task = studio.add_task({"video": str(clip)}, [{**moved, "origin": "prediction"}], predicted=[said])
+    studio.tasks[task]["annotations"][0]["parent_prediction"] = task
+    export(studio, tmp_path / "coco", "coco", [str(clip)])
+    read = json.loads((tmp_path / "coco" / "annotations" / "instances_default.json").read_text())
+    assert [each["provenance"] for each in read["annotations"]] == [*["propagated"] * 4, "human", "propagated"]
+
+
 def test_a_video_that_cannot_be_opened_leaves_its_boxes_out_and_says_so(
     studio: AnnotatedStudio, tmp_path: Path
 ) -> None:

@@ -144,6 +144,19 @@ def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_con
     assert readers.davis(tmp_path / "confirmed")[1] == {"clip_0-11": 1}
 
 
+def test_what_was_made_an_annotation_in_bulk_and_saved_in_the_editor_is_compared_with_its_prediction(
+    studio: AnnotatedStudio, tmp_path: Path
+) -> None:
+    """The editor calls all of it "manual"."""
+    said = [mask_region(frame, DISCS.truth(frame), "Red", f"other-{frame}") for frame in range(3)]
+    saved = [{**each, "origin": "manual"} for each in said]
+    saved[1] = mask_region(1, DISCS.truth(2), "Red", "other-1", origin="manual")
+    task = studio.add_task({"frames": [f"/f/clip_{n}.jpg" for n in range(3)]}, saved, predicted=said)
+    studio.tasks[task]["annotations"][0]["parent_prediction"] = task
+    export(studio, tmp_path / "confirmed", "davis", trust=Trust(only_confirmed=True))
+    assert readers.davis(tmp_path / "confirmed")[1] == {"clip_0-11": 1}
+
+
 def test_classes_are_renamed_merged_and_left_out(studio: AnnotatedStudio, tmp_path: Path) -> None:
     studio.add_task({"frames": ["a.jpg"]}, disc_regions(range(1)))
     merged = export(studio, tmp_path / "merged", class_of=class_map(["Red=disc", "Blue=disc"]))

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ls_json import CONFIG, blob, brush, common, video_box
 
 from tam_backend.labelstudio.config import Control, ControlKind
-from tam_backend.labelstudio.edits import erased, frames_by_object, mask_digest, told_apart, value_digest
+from tam_backend.labelstudio.edits import (
+    erased,
+    frames_by_object,
+    mask_digest,
+    needs_parent,
+    told_apart,
+    value_digest,
+    with_origins,
+)
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.labelstudio.ids import result_id
-from tam_backend.labelstudio.regions import Origin, Region
+from tam_backend.labelstudio.regions import Origin, Region, read_regions
 from tam_backend.types import BoolMask
 
 BRUSH = Control(name="masks", to_name="pages", kind=ControlKind.BRUSH)
@@ -117,3 +128,90 @@ def test_erased_is_what_was_there_and_is_not_of_objects_that_still_are(
         assert not frames & now[key]
         assert now[key], "an object of which nothing is left was deleted, not erased here and there"
     assert erased(before, before) == {}
+
+
+THEIRS = blob(10, 10, 60, 60)
+PARENT = 12
+
+
+def other_model(*results: dict[str, Any], version: str = "yolo") -> dict[str, Any]:
+    """A prediction, which says nothing of origins."""
+    results = tuple({key: value for key, value in each.items() if key != "origin"} for each in results)
+    return {"id": PARENT, "model_version": version, "result": list(results)}
+
+
+def submitted(*results: dict[str, Any], parent: int | None = PARENT) -> dict[str, Any]:
+    return {"id": 5, "result": list(results), "parent_prediction": parent}
+
+
+def origins(annotation: dict[str, Any], *predictions: dict[str, Any]) -> list[str]:
+    told = with_origins(annotation, {"predictions": list(predictions), "annotations": [annotation]})
+    return [region.origin for region in read_regions(told, CONFIG)]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["its prediction is known", "it is not"])
+def test_what_was_copied_of_a_prediction_without_an_origin_is_nobodys(known: bool) -> None:
+    said = other_model(brush("b", THEIRS))
+    assert origins(submitted(*said["result"]), *([said] if known else [])) == ["prediction"]
+
+
+def test_what_the_editor_saved_as_manual_is_a_humans_only_where_its_shape_is_not_the_predictions() -> None:
+    """An annotation that was made in bulk and then saved in the editor: all of it says "manual"."""
+    box_of = {"x": 10.0, "y": 20.0, "width": 30.0, "height": 5.0, "rotation": 0, "rectanglelabels": ["Dog"]}
+    said = other_model(
+        brush("b", THEIRS), brush("c", THEIRS, frame=1), common("r", "box", "rectanglelabels", 0, box_of)
+    )
+    rectangle = {**said["result"][2], "origin": "manual"}
+    saved = [
+        brush("b", THEIRS, label="Cat"),
+        brush("c", blob(10, 10, 60, 50), frame=1),
+        brush("new", THEIRS, frame=2),
+        {**rectangle, "value": {**box_of, "x": 10.000001}},
+        {**rectangle, "value": {**box_of, "x": 11}},
+    ]
+    assert origins(submitted(*saved), said) == ["prediction", "manual", "manual", "prediction", "manual"]
+    assert origins(submitted(*saved, parent=None), said) == ["manual"] * 5, "drawn before anybody predicted"
+    draft = {"id": 6, "annotation": 5, "result": saved}
+    told = with_origins(draft, {"predictions": [said], "annotations": [submitted()]})
+    assert [region.origin for region in read_regions(told, CONFIG)][:2] == ["prediction", "manual"]
+
+
+def humans(annotation: dict[str, Any], *predictions: dict[str, Any]) -> list[int]:
+    """Return the frames of a box on a <Video> on which a human put it."""
+    [region] = read_regions(with_origins(annotation, {"predictions": list(predictions)}), CONFIG)
+    return [each.frame for each in region.keyframes if each.by_human]
+
+
+def test_of_boxes_on_a_video_that_another_model_said_a_human_put_those_that_were_moved() -> None:
+    """The editor calls the whole track "prediction", moved or not, and "manual" where it was copied in bulk."""
+    said = other_model(video_box("v", [(1, 10, 10, 20, 20), (9, 50, 10, 20, 20)]))
+    moved = video_box("v", [(1, 10.0, 10, 20, 20), (5, 30, 12, 20, 20), (9, 51, 10, 20, 20)])
+    assert humans(submitted(*said["result"])) == []
+    for origin in ("prediction", "manual"):
+        assert humans(submitted({**moved, "origin": origin}), said) == [5, 9]
+    assert humans(submitted({**moved, "origin": "manual"})) == [1, 5, 9], "nothing is known of another hand"
+
+
+def test_boxes_that_people_drew_in_another_project_stay_theirs() -> None:
+    carried = {**video_box("v", [(1, 10, 10, 20, 20)]), "origin": "prediction"}
+    assert humans(submitted(carried), {**other_model(version="from-project-3"), "result": [carried]}) == [1]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda each: (
+            st.lists(each)
+            | st.dictionaries(st.sampled_from(["id", "type", "value", "origin", "sequence", "rle", "x", "frame"]), each)
+        ),
+    ),
+    st.booleans(),
+)
+def test_whatever_a_result_is_telling_its_origin_refuses_nothing(anything: Any, is_manual: bool) -> None:
+    result = {"id": "b", "type": "brushlabels", "value": anything, **({"origin": "manual"} if is_manual else {})}
+    for results in ([result], [anything], anything):
+        entry = {"result": results, "parent_prediction": PARENT}
+        task = {"predictions": [{"id": PARENT, "result": results}], "annotations": anything}
+        needs_parent(entry)
+        told = with_origins(entry, task)
+        assert told is results or len(told) == len(results)

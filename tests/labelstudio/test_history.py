@@ -93,6 +93,18 @@ def test_of_two_masks_drawn_in_place_of_two_each_is_compared_with_the_nearest():
     assert [overlap for _, _, overlap in fates(record)] == [1.0, 1.0]
 
 
+def test_what_another_model_proposed_is_kept_or_edited_and_never_drawn_by_hand():
+    theirs = [brush(f"other-{frame}", WHOLE, frame=frame) for frame in range(3)]
+    said = prediction(5, *({key: value for key, value in each.items() if key != "origin"} for each in theirs))
+    in_bulk = read([annotation(*said["result"], parent=5)], [said])
+    assert fates(in_bulk) == [(frame, "kept", None) for frame in range(3)]
+    assert in_bulk.annotations[0].with_model, "three masks in no time are not the pace of a hand"
+    saved = [theirs[0], brush("other-1", HALF, frame=1), {**theirs[2], "origin": "prediction-changed"}]
+    assert fates(read([annotation(*saved, parent=5)], [said])) == [
+        (0, "kept", None), (1, "drawn", None), (2, "edited", None)
+    ]  # fmt: skip
+
+
 def test_answers_to_clicks_are_clicked_and_what_followed_from_them_is_kept():
     of_a_detector = ours(3, source="started")
     record = read([annotation(ours(0, source="prompt"), ours(1), ours(2, origin="prediction-changed"), of_a_detector)])

@@ -103,9 +103,21 @@ def test_autocast_holds_for_it_too() -> None:
 
 
 @pytest.mark.usefixtures("machine")
+def test_frozen_layers_answer_the_same_while_others_learn() -> None:
+    torch.manual_seed(0)
+    frozen = nn.Conv2d(6, 10, 1).requires_grad_(False)
+    out = convolved(frozen, _image(), "relu6")
+    assert not out.requires_grad
+    torch.testing.assert_close(out, _plain(frozen, _image(), "relu6"), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("machine")
 def test_gradients_flow_where_they_are_wanted() -> None:
     convolution = nn.Conv2d(6, 10, 1)
     (gradient,) = torch.autograd.grad(convolved(convolution, _image(), "relu").sum(), convolution.weight)
+    assert gradient.abs().sum() > 0
+    image = _image().requires_grad_()
+    (gradient,) = torch.autograd.grad(convolved(convolution.requires_grad_(False), image, "relu").sum(), image)
     assert gradient.abs().sum() > 0
     rows = torch.randn(3, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad(product(rows, torch.ones(5, 4)).sum(), rows)

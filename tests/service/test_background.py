@@ -148,6 +148,25 @@ def test_a_hand_drawn_mask_is_tracked_when_it_is_submitted(
     assert all(iou(mask_of(each), VIDEO.truth(frame)) > 0.7 for frame, each in stored.items())
 
 
+def test_another_models_masks_that_were_made_an_annotation_in_bulk_are_no_humans_keyframes(
+    backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any]
+) -> None:
+    """Of an object that nobody said anything of, the best mask is tracked; the others are not taken for true."""
+    [clicked] = predict(backend, data, point(4, "Rabbit"))
+    bare = {key: value for key, value in clicked.items() if key not in ("origin", "meta", "score")}
+    good = {**bare, "id": "theirs-4", "score": 0.9}
+    wrong = {**edited(bare, shifted(clicked, 20)), "id": "theirs-6", "item_index": 6, "score": 0.3}
+    said = [good, {key: value for key, value in wrong.items() if key != "origin"}]
+    label_studio.predictions[70] = {"id": 70, "task": 1, "model_version": "yolo", "result": said}
+    saved = [{**each, "origin": "manual"} for each in said]
+    send(backend, label_studio, event(data, saved, parent_prediction=70))
+    idle(backend)
+    stored = by_frame(label_studio.stored()[-1]["result"])
+    assert sorted(stored) == list(range(10))
+    assert all(iou(mask_of(each), VIDEO.truth(frame)) > 0.7 for frame, each in stored.items())
+    assert {each["meta"]["tam_source"] for each in stored.values()} == {"propagated"}
+
+
 def test_the_same_event_twice_stores_nothing_twice(
     backend: Backend, label_studio: LabelStudioDouble, data: dict[str, Any]
 ) -> None:

@@ -12,7 +12,6 @@ from synthetic import MovingDiscs, iou
 from tam_backend.engine import TrackAnything
 from tam_backend.errors import FrameOutOfRangeError, InvalidInputError, InvalidPromptError
 from tam_backend.session.session import Session
-from tam_backend.session.suggestions import _around, _nearness, suggestions
 from tam_backend.tracking.fusion import fused
 from tam_backend.tracking.spans import gaps_around
 from tam_backend.types import BoolMask, FrameResult, Mask, Prompt
@@ -230,29 +229,6 @@ def test_passes_that_speak_of_different_things_are_not_mixed() -> None:
     nothing = Mask(np.zeros((60, 80), np.bool_), 0.9)
     assert fused(nothing, nothing, 0.5).area == 0
     assert np.array_equal(fused(a, nothing, 0.1).array, a.array)
-
-
-def test_frames_to_look_at_are_doubtful_and_apart() -> None:
-    track = {frame: 0.3 if 40 <= frame < 60 else 0.95 for frame in range(100)} | {5: 0.5}
-    named = suggestions({1: track}, {1: {0}}, 3)
-    assert all(40 <= each.frame < 60 or each.frame == 5 for each in named)
-    assert len({each.frame for each in named}) == 3
-    assert min(abs(a.frame - b.frame) for a in named for b in named if a is not b) >= 5
-    assert suggestions({1: dict.fromkeys(range(9), 0.99)}, {}, 3) == []
-    assert suggestions({1: track}, {1: set(track)}, 3) == []
-
-
-def test_a_short_stretch_of_doubt_is_named_once_however_many_frames_are_asked_for() -> None:
-    track = dict.fromkeys(range(100), 0.95) | dict.fromkeys(range(40, 44), 0.3)
-    [named] = suggestions({1: track}, {1: {0}}, 5)
-    assert 40 <= named.frame < 44
-
-
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=20, unique=True), st.integers(0, 9))
-def test_doubt_around_a_frame_is_all_doubt_by_nearness(chosen: list[int], seed: int) -> None:
-    at = np.array(sorted(chosen))
-    doubt = np.random.default_rng(seed).random(len(at))
-    assert np.allclose(_around(at, doubt), _nearness(at, at) @ doubt)
 
 
 def test_points_that_contradict_each_other_make_a_mask_or_a_clear_error_and_never_a_broken_session() -> None:

@@ -137,7 +137,8 @@ def task_view(view: SessionView) -> TaskView:
         object_id: {frame: value for frame, value in track.items() if view.source[object_id][frame] != "prompt"}
         for object_id, track in seen.items()
     }
-    chosen = suggestions(tracked, view.keyframes, SUGGESTED)
+    # Where an object was not found, a look tells most if it is there after all.
+    chosen = suggestions(view.quality, view.keyframes, SUGGESTED)
     ranks = {each.frame: rank for rank, each in enumerate(chosen, start=1)}
     keyframes = {frame for frames in view.keyframes.values() for frame in frames}
     worst = worst_by_frame((frame, value) for track in tracked.values() for frame, value in track.items())
@@ -183,6 +184,8 @@ def _level(quality: float | None) -> str:
 
 def _why(suggestion: Suggestion, view: SessionView) -> str:
     label = _name(view, suggestion.object_id)
+    if suggestion.frame in view.absent.get(suggestion.object_id, ()):
+        label += " not found"
     keyframes = view.keyframes.get(suggestion.object_id, ())
     if not keyframes:
         return label
