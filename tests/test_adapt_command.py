@@ -64,7 +64,10 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     assert "It serves the project from now on" in said
     [job] = JobStore(database).all()
     assert (job.state, job.is_adaptation, job.project) == ("done", True, "3")
-    assert "serves" in adapt("--list")
+    said = adapt("--list")
+    assert "serves" in said
+    assert "1 pictures of what p3.1 learnt: http://" in said
+    assert said.endswith("/networks/3/1")
     assert "+p3.1 is taken back; compact-" in adapt("--rollback")
     assert "rolled back" in adapt("--list")
     with pytest.raises(NotFoundError, match="no networks of its own"):

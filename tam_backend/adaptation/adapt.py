@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from tam_backend.adaptation.courses import SEGMENTER, SHARES, SIDE, TRACKER, Course, part_of_the_way
 from tam_backend.adaptation.gate import verdict
@@ -27,9 +27,11 @@ from tam_backend.adaptation.outcome import (
     AdaptationLimits,
     AdaptationOutcome,
     CompactWeights,
+    ComparedFrame,
     NetworkVerdict,
     Progress,
 )
+from tam_backend.adaptation.pictured import Answers, compared_frames
 from tam_backend.adaptation.samples import Samples
 from tam_backend.adaptation.splitting import Split, split, usable
 from tam_backend.errors import CancelledError, InvalidInputError
@@ -41,8 +43,8 @@ Cancelled = Callable[[], bool]
 _PLAN = "plan.json"
 # However long measuring takes, so much of the time is for learning.
 _LEAST_LEARNING = 0.25
-# Each candidate is measured as the base was; a little is left for what else there is to do.
-_MEASURED_AGAIN = len(SHARES) + 0.2
+# Each candidate is measured as the base was; some is left for pictures, and what else there is to do.
+_MEASURED_AGAIN = len(SHARES) + 0.5
 
 
 def adapt(
@@ -97,6 +99,7 @@ class _Adaptation:
         self._base = {SEGMENTER.file: base.segmenter, TRACKER.file: base.tracker}
         self._limits, self._folder, self._progress, self._cancelled = limits, folder, progress, cancelled
         self._notes: list[str] = []
+        self._pictures: list[ComparedFrame] = []
         self._plan = _Plan(folder / _PLAN)
 
     def run(self) -> AdaptationOutcome:
@@ -144,9 +147,7 @@ class _Adaptation:
         held_out: Sequence[LabeledVideo],
         general: Sequence[LabeledVideo],
     ) -> tuple[Scores, Scores]:
-        network = course.network()
-        network.load_state_dict(dict(weights))
-        network.to(memory_format=torch.channels_last).eval()
+        network = _with(course, weights)
 
         def score(labeled: LabeledVideo) -> Mapping[int, float]:
             doing = f"measuring {course.what} on {labeled.name}"
@@ -185,8 +186,27 @@ class _Adaptation:
             weights = part_of_the_way(base, learner.average, share)
             after = self._measure(course, weights, *judged_on)
             found = verdict(course.what, (before[0], after[0]), (before[1], after[1]), learner.iterations)
-            candidates.append((found, weights))
-        return max(candidates, key=lambda each: (each[0].promote, each[0].held_out.gain if each[0].held_out else 0.0))
+            candidates.append((found, weights, after[0]))
+        best = max(candidates, key=lambda each: (each[0].promote, each[0].held_out.gain if each[0].held_out else 0.0))
+        self._show(course, base, best[1], (before[0], best[2]), judged_on[0])
+        return best[:2]
+
+    def _show(
+        self,
+        course: Course,
+        base: nn.Module,
+        weights: Mapping[str, Tensor],
+        scores: tuple[Scores, Scores],
+        held_out: Sequence[LabeledVideo],
+    ) -> None:
+        """Draw what the network of before and the learnt one say, on held-out frames that tell the most."""
+        doing = f"drawing what {course.what} learnt"
+
+        def answers(network: nn.Module) -> Answers:
+            return lambda labeled, frames: course.answer(network, labeled, frames, lambda: self._stop(doing))
+
+        both = answers(base), answers(_with(course, weights))
+        self._pictures += compared_frames(course.what, scores, held_out, both, self._notes)
 
     def _outcome(
         self, chosen: Split, verdicts: Mapping[str, NetworkVerdict], weights: Mapping[str, Mapping[str, Tensor]]
@@ -204,6 +224,7 @@ class _Adaptation:
             notes=tuple(dict.fromkeys(self._notes)),
             seconds=self._spent_s,
             peak_memory_bytes=_peak_memory_bytes(),
+            pictures=tuple(self._pictures),
         )
 
     def _write(self, file: str, weights: Mapping[str, Tensor]) -> Path:
@@ -281,6 +302,13 @@ class _Plan:
         with writing(self._path):
             partial.write_text(json.dumps(state), encoding="utf-8")
             partial.replace(self._path)
+
+
+def _with(course: Course, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Return a course's network with these weights, ready to answer."""
+    network = course.network()
+    network.load_state_dict(dict(weights))
+    return network.to(memory_format=torch.channels_last).eval()
 
 
 def _scores(kept: Mapping[str, Mapping[str, float]]) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tam_backend.adaptation.blending import blend
 from tam_backend.adaptation.click_lesson import ClickLesson
-from tam_backend.adaptation.judging import FrameScores, Stop, clicked, tracked
+from tam_backend.adaptation.judging import FrameScores, Stop, clicked, clicked_on, tracked, tracked_on
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.adaptation.learning import ClickRules, Learner, Lesson, Spell, TrackRules
 from tam_backend.adaptation.samples import Sample, Samples
@@ -20,6 +20,7 @@ from tam_backend.adaptation.track_lesson import TrackLesson
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
 from tam_backend.models.segmenters.click_network import ClickNetwork
 from tam_backend.models.weights import load_strictly
+from tam_backend.types import BoolMask
 
 SIDE = 256
 """Of samples, pixels."""
@@ -44,6 +45,7 @@ class Course:
         batch: samples an iteration.
         draw: a sample.
         score: judges it on a video.
+        answer: the masks of some frames that it is judged by.
     """
 
     what: str
@@ -54,6 +56,7 @@ class Course:
     batch: int
     draw: Callable[[Samples, np.random.Generator], Sample]
     score: Callable[[nn.Module, LabeledVideo, Stop], FrameScores]
+    answer: Callable[[nn.Module, LabeledVideo, Sequence[int], Stop], Mapping[int, Mapping[int, BoolMask]]]
 
     def loaded(self, weights: Path) -> nn.Module:
         """Return the network with weights of a file, ready to answer. Raises WeightsError."""
@@ -92,16 +95,16 @@ def part_of_the_way(base: nn.Module, learnt: Mapping[str, Tensor], share: float)
     return {name: value.half().contiguous() for name, value in between.items()}
 
 
-def _score_clicks(network: nn.Module, labeled: LabeledVideo, stop: Stop) -> FrameScores:
+def _clickable(network: nn.Module) -> ClickNetwork:
     if not isinstance(network, ClickNetwork):
         raise TypeError(f"{type(network).__name__} cannot be clicked.")
-    return clicked(network, labeled, stop)
+    return network
 
 
-def _score_tracking(network: nn.Module, labeled: LabeledVideo, stop: Stop) -> FrameScores:
+def _tracking(network: nn.Module) -> CompactNetwork:
     if not isinstance(network, CompactNetwork):
         raise TypeError(f"{type(network).__name__} cannot track.")
-    return tracked(network, labeled, stop)
+    return network
 
 
 SEGMENTER = Course(
@@ -112,7 +115,8 @@ SEGMENTER = Course(
     rate=3e-4,
     batch=4,
     draw=lambda samples, rng: samples.still(rng),
-    score=_score_clicks,
+    score=lambda network, labeled, stop: clicked(_clickable(network), labeled, stop),
+    answer=lambda network, labeled, frames, stop: clicked_on(_clickable(network), labeled, frames, stop),
 )
 TRACKER = Course(
     what="the tracker",
@@ -122,5 +126,6 @@ TRACKER = Course(
     rate=1e-4,
     batch=2,
     draw=lambda samples, rng: samples.film(rng, _LENGTH),
-    score=_score_tracking,
+    score=lambda network, labeled, stop: tracked(_tracking(network), labeled, stop),
+    answer=lambda network, labeled, frames, stop: tracked_on(_tracking(network), labeled, frames, stop),
 )

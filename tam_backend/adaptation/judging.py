@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -42,13 +42,38 @@ def tracked(network: CompactNetwork, labeled: LabeledVideo, stop: Stop) -> dict[
     Raises:
         MediaError: a frame cannot be read.
     """
+    scores: dict[int, float] = {}
+    for at, found in _tracking(network, labeled, stop):
+        truth = labeled.masks[at]
+        scores[at] = float(np.mean([iou(mask, truth == each) for each, mask in sorted(found.items())]))
+    return scores
+
+
+def tracked_on(
+    network: CompactNetwork, labeled: LabeledVideo, frames: Collection[int], stop: Stop
+) -> dict[int, dict[int, BoolMask]]:
+    """Return the masks that `tracked` judges on some of its frames; frame -> object -> (H, W).
+
+    Raises:
+        MediaError: a frame cannot be read.
+    """
+    wanted: dict[int, dict[int, BoolMask]] = {}
+    for at, found in _tracking(network, labeled, stop):
+        if at in frames:
+            wanted[at] = found
+        if len(wanted) == len(frames):
+            break
+    return wanted
+
+
+def _tracking(network: CompactNetwork, labeled: LabeledVideo, stop: Stop) -> Iterator[tuple[int, dict[int, BoolMask]]]:
+    """Track, and yield every judged frame with the mask of each object that was given before it."""
     moments, judged = _plan(labeled)
     if not judged:
-        return {}
+        return
     height, width = labeled.video.size_hw
     scaling = Scaling((height, width), min(_TRACKER_SIDE, height, width), _CPU)
     tracker = CompactTracker(network, _CPU)
-    scores: dict[int, float] = {}
     for at in moments:
         stop()
         truth = labeled.masks[at] if at in judged or at == moments[0] else None
@@ -58,9 +83,7 @@ def tracked(network: CompactNetwork, labeled: LabeledVideo, stop: Stop) -> dict[
         step = tracker.track(scaling.image(labeled.video[at]), mask, joining or None)
         if truth is not None and known:
             labels = scaling.labels(step.probabilities).numpy()
-            found = {each: labels == step.object_ids.index(each) + 1 for each in known}
-            scores[at] = float(np.mean([iou(found[each], truth == each) for each in sorted(known)]))
-    return scores
+            yield at, {each: labels == step.object_ids.index(each) + 1 for each in known}
 
 
 def clicked(network: ClickNetwork, labeled: LabeledVideo, stop: Stop) -> dict[int, float]:
@@ -78,6 +101,24 @@ def clicked(network: ClickNetwork, labeled: LabeledVideo, stop: Stop) -> dict[in
         objects = _objects(truth)[:_MOST_CLICKED_OBJECTS]
         scores[at] = float(np.mean([_after_clicks(segmenter, embedding, truth == each) for each in objects]))
     return scores
+
+
+def clicked_on(
+    network: ClickNetwork, labeled: LabeledVideo, frames: Collection[int], stop: Stop
+) -> dict[int, dict[int, BoolMask]]:
+    """Return the masks after the first click of those that `clicked` judges; frame -> object -> (H, W).
+
+    Raises:
+        MediaError: a frame cannot be read.
+    """
+    segmenter = CompactSegmenter(network, "judged", _CPU)
+    found: dict[int, dict[int, BoolMask]] = {}
+    for at in frames:
+        stop()
+        truth, embedding = labeled.masks[at], segmenter.encode(labeled.video[at])
+        objects = _objects(truth)[:_MOST_CLICKED_OBJECTS]
+        found[at] = {each: _answers(segmenter, embedding, truth == each, 1)[0] for each in objects}
+    return found
 
 
 def iou(mask: BoolMask, truth: BoolMask) -> float:
@@ -116,16 +157,22 @@ def _plan(labeled: LabeledVideo) -> tuple[list[int], set[int]]:
 
 
 def _after_clicks(segmenter: CompactSegmenter, embedding: FrameEmbedding, truth: BoolMask) -> float:
+    found = [iou(answer, truth) for answer in _answers(segmenter, embedding, truth, _CLICKS)]
+    return float(np.mean([found[count - 1] for count in _JUDGED_CLICKS]))
+
+
+def _answers(segmenter: CompactSegmenter, embedding: FrameEmbedding, truth: BoolMask, clicks: int) -> list[BoolMask]:
+    """Return the mask after each click."""
     answer: BoolMask = np.zeros_like(truth)
     points: list[Point] = []
-    found: list[float] = []
-    for _ in range(_CLICKS):
+    answers: list[BoolMask] = []
+    for _ in range(clicks):
         click = next_click(truth, answer)
         if click is not None:
             points.append(Point(click.x + 0.5, click.y + 0.5, click.positive))
             answer = segmenter.segment(embedding, SegmenterPrompts(points=tuple(points))).mask
-        found.append(iou(answer, truth))
-    return float(np.mean([found[count - 1] for count in _JUDGED_CLICKS]))
+        answers.append(answer)
+    return answers
 
 
 def _objects(mask: IdMask) -> list[int]:

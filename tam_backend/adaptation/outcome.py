@@ -102,6 +102,28 @@ class NetworkVerdict:
 
 
 @dataclass(frozen=True)
+class ComparedFrame:
+    """A held-out frame as the networks of before, the learnt ones and people see it, side by side.
+
+    Args:
+        network: how people call it.
+        choice: why this frame: the largest gain, the median, the largest loss.
+        video: its name.
+        frame: 0-based.
+        before, after: how well the masks overlap with people's, percent.
+        jpeg: three panels, of networks before, after, and of people; less than 200 kB.
+    """
+
+    network: str
+    choice: str
+    video: str
+    frame: int
+    before: float
+    after: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
 class AdaptationOutcome:
     """What an adaptation came to. The two networks are judged by themselves: one may be promoted without the other.
 
@@ -115,6 +137,7 @@ class AdaptationOutcome:
         notes: what was left out and why, sentences for people.
         seconds: that it took, over all resumptions.
         peak_memory_bytes: of the process.
+        pictures: of a few held-out frames, of both networks, whether they are promoted or not.
     """
 
     promote: bool
@@ -128,3 +151,4 @@ class AdaptationOutcome:
     notes: tuple[str, ...]
     seconds: float
     peak_memory_bytes: int
+    pictures: tuple[ComparedFrame, ...] = ()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tam_backend.jobs.registry import Job, JobRegistry
     from tam_backend.service.parts import Parts
     from tam_backend.service.project_learning import Learn
-    from tam_backend.store.adapted_networks import AdaptedVersion
+    from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion
     from tam_backend.types import VideoSource
 
 _SHOW_S = 0.5
@@ -56,7 +56,7 @@ def adapt(
         raise cannot_learn(settings.profile)
     base = zoo.profile(settings.profile).version
     if list_:
-        _show(Parts.of(settings).adapted.versions(str(project)), base)
+        _list(settings, Parts.of(settings).adapted, str(project), base)
     elif rollback:
         _roll_back(Parts.of(settings), project, base)
     else:
@@ -79,6 +79,15 @@ def _show(versions: list[AdaptedVersion], base: str) -> None:
             typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {gain}")
     if not versions:
         say_note("The networks have not learnt from this project yet: the package's serve.")
+
+
+def _list(settings: Settings, adapted: AdaptedNetworks, project: str, base: str) -> None:
+    versions, pictures = adapted.versions(project), adapted.pictures(project)
+    _show(versions, base)
+    for each in versions:
+        if each.number in pictures:
+            where = f"{settings.connect_url}/networks/{project}/{each.number}"
+            say(f"{len(pictures[each.number])} pictures of what {each.short_name} learnt: {where}")
 
 
 def _roll_back(parts: Parts, project: int, base: str) -> None:

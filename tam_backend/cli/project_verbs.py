@@ -31,7 +31,8 @@ from tam_backend.cli.common import (
 from tam_backend.errors import LabelStudioRefusedError, StoreError, WeightsError, printable
 
 if TYPE_CHECKING:
-    from tam_backend.effort.mask_records import TaskRecord
+    from tam_backend.effort.learning_curve import Turn
+    from tam_backend.effort.mask_records import TaskRecord, WorkRecord
     from tam_backend.labelstudio.starting_objects import StartReport
     from tam_backend.settings import Settings
 
@@ -152,13 +153,16 @@ def report(
             record, left_out = read_history(task, config)
             records.append(record)
             unread += left_out
+    learnt, work, turns = _what_was_learnt(settings, project)
     found = summarise(
         project,
         str(about.get("title") or ""),
         records,
         seconds_per_mask=seconds_per_mask,
         unread=unread,
-        learnt=_what_was_learnt(settings, project),
+        learnt=learnt,
+        work={int(each.task): each for each in work if each.task.isdecimal()},
+        turns=turns,
     )
     console = Console()
     # The columns would be cut to nothing; all are in the files.
@@ -186,29 +190,36 @@ def _where_it_was_left(done: int, total: int, *, is_begun: bool) -> str:
     return f"{said} The same command goes on: of a task whose masks are there it tracks only what has changed."
 
 
-def _what_was_learnt(settings: Settings, project: int) -> list[str]:
-    """Say what networks learnt from a project, where this machine knows the backend's database and that answers."""
+def _what_was_learnt(settings: Settings, project: int) -> tuple[list[str], list[WorkRecord], list[Turn]]:
+    """Return what this machine knows of the work on a project, where it reaches the backend's database.
+
+    Returns:
+        A sentence on networks that learnt from it, what people clicked in its tasks, and when networks changed.
+    """
     from tam_backend.models import zoo
     from tam_backend.service.parts import database_of
+    from tam_backend.service.project_curve import turns_of
     from tam_backend.store.adapted_networks import AdaptedNetworks
+    from tam_backend.store.sessions import SessionStore
 
-    if not zoo.is_adaptable(settings.profile):
-        return []
     if not settings.database_url and not (settings.data_dir / "tam.sqlite").is_file():
-        return []
+        return [], [], []
     try:
-        versions = AdaptedNetworks(database_of(settings)).versions(str(project))
-        base = zoo.profile(settings.profile).version
+        database = database_of(settings)
+        work, versions = SessionStore(database).work(str(project)), AdaptedNetworks(database).versions(str(project))
+        may_serve = versions and zoo.is_adaptable(settings.profile)
+        base = zoo.profile(settings.profile).version if may_serve else ""
     except (StoreError, WeightsError) as error:  # all else is in Label Studio
-        say_note(f"What networks learnt from the project is left out: {error}")
-        return []
-    if not versions:
-        return []
+        say_note(f"What was clicked, and what networks learnt from the project, is left out: {error}")
+        return [], [], []
+    if not base:
+        return [], work, turns_of(versions)
     serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
     promoted = sum(each.state == "promoted" for each in versions)
-    return [
+    learnt = (
         f"Networks learnt from the project {len(versions)} times, {promoted} times for the better; {serving} serves."
-    ]
+    )
+    return [learnt], work, turns_of(versions)
 
 
 def _say_how_it_begins(task: int, reports: Sequence[StartReport]) -> None:

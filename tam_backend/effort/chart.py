@@ -7,26 +7,30 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from tam_backend.effort.durations import duration
 from tam_backend.effort.summary import Effort, EffortReport
 from tam_backend.fonts import draw_text
 
 COLOURS = {"kept": "#2f9e62", "clicked": "#3b7ddd", "edited": "#e09b2d", "drawn": "#d9534f"}
 MEANINGS = {"kept": "kept as proposed", "clicked": "by a click", "edited": "edited", "drawn": "drawn by hand"}
-_HAND, _WITH = "#b9c0ca", "#5b54c9"
-_INK, _SOFT, _LINE, _PAPER = "#1a1e24", "#5d6673", "#e3e7ec", "#ffffff"
+_HAND, _WITH = "#b9c0ca", "#7a72e0"
+INK, SOFT, LINE, PAPER, OWN, TURN = "#1a1e24", "#5d6673", "#e3e7ec", "#ffffff", "#6d3fd1", "#b86a00"
 _WIDTH, _LEFT, _MASKS, _GAP, _TIME, _ROW, _TOP = 1040, 190, 350, 90, 220, 34, 96
 _ROWS = 20
+# What pages call these colours, so that a chart on a page is dark where the page is.
+_THEMED = {INK: "--ink", SOFT: "--soft-ink", LINE: "--line", PAPER: "--card", OWN: "--look", TURN: "--fair"}
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A filled rectangle, in pixels."""
+    """A filled rectangle, in pixels; `says` is told to whoever points at it."""
 
     x: float
     y: float
     width: float
     height: float
     colour: str
+    says: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Text:
     y: float
     text: str
     size: int = 13
-    colour: str = _INK
+    colour: str = INK
     anchor: str = "start"
 
 
@@ -63,7 +67,7 @@ def effort_chart(report: EffortReport) -> Chart:
     ]
     most = max((each.masks for each in shown), default=0) or 1
     longest = max((max(_by_hand_s(report, each), each.lead_time_s or 0) for each in shown), default=0) or 1
-    parts += [Bar(column, _TOP - 12, 1, _ROW * len(shown) + 8, _LINE) for column in (_LEFT, right)]
+    parts += [Bar(column, _TOP - 12, 1, _ROW * len(shown) + 8, LINE) for column in (_LEFT, right)]
     for row, each in enumerate(shown):
         y = float(_TOP + row * _ROW)
         parts.append(Text(_LEFT - 12, y + 8, _short(each.video, 24), anchor="end"))
@@ -73,17 +77,17 @@ def effort_chart(report: EffortReport) -> Chart:
             if width:
                 parts.append(Bar(x, y, width, 16, colour))
                 x += width
-        parts.append(Text(x + 6, y + 8, str(each.masks), 12, _SOFT))
+        parts.append(Text(x + 6, y + 8, str(each.masks), 12, SOFT))
         parts.append(Bar(right, y - 2, _TIME * _by_hand_s(report, each) / longest, 9, _HAND))
         parts.append(Bar(right, y + 8, _TIME * (each.lead_time_s or 0) / longest, 9, _WITH))
         told = "not measured" if each.lead_time_s is None else duration(each.lead_time_s)
         if each.lead_time_s is not None and each.by_hand < each.annotations:
             told += f" instead of {duration(_by_hand_s(report, each))}"
         end = right + _TIME * max(_by_hand_s(report, each), each.lead_time_s or 0) / longest
-        parts.append(Text(end + 6, y + 8, told, 12, _SOFT))
+        parts.append(Text(end + 6, y + 8, told, 12, SOFT))
     below = height - 22.0
-    parts += _legend(_LEFT, below, [(COLOURS[fate], MEANINGS[fate]) for fate in COLOURS])
-    parts += _legend(right, below, [(_HAND, "all drawn by hand (estimate)"), (_WITH, "as it was")])
+    parts += legend(_LEFT, below, [(COLOURS[fate], MEANINGS[fate]) for fate in COLOURS])
+    parts += legend(right, below, [(_HAND, "all drawn by hand (estimate)"), (_WITH, "as it was")])
     return Chart(_WIDTH, height, tuple(parts))
 
 
@@ -94,25 +98,33 @@ def as_svg(chart: Chart) -> str:
         if isinstance(part, Bar):
             drawn.append(
                 f'<rect x="{part.x:.1f}" y="{part.y:.1f}" width="{part.width:.1f}" height="{part.height:.1f}" '
-                f'rx="{2 if part.width > 4 else 0}" fill="{part.colour}"/>'
+                f'rx="{2 if part.width > 4 else 0}" fill="{_fill(part.colour)}"{_told(part.says)}'
             )
         else:
             drawn.append(
-                f'<text x="{part.x:.1f}" y="{part.y:.1f}" font-size="{part.size}" fill="{part.colour}" '
+                f'<text x="{part.x:.1f}" y="{part.y:.1f}" font-size="{part.size}" fill="{_fill(part.colour)}" '
                 f'text-anchor="{part.anchor}" dominant-baseline="central">{escape(part.text)}</text>'
             )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {chart.width} {chart.height}" role="img" '
+        f'<svg class="effort" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {chart.width} {chart.height}" role="img" '
         f'aria-label="{escape(chart.title)}" font-family="system-ui, sans-serif">'
-        f'<rect width="100%" height="100%" fill="{_PAPER}"/>{"".join(drawn)}</svg>'
+        f'<rect width="100%" height="100%" fill="{_fill(PAPER)}"/>{"".join(drawn)}</svg>'
     )
+
+
+def _fill(colour: str) -> str:
+    return f"var({_THEMED[colour]}, {colour})" if colour in _THEMED else colour
+
+
+def _told(says: str) -> str:
+    return f"><title>{escape(says)}</title></rect>" if says else "/>"
 
 
 def write_png(chart: Chart, path: Path, scale: int = 2) -> None:
     """Write the chart as a picture of `scale` pixels for each of its own."""
     from PIL import Image, ImageDraw  # noqa: PLC0415 - not needed for `--help`
 
-    image = Image.new("RGB", (chart.width * scale, chart.height * scale), _PAPER)
+    image = Image.new("RGB", (chart.width * scale, chart.height * scale), PAPER)
     pen = ImageDraw.Draw(image)
     anchors = {"start": "lm", "middle": "mm", "end": "rm"}
     for part in chart.parts:
@@ -126,25 +138,15 @@ def write_png(chart: Chart, path: Path, scale: int = 2) -> None:
     image.save(path, format="PNG", optimize=True)
 
 
-def duration(seconds: float) -> str:
-    """Say a length of time in the unit that fits.
-
-    >>> duration(42), duration(600), duration(9000)
-    ('42 s', '10.0 min', '2.5 h')
-    """
-    if abs(seconds) < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if abs(seconds) < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def _by_hand_s(report: EffortReport, effort: Effort) -> float:
     return effort.masks * report.seconds_per_mask
 
 
-def _legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[Bar | Text]:
+def legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[Bar | Text]:
+    """Lay out what colours mean, side by side: (colour, words) each, from x on, y in the middle."""
     parts: list[Bar | Text] = []
     for colour, text in entries:
-        parts += [Bar(x, y - 6, 12, 12, colour), Text(x + 17, y, text, 12, _SOFT)]
+        parts += [Bar(x, y - 6, 12, 12, colour), Text(x + 17, y, text, 12, SOFT)]
         x += 17 + 6.6 * len(text) + 14
     return parts
 

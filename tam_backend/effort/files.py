@@ -6,34 +6,42 @@ import csv
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 
-from tam_backend.effort.chart import as_svg, duration, effort_chart, write_png
+from tam_backend.effort.chart import as_svg, effort_chart, write_png
+from tam_backend.effort.durations import duration
+from tam_backend.effort.learning_chart import learning_charts
+from tam_backend.effort.learning_curve import STAGE_COLUMNS, LearningCurve, stage_rows, what_changed
 from tam_backend.effort.summary import Effort, EffortReport, Pace
 from tam_backend.out_folder import OutFolder
 
-COLUMNS = ("video", "task", "frames", "touched", "masks", "kept", "clicked", "edited", "drawn", "erased", "IoU", "time",
-           "saved")  # fmt: skip
+COLUMNS = ("video", "task", "frames", "touched", "clicks", "masks", "kept", "clicked", "edited", "drawn", "erased",
+           "IoU", "time", "saved")  # fmt: skip
 """Of the table that people see: on the terminal and on the page."""
 
-DETAILS, WIDE = ("kept", "clicked", "edited", "drawn", "erased"), 120
+DETAILS, WIDE = ("clicks", "kept", "clicked", "edited", "drawn", "erased"), 120
 """Columns that a terminal of fewer characters than that has no room for."""
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1e24; background: #f6f7f9; max-width: 68rem; margin: 0 auto;
-  padding: 1.6rem 1.2rem 3rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; } .soft { color: #5d6673; }
-.card { background: #fff; border: 1px solid #dde1e7; border-radius: .6rem; padding: .6rem 1rem; margin: 1rem 0;
-  overflow-x: auto; }
+:root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1a1e24; --soft-ink: #5d6673; --line: #dde1e7;
+  --look: #6d3fd1; --fair: #b86a00; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171b; --card: #1c2026; --ink: #e3e7ec; --soft-ink: #97a1ae;
+  --line: #2d333c; --look: #b79bff; --fair: #f0a640; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 68rem;
+  margin: 0 auto;  padding: 1.6rem 1.2rem 3rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem; } .soft { color: var(--soft-ink); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+  padding: .6rem 1rem; margin: 1rem 0;  overflow-x: auto; }
 .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem; }
-.numbers div { background: #fff; border: 1px solid #dde1e7; border-radius: .6rem; padding: .6rem 1rem; }
-.numbers b { display: block; font-size: 1.5rem; } .numbers span { font-size: .86rem; color: #5d6673; }
+.numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .6rem 1rem; }
+.numbers b { display: block; font-size: 1.5rem; } .numbers span { font-size: .86rem; color: var(--soft-ink); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #dde1e7; white-space: nowrap; }
-th { font-size: .86rem; color: #5d6673; } th:first-child, td:first-child { text-align: left; }
-tr:last-child td { font-weight: 600; border-bottom: 0; }
-svg { display: block; width: 100%; height: auto; }
+th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { font-size: .86rem; color: var(--soft-ink); } th:first-child, td:first-child { text-align: left; }
+tr:last-child td { border-bottom: 0; } table:not(.stages) tr:last-child td { font-weight: 600; }
+svg { display: block; width: 100%; min-width: 36rem; height: auto; } svg + svg { margin-top: 1rem; }
 """
 
 
@@ -67,7 +75,9 @@ def _write_csv(report: EffortReport, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Effort)])
         writer.writeheader()
-        writer.writerows(asdict(each) for each in report.tasks)
+        for each in report.tasks:
+            begun = None if each.begun_at is None else datetime.fromtimestamp(each.begun_at, timezone.utc)
+            writer.writerow(asdict(each) | {"begun_at": begun and begun.isoformat(timespec="seconds")})
 
 
 def rows(report: EffortReport) -> list[tuple[str, ...]]:
@@ -94,7 +104,7 @@ def sentences(report: EffortReport) -> list[str]:
     if report.faster is not None and total.saved_s is not None:
         verb = "saved" if total.saved_s >= 0 else "cost"
         said.append(f"{report.faster:.1f} times as fast; the model {verb} about {duration(abs(total.saved_s))}.")
-    return [*said, *report.learnt, *report.unread]
+    return [*said, *report.learnt, *what_changed(report.curve), *report.unread]
 
 
 def as_html(report: EffortReport) -> str:
@@ -116,8 +126,20 @@ def as_html(report: EffortReport) -> str:
         f"<title>Effort: {title}</title><style>{_STYLE}</style></head><body>\n"
         f'<h1>{title}</h1><p class="soft">Effort report of project {report.project}</p>\n'
         f'<div class="numbers">{tiles}</div>\n<div class="card">{as_svg(effort_chart(report))}</div>\n'
-        f'<div class="card"><table><tr>{head}</tr>{body}</table></div>\n'
+        f'<div class="card"><table><tr>{head}</tr>{body}</table></div>\n{_curve(report.curve)}'
         f'<p class="soft">{"<br>".join(map(escape, sentences(report)))}</p>\n</body></html>\n'
+    )
+
+
+def _curve(curve: LearningCurve) -> str:
+    """Return the cards with the curve and with what it comes to in figures."""
+    charts = "".join(as_svg(chart) for chart in learning_charts(curve))
+    if not charts:
+        return ""
+    body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in stage_rows(curve))
+    return (
+        f'<div class="card">{charts}</div>\n<div class="card"><table class="stages"><tr>{_cells("th", STAGE_COLUMNS)}'
+        f"</tr>{body}</table></div>\n"
     )
 
 
@@ -131,6 +153,7 @@ def _row(effort: Effort) -> tuple[str, ...]:
         "" if effort.task is None else str(effort.task),
         str(effort.frames or "?"),
         str(effort.frames_touched),
+        "" if effort.clicks is None else str(effort.clicks),
         *(str(getattr(effort, name)) for name in ("masks", "kept", "clicked", "edited", "drawn", "erased")),
         "" if effort.agreement is None else f"{effort.agreement:.2f}",
         "" if effort.lead_time_s is None else duration(effort.lead_time_s),

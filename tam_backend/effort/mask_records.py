@@ -35,6 +35,7 @@ class AnnotationRecord:
         erased: the frame of each mask that we proposed and the human took away.
         lead_time_s: how long the task was open, as Label Studio measured it; None where it did not.
         with_model: a model's mask is in it, or one of ours was before the human began. False: all by hand.
+        begun_at: seconds since 1970; None where Label Studio does not tell.
     """
 
     annotation: int
@@ -42,6 +43,24 @@ class AnnotationRecord:
     erased: tuple[int, ...]
     lead_time_s: float | None
     with_model: bool
+    begun_at: float | None = None
+
+
+@dataclass(frozen=True)
+class WorkRecord:
+    """What the backend keeps of the work on a task.
+
+    Args:
+        task: Label Studio's id.
+        clicks: points, boxes and painted masks that people gave, on all frames.
+        networks: the version that answers.
+        begun_at: when the task was first worked on, seconds since 1970.
+    """
+
+    task: str
+    clicks: int
+    networks: str
+    begun_at: float
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tam_backend.effort.mask_records import AnnotationRecord, TaskRecord
+from tam_backend.effort.learning_curve import LearningCurve, Turn, WorkedVideo, has_learnt_from, learning_curve
+from tam_backend.effort.mask_records import AnnotationRecord, TaskRecord, WorkRecord
 from tam_backend.errors import InvalidInputError
 
 DEFAULT_SECONDS_PER_MASK = 79.0
@@ -32,6 +33,9 @@ class Effort:
         lead_time_s: of all annotations that have one; None where none has.
         saved_s: what drawing the masks of the annotations with the model would have taken, less what those took;
             below 0: the model cost time. None where no such annotation has a lead time.
+        clicks: points, boxes and painted masks that the backend keeps of people; None where it knows nothing of it.
+        networks: the version that answered, "" where the backend knows nothing of the task.
+        begun_at: when people began, seconds since 1970; None where nobody knows, and of all tasks together.
     """
 
     task: int | None
@@ -49,6 +53,9 @@ class Effort:
     agreement: float | None
     lead_time_s: float | None
     saved_s: float | None
+    clicks: int | None = None
+    networks: str = ""
+    begun_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class EffortReport:
         seconds_from: where that comes from: the caller, the annotations by hand, or `DEFAULT_SECONDS_PER_MASK`.
         unread: sentences on what could not be read.
         learnt: sentences on networks that learnt from the project.
+        curve: of the tasks of which it is known when they were begun.
     """
 
     project: int
@@ -90,6 +98,7 @@ class EffortReport:
     seconds_from: SecondsFrom
     unread: tuple[str, ...] = ()
     learnt: tuple[str, ...] = ()
+    curve: LearningCurve = field(default_factory=lambda: LearningCurve((), ()))
 
     @property
     def faster(self) -> float | None:
@@ -106,6 +115,8 @@ def summarise(
     seconds_per_mask: float | None = None,
     unread: Sequence[str] = (),
     learnt: Sequence[str] = (),
+    work: Mapping[int, WorkRecord] | None = None,
+    turns: Sequence[Turn] = (),
 ) -> EffortReport:
     """Make the report.
 
@@ -114,6 +125,8 @@ def summarise(
         records: of its tasks; those without annotations are left out.
         seconds_per_mask: to draw one by hand; None = as measured on annotations by hand, else the default.
         unread, learnt: passed on.
+        work: task -> what the backend keeps of the work on it.
+        turns: when other networks came to serve the project.
 
     Raises:
         InvalidInputError: `seconds_per_mask` is not above 0, or there is no annotation at all.
@@ -130,19 +143,38 @@ def summarise(
     annotations = [annotation for record in tasks for annotation in record.annotations]
     by_hand = _pace(annotation for annotation in annotations if not annotation.with_model)
     seconds, seconds_from = _seconds(seconds_per_mask, by_hand)
-    efforts = tuple(_effort(record.task, record.video, [record], seconds) for record in tasks)
+    kept = work or {}
+    efforts = tuple(
+        _with_work(_effort(record.task, record.video, [record], seconds), record, kept.get(record.task))
+        for record in tasks
+    )
+    clicks = [each.clicks for each in efforts if each.clicks is not None]
     return EffortReport(
         project=project,
         title=title,
         tasks=efforts,
-        total=_effort(None, "all", tasks, seconds),
+        total=replace(_effort(None, "all", tasks, seconds), clicks=sum(clicks) if clicks else None),
         with_model=_pace(annotation for annotation in annotations if annotation.with_model),
         by_hand=by_hand,
         seconds_per_mask=seconds,
         seconds_from=seconds_from,
         unread=tuple(unread),
         learnt=tuple(learnt),
+        curve=learning_curve([_worked(each, project) for each in efforts if each.begun_at is not None], turns),
     )
+
+
+def _with_work(effort: Effort, record: TaskRecord, kept: WorkRecord | None) -> Effort:
+    """Add what the backend keeps of a task; what it does not know of, Label Studio may."""
+    if kept is not None:
+        return replace(effort, clicks=kept.clicks, networks=kept.networks, begun_at=kept.begun_at)
+    begun = [annotation.begun_at for annotation in record.annotations if annotation.begun_at is not None]
+    return replace(effort, begun_at=min(begun, default=None))
+
+
+def _worked(effort: Effort, project: int) -> WorkedVideo:
+    own = has_learnt_from(project, effort.networks)
+    return WorkedVideo(effort.video, effort.begun_at or 0.0, effort.clicks, effort.lead_time_s, own)
 
 
 def _seconds(given: float | None, by_hand: Pace) -> tuple[float, SecondsFrom]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -95,15 +97,30 @@ def _read(
         if instead is not None:
             gone.remove(instead)
         masks.append(SubmittedMask(region.frame, "drawn", None if instead is None else _iou(instead.mask, region.mask)))
-    seconds = annotation.get("lead_time")
+    seconds = _seconds(annotation.get("lead_time"))
     number = annotation.get("id")
     return AnnotationRecord(
         annotation=number if isinstance(number, int) else 0,
         masks=tuple(masks),
         erased=tuple(sorted(region.frame for region in gone)),
-        lead_time_s=float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
+        lead_time_s=seconds,
         with_model=base is not None or any(region.own_key or region.origin != "manual" for region in regions),
+        begun_at=_begun_at(annotation, seconds or 0.0),
     )
+
+
+def _seconds(lead_time: Any) -> float | None:
+    is_number = isinstance(lead_time, (int, float)) and not isinstance(lead_time, bool)
+    return float(lead_time) if is_number and math.isfinite(lead_time) else None
+
+
+def _begun_at(annotation: Mapping[str, Any], seconds: float) -> float | None:
+    """Return when the work on an annotation began, which is made when it is submitted; seconds since 1970."""
+    try:
+        made = datetime.fromisoformat(str(annotation.get("created_at")).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (made if made.tzinfo else made.replace(tzinfo=timezone.utc)).timestamp() - seconds
 
 
 def _base(annotation: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -12,6 +12,7 @@
 | GET / | people | a status page |
 | GET /tasks/<project>/<task>, ../frames/<n>.jpg | people | what is stored of a task: overlays, quality |
 | GET /tasks/<project>/<task>/masks/<format>.zip | people, scripts | its masks as a dataset |
+| GET /networks/<project>/<n>, ../<place>.jpg | people | what a version learnt from a project: figures, pictures |
 | GET /jobs, GET or DELETE /jobs/<id> | people, scripts | running and recent propagations; DELETE stops one |
 | GET /workers | people, scripts | those that have the networks, and how busy they are |
 | GET /frames/.., GET /videos/.. | browsers | signed media, see frames.py |
@@ -38,6 +39,7 @@ from tam_backend.server.auth import check_credentials, is_anonymous
 from tam_backend.server.connection import watch_client
 from tam_backend.server.frames import frames_blueprint
 from tam_backend.server.metrics import Metrics
+from tam_backend.server.pages.learnt import learnt_pages_blueprint
 from tam_backend.server.pages.status import pages_blueprint
 from tam_backend.server.pages.task import task_pages_blueprint
 from tam_backend.server.replies import error_reply
@@ -74,6 +76,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     _add_request_hooks(app, settings, metrics)
     app.register_blueprint(frames_blueprint(backend.library))
     app.register_blueprint(pages_blueprint(settings, backend, metrics))
+    app.register_blueprint(learnt_pages_blueprint(backend))
     app.register_blueprint(task_pages_blueprint(settings, backend))
     return app
 

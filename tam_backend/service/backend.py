@@ -42,7 +42,7 @@ from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask
 from tam_backend.service.readiness import Readiness
 from tam_backend.settings import Settings
-from tam_backend.store.adapted_networks import AdaptedVersion
+from tam_backend.store.adapted_networks import AdaptedVersion, PictureNote
 from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
@@ -197,6 +197,23 @@ class Backend:
         except StoreError as error:
             self.problems.failed("the networks that learnt", error)
             return []
+
+    def learnt_pictures(self, project: str) -> Mapping[int, Sequence[PictureNote]]:
+        """Return number of a version of a project's networks -> what its pictures show."""
+        try:
+            return self._parts.adapted.pictures(project)
+        except StoreError as error:
+            self.problems.failed(f"project {project}, pictures of what its networks learnt", error)
+            return {}
+
+    def learnt_picture(self, project: str, number: int, place: int) -> bytes:
+        """Return a picture of what a version of a project's networks learnt, a JPEG.
+
+        Raises:
+            NotFoundError: there is none.
+            StoreError: the database refuses.
+        """
+        return self._parts.adapted.picture(project, number, place)
 
     def setup(self, payload: Mapping[str, Any]) -> str:
         """Take what Label Studio tells of a project, and return the version of the networks that serve it.

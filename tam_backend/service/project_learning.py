@@ -15,7 +15,7 @@ from tam_backend.models import zoo
 from tam_backend.problems import ProblemLog
 from tam_backend.service.adapting_process import Learnt, Order
 from tam_backend.settings import Settings
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote
 from tam_backend.store.unlearnt_videos import UnlearntVideos
 
 Learn = Callable[[Order, Callable[[Progress], None], Callable[[], bool]], Learnt]
@@ -123,7 +123,14 @@ class Learning:
         weights = {"segmenter": outcome.segmenter_weights, "tracker": outcome.tracker_weights}
         files = {name: path.read_bytes() for name, path in weights.items() if path is not None and outcome.promote}
         findings = replace(findings_of(outcome), notes=(*learnt.left_out, *outcome.notes))
-        return self._adapted.add(project, base, learnt.stamp, findings, files)
+        return self._adapted.add(project, base, learnt.stamp, findings, files, _pictures_of(outcome))
+
+
+def _pictures_of(outcome: AdaptationOutcome) -> list[tuple[PictureNote, bytes]]:
+    return [
+        (PictureNote(each.network, each.choice, each.video, each.frame, each.before, each.after), each.jpeg)
+        for each in outcome.pictures
+    ]
 
 
 def folder_of(settings: Settings, project: str) -> Path:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
 
@@ -51,6 +51,7 @@ _versions = Table(
     Column("stamp", String(64), nullable=False),
     Column("about", Text, nullable=False),  # JSON of `Findings`
     Column("made_at", Double, nullable=False),
+    Column("taken_back_at", Double),
 )
 _weights = Table(
     "adapted_weights",
@@ -60,6 +61,15 @@ _weights = Table(
     Column("network", String(16), primary_key=True),
     Column("sha256", String(64), nullable=False),
     Column("file", LargeBinary, nullable=False),
+)
+_pictures = Table(
+    "adapted_pictures",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("about", Text, nullable=False),  # JSON of `PictureNote`
+    Column("jpeg", LargeBinary, nullable=False),
 )
 
 
@@ -101,6 +111,26 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class PictureNote:
+    """What a picture shows: a held-out frame as the networks of before, the learnt ones and people see it.
+
+    Args:
+        network: how people call it.
+        choice: why this frame.
+        video: its name.
+        frame: 0-based.
+        before, after: how well the masks overlap with people's, percent.
+    """
+
+    network: str
+    choice: str
+    video: str
+    frame: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class AdaptedVersion:
     """One version of a project's networks.
 
@@ -112,6 +142,7 @@ class AdaptedVersion:
         findings: what is known of it.
         made_at: seconds since 1970.
         fingerprints: network -> SHA-256 of its weights; none where it cannot serve (any more).
+        taken_back_at: when it was rolled back, seconds since 1970; None where it was not, or nobody noted it.
     """
 
     project: str
@@ -121,11 +152,17 @@ class AdaptedVersion:
     findings: Findings
     made_at: float
     fingerprints: Mapping[str, str]
+    taken_back_at: float | None = None
 
     @property
     def name(self) -> str:
         """What predictions are stored under, such as compact-0.2-1a2b3c4d+p7.3."""
         return _name(self.base, self.project, str(self.number))
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the name, such as p7.3."""
+        return f"p{self.project}.{self.number}"
 
     @property
     def can_serve(self) -> bool:
@@ -141,15 +178,23 @@ class AdaptedNetworks:
         keep: of how many promoted versions of a project the weights are kept, besides those that a session works with;
             the other older ones' are dropped.
         keep_figures: of how many versions of a project anything is kept.
+        keep_pictures: of how many there are pictures, besides those of which the weights are kept.
     """
 
-    def __init__(self, database: Database, keep: int = 3, keep_figures: int = 50) -> None:
+    def __init__(self, database: Database, keep: int = 3, keep_figures: int = 50, keep_pictures: int = 5) -> None:
         self._database = database
         self._keep = keep
+        self._keep_pictures = keep_pictures
         self._keep_figures = keep_figures
 
     def add(
-        self, project: str, base: str, stamp: str, findings: Findings, weights: Mapping[str, bytes]
+        self,
+        project: str,
+        base: str,
+        stamp: str,
+        findings: Findings,
+        weights: Mapping[str, bytes],
+        pictures: Sequence[tuple[PictureNote, bytes]] = (),
     ) -> AdaptedVersion:
         """Keep what an adaptation came to; with weights it serves the project from now on, without it was refused.
 
@@ -159,6 +204,7 @@ class AdaptedNetworks:
             stamp: of what it learnt from.
             findings: for people.
             weights: network -> the bytes of its file.
+            pictures: JPEGs, and what each shows.
 
         Raises:
             StoreError: the database refuses, such as where its disk is full; nothing has changed.
@@ -174,6 +220,9 @@ class AdaptedNetworks:
             for network, file in weights.items():
                 told = {"network": network, "sha256": sha256(file).hexdigest(), "file": file}
                 connection.execute(insert(_weights).values(project=project, number=number, **told))
+            for place, (note, jpeg) in enumerate(pictures):
+                shown = {"place": place, "about": json.dumps(asdict(note)), "jpeg": jpeg}
+                connection.execute(insert(_pictures).values(project=project, number=number, **shown))
             self._prune(connection, project, base)
             return number
 
@@ -217,8 +266,8 @@ class AdaptedNetworks:
             )
         here = and_(_versions.c.project == project, _versions.c.number == served.number)
         with self._database.transaction() as connection:
-            connection.execute(update(_versions).where(here).values(state="rolled back"))
-        return replace(served, state="rolled back")
+            connection.execute(update(_versions).where(here).values(state="rolled back", taken_back_at=now()))
+        return next(each for each in self.versions(project) if each.number == served.number)
 
     def weights(self, version: AdaptedVersion) -> dict[str, bytes]:
         """Return network -> the bytes of its file; those of the package serve for a network that is not named.
@@ -241,6 +290,36 @@ class AdaptedNetworks:
                 )
         return {row.network: bytes(row.file) for row in rows}
 
+    def pictures(self, project: str) -> dict[int, tuple[PictureNote, ...]]:
+        """Return number of a version -> what its pictures show, in their order. Raises StoreError."""
+        query = select(_pictures.c.number, _pictures.c.about).where(_pictures.c.project == project)
+        found: dict[int, tuple[PictureNote, ...]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query.order_by(_pictures.c.number, _pictures.c.place)):
+                found[row.number] = (*found.get(row.number, ()), PictureNote(**json.loads(row.about)))
+        return found
+
+    def picture(self, project: str, number: int, place: int) -> bytes:
+        """Return a picture of a version, a JPEG.
+
+        Args:
+            project, number: of the version.
+            place: 0, 1, .. among its pictures.
+
+        Raises:
+            NotFoundError: there is none, or none any more.
+            StoreError: the database refuses.
+        """
+        here = and_(_pictures.c.project == project, _pictures.c.number == number, _pictures.c.place == place)
+        with self._database.reading() as connection:
+            jpeg = connection.execute(select(_pictures.c.jpeg).where(here)).scalar_one_or_none()
+        if jpeg is None:
+            raise NotFoundError(
+                f"There is no such picture of version {number} of project {project[:40]}.",
+                f"Pictures of the last {self._keep_pictures} versions are kept, and of those that may serve.",
+            )
+        return bytes(jpeg)
+
     def _read(self, where: Any) -> list[AdaptedVersion]:
         query = select(_versions).order_by(_versions.c.made_at.desc(), _versions.c.number.desc())
         prints = select(_weights.c.project, _weights.c.number, _weights.c.network, _weights.c.sha256)
@@ -254,7 +333,7 @@ class AdaptedNetworks:
         return [_version(row, found.get((row.project, row.number), {})) for row in rows]
 
     def _prune(self, connection: Connection, project: str, base: str) -> None:
-        """Drop the weights of versions that cannot serve or are neither new nor in use, and the figures of old ones."""
+        """Drop the weights of versions that cannot serve or are neither new nor in use, and what is old of others."""
         here = _versions.c.project == project
         may_serve = select(_versions.c.number).where(here, _versions.c.state == "promoted", _versions.c.base == base)
         newest_few = may_serve.order_by(_versions.c.number.desc()).limit(self._keep)
@@ -265,6 +344,8 @@ class AdaptedNetworks:
         newest = connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one()
         old = and_(here, _versions.c.number <= newest - self._keep_figures, _versions.c.number.not_in(kept))
         connection.execute(delete(_versions).where(old))
+        unseen = and_(_pictures.c.number <= newest - self._keep_pictures, _pictures.c.number.not_in(kept))
+        connection.execute(delete(_pictures).where(_pictures.c.project == project, unseen))
 
 
 def _written(findings: Findings) -> str:
@@ -296,4 +377,6 @@ def _version(row: Row[Any], fingerprints: Mapping[str, str]) -> AdaptedVersion:
         about["seconds"],
     )
     state = cast(VersionState, row.state)
-    return AdaptedVersion(row.project, row.number, row.base, state, findings, row.made_at, fingerprints)
+    return AdaptedVersion(
+        row.project, row.number, row.base, state, findings, row.made_at, fingerprints, row.taken_back_at
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -133,6 +134,20 @@ def _jobs_are_seen_by_all(connection: Connection) -> None:
         )
 
 
+def _work_tells_its_time(connection: Connection) -> None:
+    """Sessions tell when they were begun: of those that are there, before any that was begun later was last changed."""
+    _add_columns(connection, "adapted_versions", "taken_back_at DOUBLE PRECISION")
+    if not _add_columns(connection, "sessions", "begun_at DOUBLE PRECISION DEFAULT 0 NOT NULL"):
+        return
+    columns = Column("id", Integer), Column("updated_at", Double), Column("begun_at", Double)
+    sessions = Table("sessions", MetaData(), *columns)
+    newest_first = select(sessions.c.id, sessions.c.updated_at).order_by(sessions.c.id.desc())
+    begun_at = math.inf
+    for row in connection.execute(newest_first).all():
+        begun_at = min(begun_at, row.updated_at)
+        connection.execute(update(sessions).where(sessions.c.id == row.id).values(begun_at=begun_at))
+
+
 def _columns_of_media() -> tuple[Column[Any], ...]:
     return Column("number", Integer), Column("value", Text, nullable=False), Column("used_at", Double, nullable=False)
 
@@ -153,5 +168,6 @@ MIGRATIONS: Sequence[Migration] = (
     _tasks_tell_when_they_were_used,
     _media_are_told_apart,
     _jobs_are_seen_by_all,
+    _work_tells_its_time,
 )
 """The i-th one turns tables of version i + 1 into those of version i + 2. Whole new tables need none."""

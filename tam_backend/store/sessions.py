@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from tam_backend.effort.mask_records import WorkRecord
 from tam_backend.errors import BusyError
 from tam_backend.store.database import Database, metadata, now
 from tam_backend.store.holder import Holder, Holders
@@ -69,6 +71,7 @@ _sessions = Table(
     Column("width", Integer, nullable=False),
     Column("weights", String(200), nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("begun_at", Double, nullable=False),
     Column("owner", String(200), nullable=False, default=""),
     Column("owned_until", Double, nullable=False, default=0.0),
     Column("revision", Integer, nullable=False, default=0),
@@ -271,25 +274,34 @@ class SessionStore:
         with self._database.reading() as connection:
             return str(connection.execute(select(_sessions.c.weights).where(_is(key), tracked)).scalar() or "")
 
-    def prompted(self, project: str, limit: int) -> list[tuple[str, int, str]]:
-        """Return (task, frames that people prompted on, version of its networks), of the tasks that began last.
+    def work(self, project: str, last: int | None = None) -> list[WorkRecord]:
+        """Return what is kept of the work on a project's tasks, in the order in which they were begun.
 
-        In the order of beginning; of a task that several people see, of the one who prompted most.
+        Args:
+            project: Label Studio's id.
+            last: only of so many sessions that were begun last, of those in which anything was clicked; None: of all.
+
+        Returns:
+            One for each task; of one that several people see, of the one who clicked most.
         """
-        frames = func.count(distinct(_prompts.c.frame)).label("frames")
-        begun = (
-            select(_sessions.c.id, _sessions.c.task, _sessions.c.weights, frames)
-            .join(_prompts, _prompts.c.session == _sessions.c.id)
-            .where(_sessions.c.project == project)
-            .group_by(_sessions.c.id, _sessions.c.task, _sessions.c.weights)
-            .order_by(_sessions.c.id)
+        chosen = select(_sessions).where(_sessions.c.project == project)
+        if last is not None:
+            clicked = exists().where(_prompts.c.session == _sessions.c.id)
+            chosen = chosen.where(clicked).order_by(_sessions.c.id.desc()).limit(last)
+        begun = chosen.subquery()
+        said = select(
+            _prompts.c.session, _prompts.c.points, _prompts.c.box, _prompts.c.mask.is_not(None).label("drawn")
         )
-        found: dict[str, tuple[str, int, str]] = {}
+        clicks: Counter[int] = Counter()
         with self._database.reading() as connection:
-            for row in connection.execute(begun):
-                if row.task not in found or row.frames > found[row.task][1]:
-                    found[row.task] = (row.task, row.frames, row.weights)
-        return list(found.values())[-limit:]
+            sessions = connection.execute(select(begun).order_by(begun.c.begun_at, begun.c.id)).all()
+            for prompt in connection.execute(said.join(begun, begun.c.id == _prompts.c.session)):
+                clicks[prompt.session] += len(json.loads(prompt.points)) + (prompt.box is not None) + prompt.drawn
+        found: dict[str, WorkRecord] = {}
+        for row in sessions:
+            if row.task not in found or clicks[row.id] > found[row.task].clicks:
+                found[row.task] = WorkRecord(row.task, clicks[row.id], row.weights, row.begun_at)
+        return sorted(found.values(), key=lambda each: each.begun_at)
 
     def summaries(self, limit: int = 50) -> list[SessionSummary]:
         """Return the sessions worked on last, newest first."""
@@ -634,7 +646,7 @@ def _begun(connection: Connection, key: SessionKey, frames: int, size_hw: tuple[
     named = {"project": key.project, "task": key.task, "media": key.view}
     holds = {"frames": frames, "height": size_hw[0], "width": size_hw[1], "weights": weights}
     try:
-        made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=now()))
+        made = connection.execute(insert(_sessions).values(**named, **holds, updated_at=now(), begun_at=now()))
     except IntegrityError as error:
         raise BusyError(f"Another process began to work on task {key.task} just now.", "Try again.") from error
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # a row was made

@@ -69,6 +69,19 @@ def test_nothing_is_promoted_where_nothing_is_better(tmp_path: Path) -> None:
     assert {"teaching the segmenter", "teaching the tracker"} <= {each.doing for each in told}
 
 
+def test_frames_that_tell_are_drawn_of_both_networks_though_they_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt_module, "TRACKER", scored(TRACKER, here=-0.1, elsewhere=0.0))
+    outcome = adapted(tmp_path)
+    assert not outcome.promote
+    assert [each.network for each in outcome.pictures] == ["the segmenter"] * 3 + ["the tracker"] * 3
+    assert {each.video for each in outcome.pictures} == set(outcome.held_out)
+    losses = [each.after - each.before for each in outcome.pictures if each.network == "the tracker"]
+    assert losses == pytest.approx([-10] * 3)
+    assert all(each.jpeg.startswith(b"\xff\xd8") for each in outcome.pictures)
+
+
 def test_what_is_better_is_promoted_alone_and_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt_module, "SEGMENTER", scored(SEGMENTER, here=0.2, elsewhere=0.0))
     monkeypatch.setattr(adapt_module, "TRACKER", scored(TRACKER, here=-0.1, elsewhere=0.0))

@@ -9,7 +9,7 @@ from labeled_discs import labeled_discs
 from synthetic import MovingDiscs
 
 from tam_backend.adaptation.courses import SEGMENTER, TRACKER
-from tam_backend.adaptation.judging import clicked, score_all, tracked
+from tam_backend.adaptation.judging import clicked, clicked_on, iou, score_all, tracked, tracked_on
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.errors import UnreadableMediaError
 from tam_backend.models.compact_tracker.compact_network import CompactNetwork
@@ -79,6 +79,24 @@ def test_clicks_find_the_disc(segmenter: ClickNetwork) -> None:
     scores = clicked(segmenter, labeled_discs("discs", [0, 6]), never)
     assert list(scores) == [0, 6]
     assert min(scores.values()) > 0.7
+
+
+def test_masks_that_are_shown_are_those_that_were_judged(tracker: CompactNetwork, segmenter: ClickNetwork) -> None:
+    labeled = labeled_discs("discs", [0, 3, 6, 9])
+    scores, shown = tracked(tracker, labeled, never), tracked_on(tracker, labeled, [3, 6], never)
+    assert list(shown) == [3, 6]
+    assert {at: iou(shown[at][1], labeled.masks[at] == 1) for at in shown} == {at: scores[at] for at in (3, 6)}
+    clicks = clicked_on(segmenter, labeled, [6], never)
+    assert list(clicks) == [6]
+    assert iou(clicks[6][1], labeled.masks[6] == 1) > 0.7
+
+
+def test_no_more_is_tracked_than_to_the_last_frame_that_is_shown(tracker: CompactNetwork) -> None:
+    labeled = labeled_discs("discs", [0, 3, 6, 9])
+    video = MovingDiscs()
+    tracked_on(tracker, LabeledVideo("discs", video, labeled.masks), [3], never)
+    assert video.reads == 4
+    assert tracked_on(tracker, labeled_discs("single", [2]), [2], never) == {}
 
 
 def test_judging_can_be_stopped(tracker: CompactNetwork, segmenter: ClickNetwork) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tam_backend.effort.chart import COLOURS, as_svg, effort_chart
 from tam_backend.effort.files import as_html, rows, sentences, write_report
-from tam_backend.effort.mask_records import AnnotationRecord, SubmittedMask, TaskRecord
+from tam_backend.effort.learning_curve import Turn
+from tam_backend.effort.mask_records import AnnotationRecord, SubmittedMask, TaskRecord, WorkRecord
 from tam_backend.effort.summary import EffortReport, summarise
 from tam_backend.errors import InvalidInputError
 
@@ -72,6 +73,23 @@ def test_page_loads_nothing_and_escapes_what_others_wrote() -> None:
     for loaded in ("src=", "href=", "url(", "@import"):
         assert loaded not in page.replace("src=x", "")
     assert page.count("&lt;script&gt;") >= 4
+
+
+def test_the_curve_and_its_figures_are_on_the_page_where_it_is_known_when_work_began() -> None:
+    annotations = [
+        AnnotationRecord(n, (SubmittedMask(0, "drawn"),), (), 60.0 * n, False, 100.0 * n) for n in range(1, 8)
+    ]
+    records = [TaskRecord(n, f"v{n}.mp4", 4, (each,)) for n, each in enumerate(annotations, 1)]
+    work = {n: WorkRecord(str(n), 10 - n, "base+p7.1" if n > 3 else "base", 100.0 * n) for n in range(1, 8)}
+    made = summarise(7, "Bears", records, work=work, turns=[Turn(350, "p7.1")])
+    page = as_html(made)
+    assert "Clicks and corrections, video by video" in page
+    assert "Working time, video by video" in page
+    assert "<td>since p7.1</td><td>4</td><td>4.5</td><td>5.5 min</td>" in page
+    assert "A video took 8 clicks before p7.1, 4.5 since then" in " ".join(sentences(made))
+    assert rows(made)[0][4] == "9"
+    assert (made.total.clicks, rows(made)[-1][4]) == (42, "42")
+    assert "video by video" not in as_html(report()), "nobody knows when those were begun"
 
 
 def test_svg_is_well_formed_and_of_many_tasks_shows_the_largest() -> None:

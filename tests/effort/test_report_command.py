@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -20,6 +21,10 @@ from tam_backend.labelstudio.results import mask_results
 from tam_backend.models import zoo
 from tam_backend.store.adapted_networks import AdaptedNetworks, Findings
 from tam_backend.store.database import Database, sqlite_url
+from tam_backend.store.known import Known
+from tam_backend.store.sessions import ObjectState, SessionKey, SessionStore
+from tam_backend.tracking.tracks import KeptMask
+from tam_backend.types import EncodedMask, Point
 
 XML = recommended_config(["Dog"])
 
@@ -121,13 +126,38 @@ def test_networks_that_learnt_from_the_project_are_counted(studio: Studio, tmp_p
     assert "learnt" not in report(studio).stdout
 
 
+def test_clicks_and_the_moments_when_networks_changed_come_from_the_backends_database(
+    studio: Studio, tmp_path: Path
+) -> None:
+    studio.listed, studio.tasks = [12, 13], {12: submitted(12), 13: submitted(13)}
+    database = Database(sqlite_url(tmp_path / "tam.sqlite"))
+    AdaptedNetworks(database).add("3", "base", "", Findings("Better."), {"tracker": b"weights"})
+    session = SessionStore(database).open(SessionKey("3", "12", "m"), frames=4, size_hw=(2, 2), weights="base+p3.1")
+    mask = EncodedMask.of(np.ones((2, 2), np.bool_))
+    points = (Point(1, 1, positive=True), Point(0, 1, positive=False))
+    state = ObjectState("Dog", {0: Known(points)}, {0: KeptMask(mask, 1.0, "prompt")})
+    session.save_object(1, state, [0])
+    session.close()
+    done = report(studio, "--out", str(tmp_path / "out"), data=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Too few videos to compare: 1 with the package's networks, 1 with the project's own" in done.stdout
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [(each["clicks"], each["networks"]) for each in told["tasks"]] == [(2, "base+p3.1"), (None, "")]
+    assert told["total"]["clicks"] == 2
+    assert [stage["videos"] for stage in told["curve"]["stages"]] == [1, 1]
+    lines = list(csv.DictReader((tmp_path / "out" / "report.csv").open(encoding="utf-8")))
+    assert [line["clicks"] for line in lines] == ["2", ""]
+    assert lines[1]["begun_at"] == "2026-01-01T10:59:20+00:00", "40 s before it was submitted"
+    assert "since p3.1" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_database_that_is_away_is_a_note_and_costs_nothing_else(studio: Studio, tmp_path: Path) -> None:
     studio.listed, studio.tasks = [12], {12: submitted(12)}
     (tmp_path / "tam.sqlite").write_bytes(b"no database" * 100)
     done = report(studio, data=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "clip12.mp4" in done.stdout
-    assert "What networks learnt from the project is left out" in done.stderr
+    assert "what networks learnt from the project, is left out" in done.stderr
     assert "learnt" not in done.stdout
 
 

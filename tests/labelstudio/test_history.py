@@ -51,6 +51,21 @@ def test_what_was_left_alone_edited_drawn_and_erased_is_told_apart():
     assert record.frames == 4
 
 
+@pytest.mark.parametrize(
+    ("created_at", "lead_time", "begun_at"),
+    [
+        ("1970-01-01T00:10:00.000000Z", 61.5, 538.5),
+        ("1970-01-01T01:10:00+01:00", None, 600),
+        ("1970-01-01T00:10:00", float("nan"), 600),
+        ("yesterday", 61.5, None),
+        (None, 61.5, None),
+    ],
+)
+def test_work_began_as_long_before_it_was_submitted_as_it_took(created_at, lead_time, begun_at):
+    [found] = read([annotation(ours(0), created_at=created_at, lead_time=lead_time)]).annotations
+    assert found.begun_at == begun_at
+
+
 def test_an_edit_is_seen_whatever_the_editor_says_of_it():
     [(_, fate, _)] = fates(read([annotation(ours(0, HALF, origin="prediction"), parent=5)], [prediction(5, ours(0))]))
     assert fate == "edited"

@@ -11,7 +11,7 @@ from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
 from tam_backend.settings import Settings
-from tam_backend.store.adapted_networks import AdaptedVersion
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, PictureNote
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import RgbFrame
@@ -37,6 +37,7 @@ class FakeBackend:
         self.is_cluster = False
         self.failure = ""
         self.adapted: list[AdaptedVersion] = []
+        self.networks = AdaptedNetworks(database)
         self.events: list[str] = []
         self.secrets: list[str] = []
         self.entered = threading.Semaphore(0)
@@ -75,6 +76,12 @@ class FakeBackend:
 
     def adapted_versions(self, project: str | None = None) -> list[AdaptedVersion]:
         return [each for each in self.adapted if project in (None, each.project)]
+
+    def learnt_pictures(self, project: str) -> dict[int, tuple[PictureNote, ...]]:
+        return self.networks.pictures(project)
+
+    def learnt_picture(self, project: str, number: int, place: int) -> bytes:
+        return self.networks.picture(project, number, place)
 
     def describe(self) -> dict[str, Any]:
         return {

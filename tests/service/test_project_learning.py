@@ -102,6 +102,9 @@ def test_start_training_makes_a_version_that_serves_the_project_alone(make_backe
         "tracked masks, on videos kept apart",
         "tracked masks, in general",
     ]
+    [[note]] = backend.learnt_pictures("3").values()
+    assert (note.choice, note.frame, note.before, note.after) == ("largest gain", 4, 60.0, 66.5)
+    assert backend.learnt_picture("3", 1, 0) == b"jpeg"
     assert version_told(backend) == made.name == f"{before}+p3.1"
     assert version_told(backend, "4") == before
     assert not list((backend.settings.data_dir / "adapting").iterdir()), "nothing is left of the work"

@@ -12,7 +12,7 @@ from databases import KINDS, empty_database
 from sqlalchemy import text
 
 from tam_backend.errors import NotFoundError, StoreError, WeightsError
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote
 from tam_backend.store.database import Database
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.unlearnt_videos import UnlearntVideos
@@ -64,7 +64,10 @@ def test_a_refused_version_leaves_its_figures_and_changes_nothing(adapted: Adapt
 
 def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: AdaptedNetworks) -> None:
     first, second = add(adapted, b"1"), add(adapted, b"2")
-    assert adapted.roll_back("7", BASE).number == second.number
+    taken_back = adapted.roll_back("7", BASE)
+    assert (taken_back.number, taken_back.state) == (second.number, "rolled back")
+    assert second.made_at <= (taken_back.taken_back_at or 0)
+    assert second.taken_back_at is first.taken_back_at is None
     assert adapted.served("7", BASE) == first
     adapted.roll_back("7", BASE)
     assert adapted.served("7", BASE) is None
@@ -127,6 +130,33 @@ def test_a_version_that_serves_is_kept_however_many_are_refused(adapted: Adapted
     for _ in range(8):
         add(adapted)
     assert adapted.served("7", BASE) == made
+
+
+def note(frame: int) -> PictureNote:
+    return PictureNote("the tracker", "largest loss", "<b>.mp4", frame, 60.5, 40.25)
+
+
+def test_pictures_are_kept_with_their_version_promoted_or_refused(adapted: AdaptedNetworks) -> None:
+    adapted.add("7", BASE, "", FINDINGS, {"tracker": b"1"}, [(note(1), b"one"), (note(2), b"two")])
+    adapted.add("7", BASE, "", FINDINGS, {}, [(note(3), b"three")])
+    adapted.add("8", BASE, "", FINDINGS, {}, [(note(4), b"other")])
+    assert adapted.pictures("7") == {1: (note(1), note(2)), 2: (note(3),)}
+    assert [adapted.picture("7", *at) for at in ((1, 0), (1, 1), (2, 0))] == [b"one", b"two", b"three"]
+    for project, number, place in (("7", 2, 1), ("7", 3, 0), ("8", 2, 0), ("9", 1, 0)):
+        with pytest.raises(NotFoundError, match="no such picture"):
+            adapted.picture(project, number, place)
+
+
+def test_pictures_of_the_last_few_are_kept_and_of_those_that_may_serve(database: Database) -> None:
+    adapted = AdaptedNetworks(database, keep=1, keep_figures=4, keep_pictures=2)
+    pictured = [(note(0), b"picture")]
+    adapted.add("8", BASE, "", FINDINGS, {}, pictured)
+    adapted.add("7", BASE, "", FINDINGS, {"tracker": b"serves"}, pictured)
+    for _ in range(6):
+        adapted.add("7", BASE, "", FINDINGS, {}, pictured)
+    assert sorted(adapted.pictures("7")) == [1, 6, 7]
+    assert [each.number for each in adapted.versions("7")] == [7, 6, 5, 4, 1]
+    assert sorted(adapted.pictures("8")) == [1]
 
 
 def test_damaged_weights_are_noticed(adapted: AdaptedNetworks, database: Database) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from databases import KINDS, empty_database
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from tam_backend.jobs.store import JobStore
+from tam_backend.store.adapted_networks import AdaptedNetworks
 from tam_backend.store.database import Database, metadata
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.shown_media import ShownMedia
@@ -75,6 +76,37 @@ def test_jobs_go_on_each_once_and_of_one_persons_the_newest(url: str) -> None:
     assert store.prediction(taken["newer"]) == {"result": [5]}
     assert [view.created_at for view in store.all()] == [1795000003, 1795000001]
     assert JobStore(Database(url)).claim({"track": (), "tell": ()}) is None
+
+
+def test_sessions_were_begun_before_any_that_was_begun_later_was_last_changed(url: str) -> None:
+    """When they were begun nobody wrote down then: it is no later than that."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for task, updated_at in (("13", 1795000900), ("14", 1795000300), ("15", 1795000700)):
+            values = f"('7', '{task}', 'abc', 10, 2, 3, 'compact', {updated_at}, '', 0, 4)"
+            columns = "project, task, media, frames, height, width, weights, updated_at, owner, owned_until, revision"
+            connection.exec_driver_sql(f"INSERT INTO sessions ({columns}) VALUES {values}")
+    engine.dispose()
+    found = {each.task: each.begun_at for each in SessionStore(Database(url)).work("7")}
+    assert found == {"12": 1795000000.5, "13": 1795000300, "14": 1795000300, "15": 1795000700}
+
+
+def test_versions_of_networks_that_were_taken_back_stay_so(url: str) -> None:
+    about = '{"reason": "Better.", "figures": [], "learnt_from": [], "held_out": [], "notes": [], "seconds": 1}'
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE adapted_versions (project VARCHAR(64) NOT NULL, number INTEGER NOT NULL, base VARCHAR(200) "
+            "NOT NULL, state VARCHAR(16) NOT NULL, stamp VARCHAR(64) NOT NULL, about TEXT NOT NULL, "
+            "made_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (project, number))"
+        )
+        row = {"number": 1, "state": "rolled back", "about": about}
+        connection.execute(
+            text("INSERT INTO adapted_versions VALUES ('7', :number, 'base', :state, '', :about, 5)"), row
+        )
+    engine.dispose()
+    [version] = AdaptedNetworks(Database(url)).versions("7")
+    assert (version.state, version.made_at, version.taken_back_at) == ("rolled back", 5, None)
 
 
 def test_the_tables_are_those_of_a_new_database(url: str, tmp_path: Path) -> None:

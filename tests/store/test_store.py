@@ -209,6 +209,37 @@ def test_old_sessions_are_pruned_and_held_ones_are_not(store: SessionStore) -> N
     assert store.find("7", "12") is None
 
 
+def test_what_people_clicked_in_tasks_is_counted_in_the_order_in_which_they_were_begun(store: SessionStore) -> None:
+    """Points, boxes and painted masks, whoever sees the task; of a task the one who clicked most counts."""
+    with opened(store) as session:
+        session.prompt(click(1, 0))
+        session.prompt(click(1, 0))
+        session.prompt(Prompt(2, 5, box=(90, 60, 110, 80)))
+        session.prompt(Prompt(2, 9, mask=VIDEO.truth(9, 2)))
+    with opened(store, key=SessionKey("7", "12", "media", "3")) as session:
+        session.prompt(click(1, 0))
+    opened(store, "own+p7.1", SessionKey("7", "untouched", "media")).close()
+    with opened(store, "own+p7.1", SessionKey("7", "13", "media")) as session:
+        session.prompt(click(1, 3))
+    opened(store, key=SessionKey("8", "12", "media")).close()
+    told = [(each.task, each.clicks, each.networks) for each in store.work("7")]
+    assert told == [("12", 4, "colour-1"), ("untouched", 0, "own+p7.1"), ("13", 1, "own+p7.1")]
+    begun = [each.begun_at for each in store.work("7")]
+    assert begun == sorted(begun)
+    assert [each.task for each in store.work("7", last=1)] == ["13"]
+    assert [each.task for each in store.work("7", last=9)] == ["12", "13"], "nobody clicked in the other"
+    assert store.work("9") == []
+
+
+def test_when_a_session_was_begun_does_not_change_with_the_work_on_it(store: SessionStore) -> None:
+    opened(store).close()
+    [before] = store.work("7")
+    with opened(store, weights="colour-2") as session:
+        session.prompt(click(1, 0))
+    [after] = store.work("7")
+    assert (after.begun_at, after.clicks, after.networks) == (before.begun_at, 1, "colour-2")
+
+
 def test_a_video_of_another_size_begins_anew(store: SessionStore) -> None:
     with opened(store) as session:
         session.prompt(click(1, 0))

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from tam_backend.effort.chart import as_svg
-from tam_backend.effort.prompts_chart import PromptedVideo, prompts_chart
-from tam_backend.store.adapted_networks import AdaptedVersion, Figure
-from tam_backend.store.sessions import SessionStore
+from tam_backend.effort.learning_chart import learning_charts
+from tam_backend.effort.learning_curve import stage_rows, what_changed
+from tam_backend.service.project_curve import curve_of
+from tam_backend.store.adapted_networks import AdaptedVersion, Figure, PictureNote
 
-_VERSIONS, _VIDEOS, _PROJECTS = 5, 40, 10
+if TYPE_CHECKING:
+    from tam_backend.service.backend import Backend
+
+_VERSIONS, _VIDEOS, _STAGES, _PROJECTS = 5, 40, 6, 10
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture of what a version learnt, at an address relative to the status page; see `PictureNote`."""
+
+    address: str
+    note: PictureNote
 
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version as pages show it; see `AdaptedVersion`."""
+    """A version as pages show it, its own page relative to the status page; see `AdaptedVersion`."""
 
     name: str
     state: str
@@ -27,6 +41,8 @@ class VersionRow:
     figures: tuple[Figure, ...]
     videos: int
     made_at: datetime
+    page: str
+    pictures: tuple[ShownPicture, ...]
 
 
 @dataclass(frozen=True)
@@ -36,45 +52,65 @@ class AdaptedProject:
     Args:
         project: Label Studio's.
         versions: the last few, newest first.
-        curve: an <svg> of what its videos took; "" before any was worked on.
+        charts: an <svg> each of what its videos took; none before any was worked on.
+        stages: what the last of them took before and after networks changed; see `stage_rows`.
+        changed: the same in sentences.
     """
 
     project: str
     versions: tuple[VersionRow, ...]
-    curve: str
+    charts: tuple[Markup, ...]
+    stages: tuple[tuple[str, ...], ...]
+    changed: tuple[str, ...]
 
 
-def adapted_projects(versions: Sequence[AdaptedVersion], base: str, store: SessionStore) -> list[AdaptedProject]:
+def adapted_projects(versions: Sequence[AdaptedVersion], backend: Backend) -> list[AdaptedProject]:
     """Return what is shown of each project, the one that learnt last first.
 
     Args:
         versions: of any projects, newest first.
-        base: the version of the package's networks.
-        store: knows what videos took.
+        backend: knows what videos took, and the pictures.
     """
     by_project: dict[str, list[AdaptedVersion]] = {}
     for each in versions:
         by_project.setdefault(each.project, []).append(each)
-    return [_project(project, found, base, store) for project, found in list(by_project.items())[:_PROJECTS]]
+    return [_project(project, found, backend) for project, found in list(by_project.items())[:_PROJECTS]]
 
 
-def _project(project: str, versions: Sequence[AdaptedVersion], base: str, store: SessionStore) -> AdaptedProject:
+def version_row(
+    version: AdaptedVersion,
+    versions: Sequence[AdaptedVersion],
+    base: str,
+    pictures: Mapping[int, Sequence[PictureNote]],
+) -> VersionRow:
+    """Return what is shown of a version.
+
+    Args:
+        version: one of `versions`.
+        versions: of its project, newest first.
+        base: the version of the package's networks.
+        pictures: number of a version -> what its pictures show.
+    """
     serving = next((each.number for each in versions if each.can_serve and each.base == base), None)
-    rows = tuple(
-        VersionRow(
-            each.name,
-            each.state,
-            each.number == serving,
-            each.findings.reason,
-            each.findings.figures,
-            len(each.findings.learnt_from) + len(each.findings.held_out),
-            datetime.fromtimestamp(each.made_at, timezone.utc),
-        )
-        for each in versions[:_VERSIONS]
+    page = f"networks/{quote(version.project, safe='')}/{version.number}"
+    return VersionRow(
+        version.name,
+        version.state,
+        version.number == serving,
+        version.findings.reason,
+        version.findings.figures,
+        len(version.findings.learnt_from) + len(version.findings.held_out),
+        datetime.fromtimestamp(version.made_at, timezone.utc),
+        page,
+        tuple(ShownPicture(f"{page}/{place}.jpg", note) for place, note in enumerate(pictures.get(version.number, ()))),
     )
-    worked_on = [
-        PromptedVideo(task, frames, f"+p{project}." in weights)
-        for task, frames, weights in store.prompted(project, _VIDEOS)
-    ]
-    curve = Markup(as_svg(prompts_chart(worked_on))) if worked_on else ""  # noqa: S704 - as_svg escapes all texts
-    return AdaptedProject(project, rows, curve)
+
+
+def _project(project: str, versions: Sequence[AdaptedVersion], backend: Backend) -> AdaptedProject:
+    pictures = backend.learnt_pictures(project)
+    rows = tuple(version_row(each, versions, backend.model_version, pictures) for each in versions[:_VERSIONS])
+    curve = curve_of(project, backend.store.work(project, _VIDEOS), versions)
+    charts = tuple(Markup(as_svg(each)) for each in learning_charts(curve))  # noqa: S704 - as_svg escapes all texts
+    return AdaptedProject(
+        project, rows, charts, tuple(stage_rows(curve))[-_STAGES:], tuple(what_changed(curve) if charts else ())
+    )

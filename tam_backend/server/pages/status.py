@@ -47,7 +47,7 @@ def pages_blueprint(settings: Settings, backend: Backend, metrics: Metrics) -> B
                 settings=settings,
                 jobs=jobs,
                 active=ACTIVE_STATES,
-                adapted=adapted_projects(facts.get("adapted", ()), facts["version"], backend.store),
+                adapted=adapted_projects(facts.get("adapted", ()), backend),
                 sessions=[_session(summary, summaries) for summary in summaries],
                 problems=backend.problems.recent()[:_PROBLEMS_ON_PAGE],
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,

@@ -93,7 +93,7 @@ def task_pages_blueprint(settings: Settings, backend: Backend) -> Blueprint:
                 downloads={name: form.title for name, form in DOWNLOADABLE.items()},
                 jobs=jobs,
                 active=ACTIVE_STATES,
-                adapted=adapted_projects(backend.adapted_versions(key.project), backend.model_version, backend.store),
+                adapted=adapted_projects(backend.adapted_versions(key.project), backend),
                 problems=_problems_of(task, backend.problems.recent())[:_PROBLEMS_ON_PAGE],
                 label_studio_page=_in_label_studio(settings, key.project, key.task),
                 refresh_s=_BUSY_REFRESH_S if busy else _IDLE_REFRESH_S,
