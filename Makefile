@@ -72,8 +72,8 @@ bench-loop: $(BACKEND)
 bench-long: $(BACKEND)
 	.venv/bin/python -m benchmarks.long_video ../shared/clips/chair --side 288 $(ARGS)
 
-# What learning from a project brings on a clip that was not learnt from, and what comes of wrong labels. It takes an
-# hour; both go on where their files end.
+# What learning from a project brings on a clip that was not learnt from, and what comes of wrong labels. It takes half
+# an hour of one core; both go on where their files end.
 bench-adapt: $(BACKEND)
 	mkdir -p runs
 	.venv/bin/python -m benchmarks.adaptation runs/adaptation.json --iterations 60 chair=../shared/clips/chair:5 \
