@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tam_backend.labelstudio.client import TaskProgress
     from tam_backend.session.tasks_by_gain import TaskGain
     from tam_backend.settings import Settings
-    from tam_backend.store.database import Database
-    from tam_backend.store.sessions import SessionView
+    from tam_backend.store.sessions import SessionStore, SessionView
+    from tam_backend.store.shown_media import ShownMedia
 
 
 @app.command()
@@ -69,41 +69,42 @@ def suggest(
 
 
 class _Stored:
-    """What the backend's database has of a project's tasks; nothing, and a note, where there is no database."""
+    """What the backend's database has of a project's tasks; of several sessions of one, that which was worked on last.
+
+    Args:
+        settings: where the database is.
+        project: Label Studio's.
+    """
 
     def __init__(self, settings: Settings, project: int) -> None:
-        self._project = str(project)
-        self._database = _database_that_is_there(settings)
-
-    def session(self, task: str) -> SessionView | None:
-        """Return a task's session, of several the one that was worked on last."""
-        from tam_backend.store.sessions import SessionStore
-
-        return None if self._database is None else SessionStore(self._database).find(self._project, task)
-
-    def is_video(self, task: str) -> bool:
-        """Whether that session is of a video's file, and not of pages."""
+        from tam_backend.service.parts import database_of
         from tam_backend.store.sessions import SessionStore
         from tam_backend.store.shown_media import ShownMedia
 
-        if self._database is None:
+        self._project = str(project)
+        # A database that is not there would be made.
+        if settings.database_url or (settings.data_dir / "tam.sqlite").is_file():
+            database = database_of(settings)
+            self._sessions: SessionStore | None = SessionStore(database)
+            self._media: ShownMedia | None = ShownMedia(database)
+            return
+        say_note(f"Nothing is stored in {settings.data_dir}: run this where the backend runs, or set TAM_DATABASE_URL.")
+        self._sessions, self._media = None, None
+
+    def session(self, task: str) -> SessionView | None:
+        """Return a task's session; None where it has none."""
+        return None if self._sessions is None else self._sessions.find(self._project, task)
+
+    def is_video(self, task: str) -> bool:
+        """Whether a task's session is of a video's file, and not of pages."""
+        if self._sessions is None or self._media is None:
             return False
-        summary = SessionStore(self._database).find_summary(self._project, task)
-        shown = None if summary is None else ShownMedia(self._database).get(summary.key)
+        summary = self._sessions.find_summary(self._project, task)
+        shown = None if summary is None else self._media.get(summary.key)
         if summary is None or shown is None:
             return False
         # An image has one address, too, and one frame.
         return summary.frames > 1 and isinstance(json.loads(shown[0]), str)
-
-
-def _database_that_is_there(settings: Settings) -> Database | None:
-    from tam_backend.service.parts import database_of
-
-    # One that is not there would be made.
-    if settings.database_url or (settings.data_dir / "tam.sqlite").is_file():
-        return database_of(settings)
-    say_note(f"Nothing is stored in {settings.data_dir}: run this where the backend runs, or set TAM_DATABASE_URL.")
-    return None
 
 
 def _place(each: TaskGain, stored: _Stored) -> str:
