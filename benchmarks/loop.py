@@ -112,6 +112,7 @@ def _state(session: Session, object_id: int, truth: Mapping[int, BoolMask], clic
         masks=len(truth),
         gain=sum(each.gain for each in session.suggest(1)),
         worst=1.0 if (worst := task_score(tracked)) is None else worst,
+        keyframes=len(settled),
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tam_backend.session.tasks_by_gain import after_looks
+
 _RANDOM_ORDERS = 1000
 
 
@@ -23,8 +25,9 @@ class State:
         clicks: that were spent on it.
         score: J&F in percent.
         masks: how many it is the mean of.
-        gain: what the next correction is expected to mend.
+        gain: what the doubt in its masks promises the next correction to mend.
         worst: its score in Label Studio, the quality of its worst tenth.
+        keyframes: frames that were settled, the first one among them.
     """
 
     clicks: int
@@ -32,6 +35,7 @@ class State:
     masks: int
     gain: float
     worst: float
+    keyframes: int
 
 
 Course = Sequence[State]
@@ -40,9 +44,10 @@ Order = Callable[[Sequence[Course], Sequence[int], Sequence[int], random.Random]
 
 
 def by_gain(courses: Sequence[Course], visits: Sequence[int], left: Sequence[int], rng: random.Random) -> int:
-    """The one whose next correction is expected to mend most."""
+    """The one whose next correction is expected to mend most, as `tasks_by_gain` orders."""
     del rng
-    return max(left, key=lambda each: courses[each][visits[each]].gain)
+    states = {each: courses[each][visits[each]] for each in left}
+    return max(left, key=lambda each: after_looks(states[each].gain, states[each].keyframes))
 
 
 def by_score(courses: Sequence[Course], visits: Sequence[int], left: Sequence[int], rng: random.Random) -> int:

@@ -78,7 +78,10 @@ class AnnotatedStudio:
         return {"tasks": [self._shown(each) for each in listed], "total": len(self.tasks)}
 
     def _shown(self, number: int) -> dict[str, Any]:
-        return {"id": number, "data": self.tasks[number]["data"]}
+        task = self.tasks[number]
+        skipped = sum(bool(each["was_cancelled"]) for each in task["annotations"])
+        counts = {"total_annotations": len(task["annotations"]) - skipped, "cancelled_annotations": skipped}
+        return {"id": number, "data": task["data"], **counts}
 
 
 class Answering(Protocol):

@@ -15,7 +15,7 @@ from video.video_making import make_video
 
 from tam_backend.errors import LabelStudioError
 from tam_backend.export import save_index_mask
-from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.labelstudio.client import LabelStudioClient, TaskProgress
 from tam_backend.labelstudio.recommended_config import recommended_config
 from tam_backend.settings import get_settings
 
@@ -156,6 +156,17 @@ def test_report(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch, no
     read: Callable[..., Any] = lambda *_: {"id": 1, "data": {"frames": ["/f/a.jpg"]}, "annotations": []}  # noqa: E731
     monkeypatch.setattr(LabelStudioClient, "get_task", then_ctrl_c(read, 2))
     assert "2 tasks were read, and nothing was written." in stopped("report", "--project", "3")
+
+
+def test_suggest(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lists(*_: Any) -> Iterator[TaskProgress]:
+        yield TaskProgress(1, 0, 0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LabelStudioClient, "progress", lists)
+    said = stopped("suggest", "--project", "3")
+    assert "reading tasks" in said
+    assert "Nothing was changed. The same command begins anew." in said
 
 
 def test_adapt(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

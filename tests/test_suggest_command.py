@@ -16,6 +16,7 @@ from tam_backend.settings import Settings, get_settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.known import Known
 from tam_backend.store.sessions import ObjectState, SessionKey, SessionStore
+from tam_backend.store.shown_media import ShownMedia
 from tam_backend.tracking.tracks import KeptMask
 from tam_backend.types import EncodedMask
 
@@ -68,13 +69,32 @@ def test_tasks_come_by_what_a_look_mends_with_the_page_to_look_at(studio: Annota
 
 def test_no_more_are_named_than_asked_for(studio: AnnotatedStudio, tmp_path: Path) -> None:
     store(tmp_path, 13, 0.4)
-    assert [row[0] for row in rows("--count", "1") if row[0] in ("11", "12", "13")] == ["11"]
-    assert sum("annotations" in call for call in studio.calls) == 1, "the others are not asked for"
+    assert [row[0] for row in rows("--count", "1") if row[0] in ("11", "12", "13")] == ["12"]
+    assert [call.split("?")[0] for call in studio.calls] == ["/api/tasks"], "one list tells what is submitted"
+
+
+def test_what_was_submitted_without_us_comes_last(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    del studio
+    store(tmp_path, 13, 0.95)
+    assert [(row[0], row[2]) for row in rows() if row[0] in ("11", "12", "13")] == [
+        ("12", "not begun"), ("13", "nothing in doubt"), ("11", "submitted"),
+    ]  # fmt: skip
+
+
+def test_a_frame_of_a_video_is_not_called_a_page(studio: AnnotatedStudio, tmp_path: Path) -> None:
+    """The editor counts a <Video>'s frames by the tag's rate, which says nothing without the file."""
+    del studio
+    for task, shows in ((12, "film.mp4"), (13, ["1.jpg", "2.jpg"])):
+        store(tmp_path, task, 0.4)
+        ShownMedia(Database(sqlite_url(tmp_path / "tam.sqlite"))).remember(SessionKey("3", str(task), "m"), shows, task)
+    [film, pages] = (row[3] for row in rows() if row[0] in ("12", "13"))
+    assert film == f"frame {int(pages) - 1}"
 
 
 def test_a_skipped_task_is_not_called_submitted(studio: AnnotatedStudio) -> None:
     studio.tasks[12]["annotations"] = [studio.annotation(1, [], "2026-01-01T10:00:00Z", was_cancelled=True)]
-    assert [row[5] for row in rows() if row[0] in ("11", "12", "13")] == ["yes", "skipped", "no"]
+    found = [(row[0], row[2], row[5]) for row in rows() if row[0] in ("11", "12", "13")]
+    assert found == [("12", "not begun", "skipped"), ("13", "not begun", "no"), ("11", "submitted", "yes")]
 
 
 def test_without_the_backends_database_all_are_not_begun_and_none_is_made(
@@ -83,5 +103,5 @@ def test_without_the_backends_database_all_are_not_begun_and_none_is_made(
     del studio
     printed = rows()
     assert any("Nothing is stored in" in " ".join(row) for row in printed)
-    assert [row[2] for row in printed if row[0] in ("11", "12", "13")] == ["not begun"] * 3
+    assert [row[2] for row in printed if row[0] in ("11", "12", "13")] == ["not begun", "not begun", "submitted"]
     assert not (tmp_path / "tam.sqlite").exists()

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -32,6 +33,20 @@ START_TRAINING = "START_TRAINING"
 
 ANNOTATION_EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 """What a project is asked to tell us."""
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """How far people are with a task, as its project lists it.
+
+    Args:
+        task: its id.
+        submitted, skipped: how many annotations of each kind it has; a skipped one is not submitted.
+    """
+
+    task: int
+    submitted: int
+    skipped: int
 
 
 class LabelStudioClient:
@@ -188,33 +203,33 @@ class LabelStudioClient:
 
     def task_ids(self, project_id: int, page_size: int = 100) -> list[int]:
         """Return the ids of all tasks of a project, asked for page by page."""
-        ids: list[int] = []
-        while True:
-            page = len(ids) // page_size + 1
-            query = f"project={project_id}&page={page}&page_size={page_size}&fields=task_only"
-            answer = self._object("GET", f"/api/tasks?{query}")
-            tasks = answer.get("tasks")
-            if not isinstance(tasks, list) or not all(isinstance(each, dict) and "id" in each for each in tasks):
-                raise self._foreign()
-            ids += [int(each["id"]) for each in tasks]
-            # A page beyond the last one would be refused with 404.
-            if len(tasks) < page_size or len(ids) >= int(answer.get("total") or len(ids) + 1):
-                return ids
+        return [each["id"] for each in self._listed(project_id, {"id": int}, page_size)]
 
     def tasks_data(self, project_id: int, page_size: int = 100) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (id, data) of all tasks of a project, asked for page by page; see `annotations` for why."""
+        for each in self._listed(project_id, {"id": int, "data": dict}, page_size):
+            yield each["id"], each["data"]
+
+    def progress(self, project_id: int, page_size: int = 100) -> Iterator[TaskProgress]:
+        """Yield how far people are with each task of a project, asked for page by page."""
+        kinds: dict[str, type] = {"id": int, "total_annotations": int, "cancelled_annotations": int}
+        for each in self._listed(project_id, kinds, page_size):
+            yield TaskProgress(each["id"], each["total_annotations"], each["cancelled_annotations"])
+
+    def _listed(self, project_id: int, kinds: Mapping[str, type], page_size: int) -> Iterator[dict[str, Any]]:
+        """Yield all tasks of a project with the fields of these kinds, by ascending ids."""
         seen = 0
         while True:
             number = seen // page_size + 1
-            asked = {"project": project_id, "page": number, "page_size": page_size, "include": "id,data"}
+            asked = {"project": project_id, "page": number, "page_size": page_size, "include": ",".join(kinds)}
             answer = self._object("GET", f"/api/tasks?{urlencode(asked)}&ordering=id")
             tasks = answer.get("tasks")
             if not isinstance(tasks, list) or not all(
-                isinstance(each, dict) and isinstance(each.get("id"), int) and isinstance(each.get("data"), dict)
+                isinstance(each, dict) and all(isinstance(each.get(name), kind) for name, kind in kinds.items())
                 for each in tasks
             ):
                 raise self._foreign()
-            yield from ((each["id"], each["data"]) for each in tasks)
+            yield from tasks
             seen += len(tasks)
             # A page beyond the last one would be refused with 404.
             if len(tasks) < page_size or seen >= int(answer.get("total") or seen + 1):

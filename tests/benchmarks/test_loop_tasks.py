@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.loop_tasks import ORDERS, State, by_score, by_truth, in_turn, show_tasks, spend
+from benchmarks.loop_tasks import ORDERS, State, by_gain, by_score, by_truth, in_turn, show_tasks, spend
 
 
 def course(*states: tuple[int, float, float, float], masks: int = 10) -> list[State]:
-    """States of (clicks spent, score, expected gain, score in Label Studio)."""
-    return [State(clicks, score, masks, gain, worst) for clicks, score, gain, worst in states]
+    """States of (clicks spent, score, expected gain, score in Label Studio), with a keyframe more after each visit."""
+    return [
+        State(clicks, score, masks, gain, worst, keyframes)
+        for keyframes, (clicks, score, gain, worst) in enumerate(states, 1)
+    ]
 
 
 GOOD = course((0, 90, 0.1, 0.3), (1, 91, 0.1, 0.9))
@@ -37,6 +40,12 @@ def test_every_order_begins_and_ends_alike(name: str, clicks: int, seed: int) ->
 
 def test_the_most_to_mend_is_mended_first() -> None:
     assert played("gain", 3) == pytest.approx((65, 85, 87.5, 88))
+
+
+def test_where_corrections_were_in_vain_another_is_expected_to_mend_less() -> None:
+    vain = course(*((clicks, 40, 8.0, 0.5) for clicks in range(4)))
+    other = course((0, 50, 3.0, 0.5), (1, 60, 0.1, 0.5))
+    assert [by_gain([vain, other], [visits, 0], [0, 1], random.Random(0)) for visits in (0, 1, 2)] == [0, 0, 1]
 
 
 def test_label_studios_order_goes_to_the_worst_stretch() -> None:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tam_backend.errors import LabelStudioError
-from tam_backend.labelstudio.client import LabelStudioClient
+from tam_backend.labelstudio.client import LabelStudioClient, TaskProgress
 
 LEGACY = "7a6d" * 10
 
@@ -286,16 +286,29 @@ def test_errors_never_show_the_key(studio):
 
 def test_tasks_are_asked_for_page_by_page_and_not_beyond_the_last(studio):
     for page, ids in ((1, [3, 4]), (2, [7, 9])):
-        path = f"/api/tasks?project=5&page={page}&page_size=2&fields=task_only"
+        path = f"/api/tasks?project=5&page={page}&page_size=2&include=id&ordering=id"
         studio.answers["GET", path] = (200, {"tasks": [{"id": each} for each in ids], "total": 4}, {})
     assert LabelStudioClient(studio.url, LEGACY).task_ids(5, page_size=2) == [3, 4, 7, 9]
     assert len(studio.asked) == 2
 
 
 def test_a_project_without_tasks_has_none(studio):
-    path = "/api/tasks?project=5&page=1&page_size=100&fields=task_only"
+    path = "/api/tasks?project=5&page=1&page_size=100&include=id&ordering=id"
     studio.answers["GET", path] = (200, {"tasks": [], "total": 0}, {})
     assert LabelStudioClient(studio.url, LEGACY).task_ids(5) == []
+
+
+def test_how_far_people_are_is_listed_page_by_page(studio):
+    counts = "include=id%2Ctotal_annotations%2Ccancelled_annotations&ordering=id"
+    for page, (task, submitted, skipped) in enumerate([(3, 2, 0), (4, 0, 1)], 1):
+        about = {"id": task, "total_annotations": submitted, "cancelled_annotations": skipped}
+        path = f"/api/tasks?project=5&page={page}&page_size=1&{counts}"
+        studio.answers["GET", path] = (200, {"tasks": [about], "total": 2}, {})
+    found = list(LabelStudioClient(studio.url, LEGACY).progress(5, page_size=1))
+    assert found == [TaskProgress(3, 2, 0), TaskProgress(4, 0, 1)]
+    studio.answers["GET", path] = (200, {"tasks": [{"id": 4, "total_annotations": None}], "total": 2}, {})
+    with pytest.raises(LabelStudioError, match="does not speak"):
+        list(LabelStudioClient(studio.url, LEGACY).progress(5, page_size=1))
 
 
 def test_projects_are_found_by_their_whole_title(studio):
