@@ -1,6 +1,7 @@
-"""A real Label Studio: two videos are labeled, Start training is pressed, and the third gets what was learnt.
+"""A real Label Studio: two videos are labeled, Start training is pressed, and the third needs fewer clicks.
 
-How much better it becomes is measured elsewhere (docs/adaptation.md); 12 seconds on ten frames show the way there.
+What the project means by a thing is a pair of discs, red and blue, that go side by side. A click on one of them cannot
+tell: the package's networks answer with that disc, and it takes a second click on the other.
 """
 
 from __future__ import annotations
@@ -8,36 +9,66 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
-from labelling import DISCS, FRAME_CONFIGS, Project, import_video, write_video
-from safetensors.torch import load_file, save
-from synthetic import MovingDiscs
+from labelling import FRAME_CONFIGS, Project, import_video, write_video
+from masks_of import mask_of
+from synthetic import MovingDiscs, iou
 
 from demo.annotator import Annotator, TagNames
 from demo.backend import BackendServer, running_backend, tam_backend
 from demo.label_studio import LabelStudio
+from tam_backend.adaptation.simulated_clicks import next_click
 from tam_backend.labelstudio.encoding import encode_bitmask
-from tam_backend.models import zoo
-from tam_backend.store.adapted_networks import AdaptedNetworks, Findings
-from tam_backend.store.database import Database, sqlite_url
+from tam_backend.types import BoolMask
 
-pytestmark = pytest.mark.e2e
+# Two minutes on two idle cores, most of it learning; a busy machine takes several times as long.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CONFIG = FRAME_CONFIGS["BitmaskLabels"]
-RED, CORRECTED = 1, (0, 4, 8)
-ENDS_WITHIN_S = 120
+CORRECTED = (0, 2, 4, 6, 8)
+GOOD_IOU, MOST_CLICKS = 0.85, 6
+# As many steps on every machine, however busy: minutes only bound them.
+BOUNDED = {"TAM_ADAPT_ITERATIONS": "50", "TAM_ADAPT_MINUTES": "30"}
+ENDS_WITHIN_S = 900
+
+
+def pair(name: str, start_xy: tuple[float, float], step_xy: tuple[float, float]) -> MovingDiscs:
+    """A red and a blue disc, side by side."""
+    other_xy = start_xy[0] + 52, start_xy[1]
+    return MovingDiscs(
+        frames=10,
+        height=240,
+        width=320,
+        radius=30,
+        starts_xy=(start_xy, other_xy),
+        steps_xy=(step_xy, step_xy),
+        name=name,
+    )
+
+
+LABELED = (pair("pair1.mp4", (60, 70), (6, 3)), pair("pair2.mp4", (200, 150), (-5, -2)))
+THIRD = pair("pair3.mp4", (80, 150), (7, -3))
+
+
+def truth(video: MovingDiscs, frame: int) -> BoolMask:
+    """What the project means: both discs."""
+    return np.asarray(video.truth(frame, 1) | video.truth(frame, 2))
 
 
 @dataclass(frozen=True)
 class Studio:
-    """A project of three videos, of which two are labeled."""
+    """A project of two labeled videos, and the third one twice: to click before they are learnt from, and after.
 
-    project: Project
+    Args:
+        before, after: the project, as seen from these two tasks.
+    """
+
+    before: Project
+    after: Project
     backend: BackendServer
-    data_dir: Path
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +76,43 @@ def studio(
     label_studio: LabelStudio, annotator: Annotator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("adapt")
-    videos = [replace(DISCS, name=f"discs{number}.mp4", steps_xy=((6, number), (-5, -2))) for number in (1, 2, 3)]
-    extra = {"TAM_ADAPT_MINUTES": "0.2", "TAM_DRAFT_WAIT_S": "1"}
-    with running_backend(label_studio, folder / "data", extra_env=extra) as backend:
+    with running_backend(label_studio, folder / "data", extra_env={**BOUNDED, "TAM_DRAFT_WAIT_S": "1"}) as backend:
         number = annotator.create_project("learns", CONFIG)
-        for each in videos:
-            import_video(backend, write_video(folder / each.name, each), number)
+        for video in (*LABELED, THIRD, replace(THIRD, name="pair3-again.mp4")):
+            import_video(backend, write_video(folder / video.name, video), number)
         ml_backend = annotator.connect_backend(number, backend.url)
-        *labeled, third = sorted(int(task["id"]) for task in annotator.tasks(number))
-        project = Project(annotator, number, ml_backend, third, TagNames.of(CONFIG))
-        for task, video in zip(labeled, videos, strict=False):
-            annotator.save_annotation(task, [by_hand(project, video, frame) for frame in CORRECTED])
-        yield Studio(project, backend, folder / "data")
+        *labeled, third, again = sorted(int(task["id"]) for task in annotator.tasks(number))
+        before, after = (Project(annotator, number, ml_backend, task, TagNames.of(CONFIG)) for task in (third, again))
+        for task, video in zip(labeled, LABELED, strict=True):
+            annotator.save_annotation(task, [by_hand(before, video, frame) for frame in CORRECTED])
+        yield Studio(before, after, backend)
 
 
 def by_hand(project: Project, video: MovingDiscs, frame: int) -> dict[str, Any]:
-    """The red disc as somebody draws it."""
-    value = {"imageDataURL": encode_bitmask(video.truth(frame, RED))}
+    """A pair as somebody draws it."""
+    value = {"imageDataURL": encode_bitmask(truth(video, frame))}
     return dict(project.page(frame).region(project.tags.masks, "bitmasklabels", value, "Red"))
+
+
+def clicks_needed(project: Project, frame: int) -> int:
+    """Click into the largest error on the third video until the mask is good; return how often that was."""
+    meant, answer = truth(THIRD, frame), np.zeros(THIRD.size_hw, bool)
+    prompts = []
+    for count in range(1, MOST_CLICKS + 1):
+        click = next_click(meant, answer)
+        assert click is not None
+        xy = click.x + 0.5, click.y + 0.5
+        prompts.append(project.page(frame).click(project.tags.clicks, xy, "Red", positive=click.positive))
+        [region] = project.annotator.ask(project.ml_backend, project.task, prompts)
+        answer = mask_of(region)
+        if iou(answer, meant) >= GOOD_IOU:
+            return count
+    return MOST_CLICKS + 1
 
 
 def trained(studio: Studio, times: int) -> str:
     """Press Start training; return what its job says when it has ended, the one of so many."""
-    project = studio.project
+    project = studio.before
     project.annotator.call("POST", f"/api/ml/{project.ml_backend}/train")
     deadline = time.monotonic() + ENDS_WITHIN_S
     while True:
@@ -82,14 +127,14 @@ def trained(studio: Studio, times: int) -> str:
 
 def version_told(studio: Studio) -> str:
     """What the backend tells Label Studio when the project connects."""
-    said = {"project": f"{studio.project.id}.1", "schema": ""}
+    said = {"project": f"{studio.before.id}.1", "schema": ""}
     return str(requests.post(f"{studio.backend.url}/setup", json=said, timeout=20).json()["model_version"])
 
 
 def answered_by(studio: Studio) -> str:
     """Click, propagate and submit on the third video; return which networks the stored prediction is of."""
-    project = studio.project
-    click = project.page(0).click(project.tags.clicks, DISCS.centre(0, RED), "Red")
+    project = studio.after
+    click = project.page(0).click(project.tags.clicks, THIRD.centre(0), "Red")
     [clicked] = project.annotator.ask(project.ml_backend, project.task, [click])
     project.annotator.save_annotation(project.task, [clicked])
     deadline = time.monotonic() + ENDS_WITHIN_S
@@ -99,21 +144,21 @@ def answered_by(studio: Studio) -> str:
     return str(stored[0]["model_version"])
 
 
-def test_start_training_learns_from_the_labeled_videos_and_shows_what_came_of_it(studio: Studio) -> None:
-    name = f"+p{studio.project.id}.1"
-    assert name in trained(studio, 1)
+def test_start_training_learns_from_two_videos_and_the_third_needs_fewer_clicks(studio: Studio) -> None:
+    before = [clicks_needed(studio.before, frame) for frame in (0, 5)]
+    name = f"+p{studio.before.id}.1"
+    said = trained(studio, 1)
+    assert f"{name} promoted: The segmenter is better" in said
     assert name in requests.get(studio.backend.url, timeout=20).text
-    assert name in tam_backend(studio.backend, "adapt", "--project", str(studio.project.id), "--list")
+    assert name in tam_backend(studio.backend, "adapt", "--project", str(studio.before.id), "--list")
+    assert version_told(studio).endswith(name)
+    after = [clicks_needed(studio.after, frame) for frame in (0, 5)]
+    assert sum(after) < sum(before), (before, after)
     assert trained(studio, 2) == "Nothing was submitted since the last time."
 
 
-def test_a_promoted_version_is_used_on_the_next_video_of_its_project(studio: Studio) -> None:
-    """So short a time need not make the networks better: here a version is promoted whatever came of it."""
-    _, tracker = zoo.profile("compact").weights
-    adapted = AdaptedNetworks(Database(sqlite_url(studio.data_dir / "tam.sqlite")))
-    project, base = str(studio.project.id), zoo.profile("compact").version
-    made = adapted.add(project, base, "by hand", Findings("As if."), {"tracker": save(load_file(tracker))})
-    assert version_told(studio) == made.name
-    assert answered_by(studio) == made.name
-    tam_backend(studio.backend, "adapt", "--project", project, "--rollback")
-    assert version_told(studio) != made.name
+def test_the_promoted_version_is_used_on_the_next_video_of_its_project_until_it_is_taken_back(studio: Studio) -> None:
+    served = version_told(studio)
+    assert answered_by(studio) == served
+    tam_backend(studio.backend, "adapt", "--project", str(studio.before.id), "--rollback")
+    assert version_told(studio) != served
