@@ -244,21 +244,25 @@ def run(
             keep_row(f"{name} {count}", {**after, "served": served, "said": found.said})
 
 
+_ALONE = "what was learnt where no gate judged it"
+_LEARNT, _SERVED = "what was learnt, promoted or not", "of the same, what users get after the gate"
+
+
 def print_table(rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Print every domain before and after, what users gain on average, and how often the gate was right."""
     heads = f"{'first mask':>16}{'one click':>16}{'clicks to 0.85':>16}"
     print(f"{'domain':<14}{'clips':>5}{heads}  promoted (segmenter, tracker)")
-    gains: list[Sequence[float]] = []
-    served: list[Sequence[float]] = []
+    means: dict[str, list[Sequence[float]]] = {_ALONE: [], _LEARNT: [], _SERVED: []}
     rights: list[bool] = []
     for key, row in sorted(rows.items()):
         name, _, count = key.rpartition(" ")
         if count == "0":
             continue
         before = rows[f"{name} 0"]
-        gains.append([row[each] - before[each] for each in _COMPARED])
-        if row["served"]:
-            served.append([row["served"][each] - before[each] for each in _COMPARED])
+        served = row.get("served")
+        means[_LEARNT if served else _ALONE].append([row[each] - before[each] for each in _COMPARED])
+        if served:
+            means[_SERVED].append([served[each] - before[each] for each in _COMPARED])
         said = row["said"]
         promoted = [said[each]["promote"] for each in ("segmenter", "tracker")] if "promote" in said else []
         better = [row["first_click"] > before["first_click"], row["mask"] > before["mask"]]
@@ -266,7 +270,7 @@ def print_table(rows: Mapping[str, Mapping[str, Any]]) -> None:
         figures = "".join(f"{before[each]:>9.1f}{row[each]:>7.1f}" for each in _COMPARED)
         told = ", ".join("yes" if each else "no" for each in promoted) or "cannot be judged"
         print(f"{name:<14}{count:>5}{figures}  {told}")
-    for what, found in (("what was learnt, promoted or not", gains), ("what users get, after the gate", served)):
+    for what, found in means.items():
         if found:
             mask, click, clicks = np.mean(found, 0)
             print(f"{what}, mean: {mask:+.1f} first mask, {click:+.1f} one click, {clicks:+.1f} clicks to 0.85")
