@@ -172,7 +172,8 @@ def test_adapt(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tam_backend.service.project_learning.Learning.carry_out", learns)
-    assert "the same command goes on from there" in stopped("adapt", "--project", "3")
+    said = stopped("adapt", "--project", "3")
+    assert "the same command goes on from there once it has read anew what people submitted" in said
 
 
 def test_weights_fetch(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
