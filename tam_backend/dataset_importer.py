@@ -36,6 +36,7 @@ CLASS_LEFT_OUT = "masks of classes that are left out"
 CUT_OTHERWISE = (
     "videos had tasks that show other frames; new tasks were made beside them. Delete those that you do not want."
 )
+TASKS_MISSING = "videos of which some tasks were gone; only these were made anew, and linked with the others."
 STORED_OTHERWISE = (
     "tasks hold other masks than this import would store, since it has other options or people changed them; they stay "
     "as they are. Delete these predictions or annotations to import them anew."
@@ -98,7 +99,7 @@ class ArrivedVideo:
         name: the dataset's.
         task_ids: in the order of its frames.
         pages, objects, masks: how many.
-        is_new: whether its tasks were made now; an earlier import had made them, if not.
+        is_new: whether tasks of it were made now; an earlier import had made them all, if not.
         boxes: of frames that show no more of an object.
     """
 
@@ -249,19 +250,20 @@ class _Arriving:
         self.masks.check(dict.fromkeys(each.label for frame in frames.values() for each in frame.masks))
         record = self.library.register(registrable(video, self.frames_folder))
         planned = plan_tasks(record, FrameSelection(max_frames=self.wanted.max_frames))
-        shown = [ShownPages.of_plan(task) for task in planned]
-        task_ids = tuple(self.known[each] for each in shown if each in self.known)
-        is_new = len(task_ids) < len(planned)
-        self.kept[CUT_OTHERWISE] += is_new and any(each.video == record.id for each in self.known)
-        if is_new:
-            self.on_progress(video.name, f"making {len(planned)} task{'s' if len(planned) > 1 else ''}")
-            task_ids = create_tasks(planned, self.wanted.project, self.library, self.client, self.base_url)
+        there = self._there(planned)
+        missing = [task for task in planned if ShownPages.of_plan(task) not in there]
+        made: tuple[int, ...] = ()
+        if missing:
+            self.on_progress(video.name, f"making {len(missing)} task{'s' if len(missing) > 1 else ''}")
+            made = create_tasks(missing, self.wanted.project, self.library, self.client, self.base_url)
+            there.update(zip(map(ShownPages.of_plan, missing), made, strict=True))
+        task_ids = tuple(there[ShownPages.of_plan(task)] for task in planned)
         if len(planned) > 1:
             link_tasks(planned, task_ids, self.library, self.client, self.base_url)
         self.on_progress(video.name, "storing its masks")
         try:
             for task, task_id in zip(planned, task_ids, strict=True):
-                stored = None if is_new else self._stored(task_id)
+                stored = None if task_id in made else self._stored(task_id)
                 if stored is None:
                     self._store(task, task_id, frames)
                 else:
@@ -275,7 +277,20 @@ class _Arriving:
         masks = [each for frame in frames.values() for each in frame.masks]
         boxes = [each for frame in frames.values() for each in frame.boxes]
         objects = len({*(each.object_id for each in masks), *(each.object_id for each in boxes)})
-        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(masks), is_new, len(boxes))
+        return ArrivedVideo(video.name, task_ids, len(video.files), objects, len(masks), bool(missing), len(boxes))
+
+    def _there(self, planned: Sequence[PlannedTask]) -> dict[ShownPages, int]:
+        """Return the tasks of a video that an earlier import made and this one need not make."""
+        wanted = {ShownPages.of_plan(task) for task in planned}
+        earlier = {each: task_id for each, task_id in self.known.items() if each.video == planned[0].record.id}
+        if not earlier or wanted <= earlier.keys():
+            return {each: earlier[each] for each in wanted & earlier.keys()}
+        if earlier.keys() <= wanted:
+            self.kept[TASKS_MISSING] += 1
+            return earlier
+        # A task that both cuts have belongs to the other chain.
+        self.kept[CUT_OTHERWISE] += 1
+        return {}
 
     def _without_other_classes(self, frame: ReadFrame) -> ReadFrame:
         kept = tuple(each for each in frame.masks if not self.masks.is_left_out(each.label))

@@ -81,7 +81,7 @@ def track(
         tam: the networks.
         video: the video; stays open.
         prompts: at least one.
-        out: of `out_folder`; made if missing. What an earlier run wrote there is removed once all prompts are taken.
+        out: of `out_folder`; made if missing. What an earlier run wrote there is removed when there are masks.
         start: first frame.
         stop: one past the last frame; None = the video's end.
         on_frame: called with the index of each frame when its masks are known.
@@ -94,15 +94,18 @@ def track(
     rows: dict[int, list[TrackedFrame]] = {}
     with tam.session(video) as session:
         reconcile(session, prompts)
-        out.clear()
         frames = 0
         with Behind() as writer:
             for result in session.propagate(start, stop):
+                if not frames:
+                    out.clear()
                 writer.do(partial(_write_masks, out, result))
                 for object_id in result.masks:
                     rows.setdefault(object_id, []).append(_row(result, object_id))
                 frames += 1
                 on_frame(result.frame)
+        if not frames:  # all were damaged
+            out.clear()
         report = TrackingReport(
             frames=frames,
             size_hw=video.size_hw,

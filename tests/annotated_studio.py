@@ -34,7 +34,7 @@ class AnnotatedStudio:
 
     def add_task(self, data: dict[str, Any], *results: Sequence[dict[str, Any]], predicted: Any = None) -> int:
         """Make a task with an annotation for each `result` list, each newer than the one before it."""
-        number = 11 + len(self.tasks)
+        number = max(self.tasks, default=10) + 1
         annotations = [
             self.annotation(10 * number + at, result, f"2026-01-0{at + 1}T10:00:00Z")
             for at, result in enumerate(results)

@@ -17,6 +17,7 @@ from tam_backend.errors import LabelStudioError
 from tam_backend.export import save_index_mask
 from tam_backend.labelstudio.client import LabelStudioClient, TaskProgress
 from tam_backend.labelstudio.recommended_config import recommended_config
+from tam_backend.session.session import Session
 from tam_backend.settings import get_settings
 
 CTRL_C = 130
@@ -88,6 +89,14 @@ def test_track(stopped: Callable[..., str], tmp_path: Path, monkeypatch: pytest.
     assert "The same command begins anew" in said
     assert not (tmp_path / "out" / "result.json").exists()
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2, "what it says is there"
+
+    def nothing_yet(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "propagate", nothing_yet)
+    said = stopped("track", tmp_path, "--prompts", tmp_path / "first" / "mask.png", "--out", tmp_path / "out")
+    assert "Nothing was tracked yet" in said
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 2, "what an earlier run wrote is replaced, not lost"
 
 
 def test_an_import_of_videos_names_those_that_have_arrived(
@@ -174,7 +183,8 @@ def test_adapt(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tam_backend.service.project_learning.Learning.carry_out", learns)
-    assert "the same command goes on from there" in stopped("adapt", "--project", "3")
+    said = stopped("adapt", "--project", "3")
+    assert "the same command goes on from there once it has read anew what people submitted" in said
 
 
 def test_weights_fetch(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

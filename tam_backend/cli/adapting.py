@@ -128,8 +128,8 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     with (
         told_when_stopped(
             lambda: (
-                "Nothing was promoted. What was learnt so far is kept: the same command goes on from there, unless "
-                "something else is submitted meanwhile."
+                "Nothing was promoted. What was learnt so far is kept, but for the last seconds at times: the same "
+                "command goes on from there once it has read anew what people submitted, unless that has changed."
             )
         ),
         Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress,

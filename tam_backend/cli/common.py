@@ -73,6 +73,24 @@ def told_when_stopped(tell: Callable[[], str]) -> Iterator[None]:
         raise Stopped(tell()) from None
 
 
+class Counted:
+    """How much of what is counted is done: shown on a bar, and known to whoever is told when it is stopped.
+
+    Args:
+        progress: shows it.
+        what: is done with what is counted.
+    """
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress, self._bar = progress, progress.add_task(what, total=None)
+        self.done = self.total = 0
+
+    def goes_on(self, done: int, total: int) -> None:
+        """Take how much is done, of how much."""
+        self.done, self.total = done, total
+        self._progress.update(self._bar, completed=done, total=total)
+
+
 @contextmanager
 def steps(what: str) -> Iterator[Callable[[str], None]]:
     """Show what is done at the moment: on a terminal in one line, which changes; in a log, a line for each step.

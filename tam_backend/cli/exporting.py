@@ -11,6 +11,7 @@ from tam_backend.cli.choices import DatasetFormatName, FrameFileKind, Source, St
 from tam_backend.cli.command_line import app
 from tam_backend.cli.common import (
     ApiKey,
+    Counted,
     Project,
     Url,
     label_studio,
@@ -80,24 +81,18 @@ def export(  # noqa: PLR0917 - typer makes options of them, whatever their order
         seed,
         class_map(class_ or ()),
     )
-    done_of = (0, 0)
-
-    def goes_on(done: int, total: int) -> None:
-        nonlocal done_of
-        done_of = (done, total)
-        progress.update(bar, completed=done, total=total)
-
+    progress = progress_bar()
+    tasks = Counted(progress, "exporting tasks")
     with (
         told_when_stopped(
             lambda: (
-                f"{done_of[0]} of {done_of[1]} tasks are done and kept; the dataset in {out} is not whole before "
+                f"{tasks.done} of {tasks.total} tasks are done and kept; the dataset in {out} is not whole before "
                 "all are. The same command goes on from there."
             )
         ),
-        progress_bar() as progress,
+        progress,
     ):
-        bar = progress.add_task("exporting tasks", total=None)
-        summary = export_project(client, request, out, _media(settings, client), goes_on)
+        summary = export_project(client, request, out, _media(settings, client), tasks.goes_on)
     for sentence in summary.left_out:
         say_note(sentence)
     for line in summary.sentences():

@@ -15,6 +15,7 @@ from rich.table import Table
 from tam_backend.cli.command_line import app
 from tam_backend.cli.common import (
     ApiKey,
+    Counted,
     Device,
     Overwrite,
     Profile,
@@ -75,17 +76,11 @@ def propagate(
             made.append(Backend(settings))
         return made[0]
 
-    done_of = (0, 0)
-
-    def goes_on(done: int, total: int) -> None:
-        nonlocal done_of
-        done_of = (done, total)
-        progress.update(bar, completed=done, total=total)
-
-    with told_when_stopped(lambda: _where_it_was_left(*done_of, is_begun=bool(made))):
+    progress = progress_bar()
+    tasks = Counted(progress, "tracking tasks")
+    with told_when_stopped(lambda: _where_it_was_left(tasks.done, tasks.total, is_begun=bool(made))):
         try:
-            with progress_bar() as progress:
-                bar = progress.add_task("tracking tasks", total=None)
+            with progress:
                 outcomes = propagate_project(
                     settings,
                     client,
@@ -93,7 +88,7 @@ def propagate(
                     memories=TaskMemories(database_of(settings)),
                     backend=backend,
                     on_seen=_say_how_it_begins,
-                    on_progress=goes_on,
+                    on_progress=tasks.goes_on,
                 )
         finally:
             for each in made:

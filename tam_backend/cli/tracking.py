@@ -114,7 +114,7 @@ class _SoFar:
         if self.is_written:
             return f"All masks and result.json are in {self.out}; the overlay is not."
         if not self.done:
-            return "Nothing was tracked yet. The same command begins anew."
+            return f"Nothing was tracked yet, and {self.out} is as it was. The same command begins anew."
         return (
             f"{self.done} of {self.total} frames were tracked: their masks are in {self.out / 'masks'}, without a "
             "result.json. The same command begins anew; --frames A:B tracks fewer frames."

@@ -13,7 +13,8 @@ from tam_backend.labelstudio.shapes import FractionBox, FractionEllipse, Fractio
 REMEDY = "Delete that region and draw it again."
 _MAX_FRAME = 10_000_000
 CHECKSUM_KEY = "tam"
-"""In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told."""
+"""In the keyframes of our video boxes: a checksum, by which one that a human moved, or switched off or on, is told; and
+null in those that were a human's when we sent them."""
 _FEWEST_CORNERS = 3
 
 

@@ -26,7 +26,7 @@ Frames = Mapping[str, Collection[int]]
 CARRIED = "from-project-"
 """What the versions of predictions begin with that hold the boxes which people drew in another project."""
 
-_Said = Mapping[tuple[str, str], Mapping[str, Any]]
+_Said = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 _BOX_NUMBERS = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY")
 
 
@@ -35,13 +35,14 @@ def with_origins(entry: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
 
     The editor notes an origin on what it opens of a prediction. Label Studio's action "Create annotations from
     predictions" copies what a model said: without an origin, unless the model is this backend, or with the "manual" of
-    people who drew it for another project; and what has no origin the editor saves as "manual". Of boxes on a <Video>
-    it never notes that somebody moved them: there each keyframe is compared.
+    people who drew it for another project; and what has no origin the editor saves as "manual". Scripts and other
+    editors may write none for what people changed or drew either. Of boxes on a <Video> the editor never notes that
+    somebody moved them: there each keyframe is compared.
 
     Args:
         entry: JSON.
         task: its predictions and annotations, as far as they are known. Without the prediction that the entry was made
-            from, only what has no origin is told.
+            from, what has no origin is taken for copied.
     """
     results, parent = entry.get("result"), _parent(entry, task)
     if parent is None or not isinstance(results, (list, tuple)):
@@ -62,8 +63,8 @@ def needs_parent(entry: Mapping[str, Any]) -> bool:
         return False
     return any(
         isinstance(each, Mapping)
-        and parse_result_id(str(each.get("id"))) is None
-        and (each.get("origin") == "manual" or _sequence(each) is not None)
+        and "id" in each  # a relation has none, and never an origin
+        and ("origin" not in each or (not _has_our_id(each) and (each["origin"] == "manual" or _is_track(each))))
         for each in results
     )
 
@@ -76,31 +77,40 @@ def _parent(entry: Mapping[str, Any], task: Mapping[str, Any]) -> Any:
     return entry.get("parent_prediction")
 
 
-def _said_by(parent: Any, task: Mapping[str, Any]) -> _Said:
-    prediction = next((each for each in _listed(task, "predictions") if each.get("id") == parent), {})
+def _said_by(parent: Any, task: Mapping[str, Any]) -> _Said | None:
+    """Return what the prediction's model said, by id and type; None where the prediction is not known."""
+    prediction = next((each for each in _listed(task, "predictions") if each.get("id") == parent), None)
+    if prediction is None:
+        return None
     if str(prediction.get("model_version")).startswith(CARRIED):
         return {}
     results = _listed(prediction, "result")
-    # In a prediction of ours, a keyframe without a checksum is a human's.
-    ours = any(CHECKSUM_KEY in each for result in results for each in _sequence(result) or () if _is_object(each))
-    return {(str(each.get("id")), str(each.get("type"))): each for each in results if not (ours and _sequence(each))}
+    ours = any(map(_is_our_track, results))
+    said: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in results:
+        if not (ours and _is_track(each)):
+            said.setdefault(_named(each), []).append(each)  # imported predictions may lack ids
+    return said
 
 
-def _with_origin(result: Mapping[str, Any], said: _Said) -> Mapping[str, Any]:
-    before = said.get((str(result.get("id")), str(result.get("type"))))
+def _with_origin(result: Mapping[str, Any], said: _Said | None) -> Mapping[str, Any]:
     has_origin = "origin" in result
-    if _sequence(result) is not None:
-        if before is None:
-            return result if has_origin else _with_nobodys_keyframes(result, result)
-        return result if _sequence(before) is None else _with_nobodys_keyframes(result, before)
-    is_as_said = result.get("origin") == "manual" and before is not None and _is_same_shape(result, before)
-    return result if has_origin and not is_as_said else {**result, "origin": "prediction"}
+    if _is_track(result):
+        if said is not None:
+            return _with_nobodys_keyframes(result, said.get(_named(result), ()))
+        return result if has_origin or _is_our_track(result) else _with_nobodys_keyframes(result, [result])
+    if said is None:
+        return result if has_origin else {**result, "origin": "prediction"}
+    before = said.get(_named(result), ())
+    if any(_is_same_shape(result, each) for each in before):
+        return {**result, "origin": "prediction"} if result.get("origin", "manual") == "manual" else result
+    return result if has_origin else {**result, "origin": "prediction-changed" if before else "manual"}
 
 
-def _with_nobodys_keyframes(result: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a box on a <Video> whose keyframes, where they are those of before, are told as no human's."""
+def _with_nobodys_keyframes(result: Mapping[str, Any], before: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a box on a <Video> whose keyframes, where they are among those of before, are told as no human's."""
     try:
-        theirs = {_checksum(each) for each in read_keyframes("", before["value"])}
+        theirs = {_checksum(box) for each in before if _is_track(each) for box in read_keyframes("", each["value"])}
         kept = {each.frame: _checksum(each) for each in read_keyframes("", result["value"])}
     except PayloadError:
         return result  # it is named where it is read
@@ -128,11 +138,28 @@ def _box_numbers(value: Mapping[str, Any]) -> list[float | None]:
     return [round(value[key], 3) if is_number(value.get(key)) else None for key in _BOX_NUMBERS]
 
 
+def _named(result: Mapping[str, Any]) -> tuple[str, str]:
+    return str(result.get("id")), str(result.get("type"))
+
+
+def _has_our_id(result: Mapping[str, Any]) -> bool:
+    return parse_result_id(str(result.get("id"))) is not None
+
+
 def _sequence(result: Mapping[str, Any]) -> Sequence[Any] | None:
     """Return the keyframes of a box on a <Video>; None for other results."""
     value = result.get("value")
     sequence = value.get("sequence") if isinstance(value, Mapping) else None
     return sequence if isinstance(sequence, (list, tuple)) else None
+
+
+def _is_track(result: Mapping[str, Any]) -> bool:
+    return _sequence(result) is not None
+
+
+def _is_our_track(result: Mapping[str, Any]) -> bool:
+    """Whether it is a box on a <Video> that we sent, in which humans' keyframes are told already."""
+    return any(_is_object(each) and CHECKSUM_KEY in each for each in _sequence(result) or ())
 
 
 def _listed(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -203,18 +230,24 @@ def told_apart(region: Region, sent: Mapping[tuple[str, int], Collection[str]]) 
     return replace(region, origin="prediction" if as_sent else "prediction-changed")
 
 
-def is_as_sent(result: Mapping[str, Any], sent: Mapping[tuple[str, int], Collection[str]]) -> bool:
-    """Tell whether a result is a mask of ours that nobody touched, without decoding it.
+def is_edit(result: Mapping[str, Any], sent: Mapping[tuple[str, int], Collection[str]]) -> bool:
+    """Tell whether a result is a human's work, not what a model said and nobody touched, without decoding a mask.
 
     Args:
-        result: JSON.
+        result: JSON, of `with_origins`.
         sent: see `told_apart`; where nothing is known of a mask, its "origin" decides.
     """
-    own, value = parse_result_id(str(result.get("id"))), result.get("value")
-    if own is None or result.get("origin") != "prediction" or not isinstance(value, Mapping):
-        return False
-    digests = sent.get(own)
-    return not digests or value_digest(value) in digests
+    value = result.get("value")
+    if not isinstance(value, Mapping):
+        return True
+    if _is_track(result):
+        try:
+            return any(each.by_human for each in read_keyframes("", value))
+        except PayloadError:
+            return True  # it may be a human's, and is named where it is read
+    own = parse_result_id(str(result.get("id")))
+    digests = () if own is None else sent.get(own, ())
+    return result.get("origin") != "prediction" or (bool(digests) and value_digest(value) not in digests)
 
 
 def frames_by_object(regions: Sequence[Region]) -> dict[str, frozenset[int]]:

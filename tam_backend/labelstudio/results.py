@@ -215,8 +215,9 @@ def keyframe_result(keyframe: VideoKeyframe, clock: VideoClock) -> dict[str, Any
         "width": 100 * place.width,
         "height": 100 * place.height,
     }
-    if not keyframe.by_human:
-        written[CHECKSUM_KEY] = keyframe_checksum(keyframe.frame, keyframe.enabled, place)
+    by_us = not keyframe.by_human
+    # Null stays in a human's: a track of ours is told by the key, though a human made all of it.
+    written[CHECKSUM_KEY] = keyframe_checksum(keyframe.frame, keyframe.enabled, place) if by_us else None
     return written
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -219,21 +220,32 @@ def work(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: whoever started this process ends it
     line: Connection = Connection(number)
     order: Order = line.recv()
-    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    is_over = threading.Event()
+    threading.Thread(target=_end_with, args=(line, is_over), daemon=True).start()
+
+    def tell(what: object) -> None:
+        with suppress(ConnectionError):  # nobody listens any more: it is about to end
+            line.send(what)
+
     found: object = AdaptationError("The process that learns ended too early.")
     try:
-        found = learn(order, line.send, lambda: False)
+        found = learn(order, tell, is_over.is_set)
     except Exception as error:
         found = error if isinstance(error, TamError) else AdaptationError(f"{type(error).__name__}: {error}")
         if not isinstance(error, TamError):
             raise
     finally:
-        line.send(found)
+        tell(found)
 
 
-def _end_with(line: Connection) -> None:
-    """Wait until whoever started this process is done with it, or gone; then end, wherever it is."""
+def _end_with(line: Connection, is_over: threading.Event) -> None:
+    """Wait until whoever started this process is done with it, or gone; then end, wherever it is.
+
+    What it has just learnt may be written first, as long as whoever started it waits for that.
+    """
     try:
         line.recv()
     except (EOFError, OSError):
+        is_over.set()
+        time.sleep(_STOPS_WITHIN_S)
         os._exit(0)

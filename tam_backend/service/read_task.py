@@ -12,7 +12,7 @@ from tam_backend.errors import InvalidInputError, LabelConfigError, RegionError,
 from tam_backend.export.outlines import LEAST_IOU
 from tam_backend.labelstudio.attributes import SentSource, brought_along
 from tam_backend.labelstudio.config import ControlKind, LabelingConfig, Media
-from tam_backend.labelstudio.edits import frames_by_object, is_as_sent, mask_digest, value_digest
+from tam_backend.labelstudio.edits import frames_by_object, is_edit, mask_digest, value_digest
 from tam_backend.labelstudio.identity import NOTHING_SAID, without_swaps
 from tam_backend.labelstudio.ids import parse_result_id
 from tam_backend.labelstudio.objects import TaskObject
@@ -260,11 +260,11 @@ def merged(
 ) -> list[Mapping[str, Any]]:
     """Return the regions of several people's annotations as one list: of those with one id, the newest edit.
 
-    Our ids name an object on a frame, so the latest edit of each object and frame wins; a mask that somebody left as we
-    sent it wins over nobody's.
+    Our ids name an object on a frame, so the latest edit of each object and frame wins; what somebody left as a model
+    said it, this one or another, wins over nobody's.
 
     Args:
-        annotations: JSON.
+        annotations: JSON, of `edits.as_left`.
         sent: the masks that the task was sent, see `edits.told_apart`.
     """
     regions: dict[tuple[str, ...], tuple[bool, Mapping[str, Any]]] = {}
@@ -274,9 +274,9 @@ def merged(
                 continue
             # A relation has no id, but two ends.
             named = tuple(str(region.get(key)) for key in ("id", "from_name", "from_id", "to_id"))
-            is_edit = not is_as_sent(region, sent)
-            if is_edit or not regions.get(named, (False, {}))[0]:
-                regions[named] = (is_edit, region)
+            edited = is_edit(region, sent)
+            if edited or not regions.get(named, (False, {}))[0]:
+                regions[named] = (edited, region)
     return [region for _, region in regions.values()]
 
 

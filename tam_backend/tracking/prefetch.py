@@ -74,7 +74,8 @@ _END = _End()
 class Behind:
     """Work that is done behind the caller's back, in order, by one thread; at most `waiting` pieces at a time.
 
-    Leaving the `with` block waits for all of it. What went wrong is raised by the next `do`, or there.
+    Leaving the `with` block waits for all of it, also where it is left for an error. What went wrong is raised by the
+    next `do`, or there.
     """
 
     def __init__(self, waiting: int = 4) -> None:
@@ -94,6 +95,6 @@ class Behind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=error is not None)
+        self._thread.shutdown(wait=True)
         for each in self._begun if error is None else ():
             each.result()

@@ -260,6 +260,25 @@ def test_a_video_that_is_cut_otherwise_gets_other_tasks(
         assert report.kept == (), "the same again is nothing else"
 
 
+@pytest.mark.parametrize("deleted", [11, 12])
+def test_a_task_that_is_gone_is_made_anew_and_linked_with_those_that_are_there(
+    studio: FilledStudio, library: VideoLibrary, tmp_path: Path, deleted: int
+) -> None:
+    root = davis(tmp_path)
+    arrive(studio, library, root, "davis", arrival="annotations", max_frames=2, label_of={"": "Red"})
+    del studio.tasks[deleted]
+    again = arrive(studio, library, root, "davis", arrival="annotations", max_frames=2, label_of={"": "Red"})
+    bear, cow = again.imported
+    assert bear.task_ids == ((14, 12) if deleted == 11 else (11, 14))
+    assert (bear.is_new, cow.is_new) == (True, False)
+    assert sorted(studio.tasks) == sorted({11, 12, 13, 14} - {deleted}), "none is made twice"
+    first, second = (studio.tasks[each]["data"]["chain"] for each in bear.task_ids)
+    assert (first["next_task"], second["previous_task"]) == (bear.task_ids[1], bear.task_ids[0])
+    assert [len(task["annotations"]) for task in studio.tasks.values()] == [1, 1, 1]
+    [said] = again.kept
+    assert said.startswith("1 videos of which some tasks were gone; only these were made anew")
+
+
 def test_frames_in_a_folder_with_others_are_linked(studio: FilledStudio, library: VideoLibrary, tmp_path: Path) -> None:
     root = tmp_path / "coco"
     sizes = {"height": SIZE_HW[0], "width": SIZE_HW[1]}

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ls_json import CONFIG, blob, brush, common, video_box
 
-from tam_backend.labelstudio.config import Control, ControlKind
+from tam_backend.labelstudio.checked import VideoKeyframe
+from tam_backend.labelstudio.config import Control, ControlKind, MediaKind
 from tam_backend.labelstudio.edits import (
     erased,
     frames_by_object,
+    is_edit,
     mask_digest,
     needs_parent,
     told_apart,
@@ -24,6 +26,9 @@ from tam_backend.labelstudio.edits import (
 from tam_backend.labelstudio.encoding import encode_brush
 from tam_backend.labelstudio.ids import result_id
 from tam_backend.labelstudio.regions import Origin, Region, read_regions
+from tam_backend.labelstudio.results import box_track_region
+from tam_backend.labelstudio.shapes import FractionBox
+from tam_backend.labelstudio.video_clock import VideoClock
 from tam_backend.types import BoolMask
 
 BRUSH = Control(name="masks", to_name="pages", kind=ControlKind.BRUSH)
@@ -132,6 +137,7 @@ def test_erased_is_what_was_there_and_is_not_of_objects_that_still_are(
 
 THEIRS = blob(10, 10, 60, 60)
 PARENT = 12
+OURS = result_id("abc", 2)
 
 
 def other_model(*results: dict[str, Any], version: str = "yolo") -> dict[str, Any]:
@@ -153,6 +159,46 @@ def origins(annotation: dict[str, Any], *predictions: dict[str, Any]) -> list[st
 def test_what_was_copied_of_a_prediction_without_an_origin_is_nobodys(known: bool) -> None:
     said = other_model(brush("b", THEIRS))
     assert origins(submitted(*said["result"]), *([said] if known else [])) == ["prediction"]
+
+
+def test_without_an_origin_what_has_another_shape_was_changed_and_what_is_new_was_drawn() -> None:
+    """Scripts and other editors may write no origin: people's masks are theirs all the same."""
+    said = other_model(brush("b", THEIRS), brush("c", THEIRS, frame=1))
+    saved = other_model(
+        brush("b", THEIRS, label="Cat"), brush("c", blob(10, 10, 60, 50), frame=1), brush("new", THEIRS, frame=2)
+    )["result"]
+    assert origins(submitted(*saved), said) == ["prediction", "prediction-changed", "manual"]
+    assert origins(submitted(*saved)) == ["prediction"] * 3, "nothing is known of another hand"
+    assert origins(submitted(*saved), other_model(*said["result"], version="from-project-3")) == ["manual"] * 3
+
+
+def test_results_without_ids_are_compared_with_all_that_the_prediction_has_without_one() -> None:
+    """Imported predictions may lack ids, and so do their copies."""
+    unnamed = [{**brush("", THEIRS, frame=0)}, {**brush("", blob(5, 5, 20, 20), frame=1)}]
+    said = other_model(*({key: value for key, value in each.items() if key != "id"} for each in unnamed))
+    assert origins(submitted(*said["result"]), said) == ["prediction"] * 2
+
+
+def test_the_prediction_is_needed_where_the_origin_is_missing_or_says_too_little() -> None:
+    mask, track = brush("b", THEIRS), video_box("v", [(1, 10, 10, 20, 20)])
+    told = {**mask, "origin": "prediction"}
+    untold = {key: value for key, value in mask.items() if key != "origin"}
+    relation = {"from_id": "a", "to_id": "b", "type": "relation", "direction": "right"}
+    for needing in ({**mask, "origin": "manual"}, {**track, "origin": "prediction"}, untold, {**untold, "id": OURS}):
+        assert needs_parent(submitted(told, needing))
+        assert not needs_parent(submitted(told, needing, parent=None))
+    for other in (relation, {**mask, "origin": "prediction-changed"}, {**mask, "id": OURS, "origin": "manual"}):
+        assert not needs_parent(submitted(told, other))
+
+
+def test_what_a_model_said_is_an_edit_only_where_a_human_changed_it() -> None:
+    mask = brush("b", THEIRS)
+    assert is_edit({**mask, "origin": "manual"}, {})
+    assert is_edit({**mask, "origin": "prediction-changed"}, {})
+    assert not is_edit({**mask, "origin": "prediction"}, {})
+    ours = {**mask, "id": OURS, "origin": "prediction"}
+    assert not is_edit(ours, {("abc", 2): [value_digest(mask["value"])]})
+    assert is_edit(ours, {("abc", 2): ["v" + "0" * 16]}), "whatever it says: we never sent this one"
 
 
 def test_what_the_editor_saved_as_manual_is_a_humans_only_where_its_shape_is_not_the_predictions() -> None:
@@ -193,8 +239,49 @@ def test_of_boxes_on_a_video_that_another_model_said_a_human_put_those_that_were
 
 
 def test_boxes_that_people_drew_in_another_project_stay_theirs() -> None:
-    carried = {**video_box("v", [(1, 10, 10, 20, 20)]), "origin": "prediction"}
-    assert humans(submitted(carried), {**other_model(version="from-project-3"), "result": [carried]}) == [1]
+    carried = video_box("v", [(1, 10, 10, 20, 20)])
+    for copied in (carried, {**carried, "origin": "prediction"}):
+        assert humans(submitted(copied), {**other_model(version="from-project-3"), "result": [copied]}) == [1]
+
+
+def test_a_box_that_people_drew_on_a_video_is_theirs_though_its_prediction_does_not_have_it() -> None:
+    drawn = video_box("new", [(1, 10, 10, 20, 20)])
+    said = other_model(video_box("v", [(1, 10, 10, 20, 20)]))
+    assert humans(submitted(drawn), said) == [1]
+
+
+def test_a_track_of_ours_keeps_peoples_boxes_though_there_is_no_other_box_on_it() -> None:
+    """Of an object that a human drew and then ended, we track nothing: all keyframes are the human's."""
+    human = [
+        VideoKeyframe(1, True, FractionBox(0.1, 0.1, 0.2, 0.2), True),
+        VideoKeyframe(2, False, FractionBox(0.2, 0.1, 0.2, 0.2), True),
+    ]
+    [media] = [each for each in CONFIG.media if each.kind is MediaKind.VIDEO]
+    control = CONFIG.box_output(media)
+    assert control is not None
+    ours = box_track_region(
+        control,
+        media,
+        region_id="v",
+        labels=("Dog",),
+        boxes={0: None, 1: None, 2: (1.0, 1.0, 3.0, 3.0)},
+        size_hw=SIZE,
+        clock=VideoClock(25, 25, 3),
+        quality=0.9,
+        human=human,
+    )
+    said = {"id": PARENT, "model_version": "compact-t2", "result": [ours]}
+    for copied in (ours, {key: value for key, value in ours.items() if key != "origin"}):
+        for predictions in ([said], []):
+            assert humans(submitted(copied), *predictions) == [1, 2]
+
+
+def test_a_box_on_a_video_is_an_edit_where_a_human_put_some_keyframe() -> None:
+    said = other_model(video_box("v", [(1, 10, 10, 20, 20), (9, 50, 10, 20, 20)]))
+    moved = video_box("v", [(1, 10, 10, 20, 20), (9, 51, 10, 20, 20)])
+    for track, edited in ((said["result"][0], False), (moved, True)):
+        [told] = with_origins(submitted({**track, "origin": "prediction"}), {"predictions": [said]})
+        assert is_edit(told, {}) is edited
 
 
 ANYTHING = st.recursive(
@@ -217,3 +304,5 @@ def test_whatever_a_result_is_telling_its_origin_refuses_nothing(now: Any, befor
         needs_parent(entry)
         told = with_origins(entry, {"predictions": [{"id": PARENT, "result": said}], "annotations": before})
         assert told is results or len(told) == len(results)
+        if told is not results:
+            assert {is_edit(each, {}) for each in told if isinstance(each, dict)} <= {True, False}

@@ -24,6 +24,7 @@ from tam_backend.errors import CancelledError, OutputError
 Told = Callable[[Progress], None]
 Asked = Callable[[], bool]
 CHECKPOINT = "checkpoint"
+LAST_WORDS = "learnt_since_the_checkpoint"
 
 
 def better(
@@ -66,14 +67,16 @@ def endless(
     progress: Told,
     cancelled: Asked,
 ) -> AdaptationOutcome:
-    """Learns until it is ended; the second time it goes on from what it kept, and is done."""
+    """Learns until it is ended, and keeps then what it has; the second time it goes on from that, and is done."""
     if (folder / CHECKPOINT).exists():
         return better(videos, base, limits, folder, progress, cancelled)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CHECKPOINT).write_text(str(os.getpid()))
     progress(Progress(0.25, f"learning in process {os.getpid()} at {os.nice(0)}"))
     while not cancelled():
+        progress(Progress(0.25, f"learning in process {os.getpid()} at {os.nice(0)}"))
         time.sleep(0.05)
+    (folder / LAST_WORDS).write_text("much")
     raise CancelledError("It was cancelled.")
 
 

@@ -149,6 +149,7 @@ def test_a_project_learns_once_at_a_time_in_a_process_of_low_priority_and_can_be
     assert ended(backend).state == "cancelled"
     process = int(job.message.split()[3])
     assert not Path(f"/proc/{process}").exists(), "it is gone"
+    assert list(backend.settings.data_dir.rglob(stand_in.LAST_WORDS)), "it had time to keep what it had learnt"
     assert not versions(backend)
     backend.webhook(TRAIN)
     assert ended(backend).state == "done", "it goes on with what it had learnt"

@@ -83,6 +83,22 @@ def test_work_behind_is_done_in_order_and_all_of_it_by_the_end(threads: Callable
     assert threads() == 0
 
 
+def test_work_behind_is_done_though_somebody_stops_the_caller() -> None:
+    done: list[int] = []
+    begin = threading.Event()
+
+    def is_slow() -> None:
+        assert begin.wait(10)
+
+    with pytest.raises(KeyboardInterrupt), Behind() as behind:
+        behind.do(is_slow)
+        for number in range(3):
+            behind.do(lambda number=number: done.append(number))  # type: ignore[misc]
+        begin.set()
+        raise KeyboardInterrupt
+    assert done == [0, 1, 2]
+
+
 def test_what_went_wrong_behind_is_raised_and_no_thread_is_left(threads: Callable[[], int]) -> None:
     def fails() -> None:
         raise OSError(28, "No space left on device")
