@@ -85,7 +85,7 @@ def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio
     studio.add_task({"frames": ["/nowhere.png"]})
     said = adapt("--dry-run")
     assert said.count("2 of 6 frames to learn from") == 2
-    assert "Nothing to export in task 13" in said
+    assert "Nothing is submitted in task 13." in said
     assert JobStore(database).all() == []
     assert "not learnt" in adapt("--list")
 
