@@ -25,7 +25,7 @@ from tam_backend.export.formats import dataset_format
 from tam_backend.export.splits import split_videos
 from tam_backend.export.staging import publish, stage_video
 from tam_backend.export.trust import Trust
-from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader
+from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader, first_few
 from tam_backend.labelstudio.annotated_pages import OpenMedia, opened_pages
 from tam_backend.labelstudio.chained import Chain
 from tam_backend.labelstudio.client import LabelStudioClient
@@ -199,7 +199,10 @@ class _Export:
                 self._left_out += known["left_out"]
                 return
         read = self._reader.read(chain)
-        left_out = [*read.left_out, *(f"{what} ({count} times)" for what, count in read.damaged.items())]
+        left_out = list(read.left_out)
+        if read.unlabelled:
+            left_out.append(f"Nothing to export in task {first_few(read.unlabelled)}.")
+        left_out += [f"{what} ({count} times)" for what, count in read.damaged.items()]
         made = []
         for video in read.videos:
             try:

@@ -20,7 +20,7 @@ from tam_backend.adaptation.kept_video import older_left_out
 from tam_backend.adaptation.labeled import LabeledVideo
 from tam_backend.errors import CancelledError, InvalidInputError, MediaError
 from tam_backend.export.trust import is_confirmed
-from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader
+from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader, first_few
 from tam_backend.labelstudio.annotated_pages import OpenMedia, opened_pages
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import MediaKind
@@ -139,10 +139,12 @@ def _confirmed_videos(
 ) -> Sequence[_Confirmed]:
     """Read what is confirmed of a project's newest videos, so many at most; `left_out` is told of the others."""
     newest = deque[_Confirmed](maxlen=most)
+    unlabelled: list[int] = []
     found = 0
     for chain in reader.chains():
         _stop_if(cancelled)
         read = reader.read(chain)
+        unlabelled += read.unlabelled
         left_out += [*read.left_out, *(f"{what} ({count} times)" for what, count in read.damaged.items())]
         for video in read.videos:
             try:
@@ -152,9 +154,15 @@ def _confirmed_videos(
             else:
                 found += 1
                 newest.append(_Confirmed(replace(video, regions=()), masks, read.stamp))
+    if unlabelled:  # all in one sentence: most projects have more tasks to come than videos to learn from
+        left_out.append(f"Nothing is submitted in {_tasks(unlabelled)}.")
     if found > len(newest):
         left_out.append(older_left_out(found - len(newest), len(newest)))
     return newest
+
+
+def _tasks(numbers: Sequence[int]) -> str:
+    return f"task {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} tasks ({first_few(numbers)})"
 
 
 def _stamp(videos: Iterable[_Confirmed]) -> str:
@@ -171,12 +179,13 @@ def _require_enough(project: int, videos: list[LabeledVideo], left_out: list[str
     enough = [each.name for each in videos if len(each.masks) >= _LEAST_MASKS]
     if len(enough) >= _LEAST_VIDEOS:
         return
-    there = f"{len(enough)} of them ({enough[0]})" if enough else "none"
+    there = f"one of them ({enough[0]})" if enough else "none"
+    another = "another video" if enough else "two videos"
     why = "".join(f" {each}" for each in left_out[:_NAMED])
     raise InvalidInputError(
         f"Project {project} has too little to learn from: it takes two videos with two frames each on which people "
         f"drew, corrected or clicked a mask and submitted it; there is {there}.{why}",
-        "Label and submit another video; one is learnt from, the other shows whether that helped.",
+        f"Label and submit {another}: one is learnt from, the other shows whether that helped.",
     )
 
 

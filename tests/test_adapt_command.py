@@ -61,7 +61,7 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     said = adapt("--minutes", "1")
     assert "+p3.1" in said
     assert "tracked masks, on videos kept apart: 60.0 -> 66.5, +6.5 (+3.0 to +10.0)" in said
-    assert "It serves the project from now on" in said
+    assert "This version serves the project from now on" in said
     [job] = JobStore(database).all()
     assert (job.state, job.is_adaptation, job.project) == ("done", True, "3")
     said = adapt("--list")
@@ -77,7 +77,7 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
 def test_a_version_that_is_no_better_changes_nothing(studio: AnnotatedStudio, monkeypatch: pytest.MonkeyPatch) -> None:
     del studio
     monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.no_better))
-    assert "It is thrown away; nothing has changed." in adapt()
+    assert "This version is thrown away; nothing has changed." in adapt()
     assert "refused" in adapt("--list")
 
 
@@ -85,7 +85,7 @@ def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio
     studio.add_task({"frames": ["/nowhere.png"]})
     said = adapt("--dry-run")
     assert said.count("2 of 6 frames to learn from") == 2
-    assert "Nothing to export in task 13" in said
+    assert "Nothing is submitted in task 13." in said
     assert JobStore(database).all() == []
     assert "not learnt" in adapt("--list")
 

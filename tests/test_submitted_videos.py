@@ -83,7 +83,7 @@ def test_predictions_skipped_tasks_and_older_annotations_are_not_learnt_from(
     studio.tasks[skipped]["annotations"][0]["was_cancelled"] = True
     found = read(studio, pictures)
     assert [list(each.masks) for each in found.videos] == [[3, 4], [1, 4]]
-    assert sum("Nothing to export" in each or "nobody" in each for each in found.left_out) >= 2
+    assert any("Nothing is submitted in 2 tasks" in each for each in found.left_out)
 
 
 def test_masks_that_answer_a_detector_are_learnt_from_where_a_human_corrected_them(
@@ -113,24 +113,34 @@ def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_lea
 
 
 @pytest.mark.parametrize(
-    ("regions", "says"),
+    ("regions", "says", "missing"),
     [
-        ([], "there is none"),
-        ([by_hand(0, 1)], "there is 1 of them"),
-        ([by_hand(0, 1), by_hand(2)], "there is 1 of them"),
-        ([by_hand(0, 1), disc_regions(range(1, 6))], "nobody drew, corrected or clicked"),
-        ([[mask_region(0, DISCS.truth(0) & False, "Red", "empty")]] * 2, "there is none"),
+        ([], "there is none", "two videos"),
+        ([by_hand(0, 1)], "there is one of them", "another video"),
+        ([by_hand(0, 1), by_hand(2)], "there is one of them", "another video"),
+        ([by_hand(0, 1), disc_regions(range(1, 6))], "nobody drew, corrected or clicked", "another video"),
+        ([[mask_region(0, DISCS.truth(0) & False, "Red", "empty")]] * 2, "there is none", "two videos"),
     ],
     ids=["nothing", "one video", "one mask on the second", "tracked only", "empty masks"],
 )
 def test_too_little_is_refused_with_what_is_missing(
-    studio: AnnotatedStudio, pictures: list[str], regions: list[Any], says: str
+    studio: AnnotatedStudio, pictures: list[str], regions: list[Any], says: str, missing: str
 ) -> None:
     for each in regions:
         studio.add_task({"frames": pictures}, each)
     with pytest.raises(InvalidInputError, match=says) as told:
         read(studio, pictures)
-    assert "Label and submit another video" in told.value.remedy
+    assert f"Label and submit {missing}:" in told.value.remedy
+
+
+def test_tasks_in_which_nothing_is_submitted_take_one_sentence_however_many_they_are(
+    studio: AnnotatedStudio, pictures: list[str]
+) -> None:
+    for result in (by_hand(0, 1), by_hand(2, 3)):
+        studio.add_task({"frames": pictures}, result)
+    waiting = [studio.add_task({"frames": pictures}) for _ in range(7)]
+    first_five = ", ".join(map(str, waiting[:5]))
+    assert read(studio, pictures).left_out == (f"Nothing is submitted in 7 tasks ({first_five} ..).",)
 
 
 def test_a_video_that_is_gone_is_named_and_the_others_are_learnt_from(

@@ -74,9 +74,7 @@ def _show(versions: list[AdaptedVersion], base: str) -> None:
         made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         typer.echo(f"{each.name}  {made}  {'serves' if each.number == serving else each.state}")
         for figure in each.findings.figures:
-            interval = f"{figure.low:+.1f} to {figure.high:+.1f}"
-            gain = f"{figure.after - figure.before:+.1f} ({interval})"
-            typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {gain}")
+            typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {figure.gain}")
     if not versions:
         say_note("The networks have not learnt from this project yet: the package's serve.")
 
@@ -145,8 +143,8 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
 
 
 _WHAT_FOLLOWS = {
-    "promoted": "It serves the project from now on, for every task that is opened anew.",
-    "refused": "It is thrown away; nothing has changed.",
+    "promoted": "This version serves the project from now on, for every task that is opened anew.",
+    "refused": "This version is thrown away; nothing has changed.",
 }
 
 

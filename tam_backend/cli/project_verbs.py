@@ -211,10 +211,13 @@ def _what_was_learnt(settings: Settings, project: int) -> tuple[list[str], list[
         return [], work, turns_of(versions)
     serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
     promoted = sum(each.state == "promoted" for each in versions)
-    learnt = (
-        f"Networks learnt from the project {len(versions)} times, {promoted} times for the better; {serving} serves."
-    )
+    how_often = f"{_times(len(versions))}, {_times(promoted)} for the better"
+    learnt = f"Networks learnt from the project {how_often}; {serving} serves."
     return [learnt], work, turns_of(versions)
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _say_how_it_begins(task: int, reports: Sequence[StartReport]) -> None:

@@ -70,12 +70,14 @@ class ChainRead:
     Args:
         videos: one for each media and annotator.
         left_out: a sentence on everything that could not be read.
+        unlabelled: its tasks in which there is nothing of what was asked for.
         damaged: what is wrong with regions -> how often.
         stamp: of `ProjectReader.stamp`.
     """
 
     videos: list[AnnotatedVideo] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    unlabelled: tuple[int, ...] = ()
     damaged: Counter[str] = field(default_factory=Counter)
     stamp: str = ""
 
@@ -127,7 +129,7 @@ class ProjectReader:
         """Read one chain; one task's results at a time are held in full."""
         made = ChainRead()
         if chain.missing:
-            parts = ", ".join(map(str, chain.missing[:5])) + (" .." if chain.missing[5:] else "")
+            parts = first_few(chain.missing)
             made.left_out.append(f"The video of task {chain.tasks[0]} lacks the parts {parts}: their tasks are gone.")
         layers: dict[int | None, dict[str, list[LightRegion]]] = {}
         labelled: dict[int | None, set[int]] = {}
@@ -157,10 +159,7 @@ class ProjectReader:
             for media in self._config.media:
                 ends[media.name] += _length(media, data)
         made.stamp = "; ".join(stamps)
-        unlabelled = [task for task, _ in shown if not any(task in tasks for tasks in labelled.values())]
-        if unlabelled:
-            named = ", ".join(map(str, unlabelled[:5])) + (" .." if unlabelled[5:] else "")
-            made.left_out.append(f"Nothing to export in task {named}.")
+        made.unlabelled = tuple(task for task, _ in shown if not any(task in tasks for tasks in labelled.values()))
         for annotator, by_media in layers.items():
             made.videos += self._videos(shown, labelled[annotator], annotator, by_media, tuple(same[annotator]))
         return made
@@ -211,6 +210,11 @@ class ProjectReader:
                 of_media = "" if is_first else f"-{safe_name(media.name)}"
                 rate = media.frame_rate_for(shown[0][1])
                 yield AnnotatedVideo(f"{name}{by_whom}{of_media}", media, tuple(parts), regions, rate, same)
+
+
+def first_few(numbers: Sequence[int]) -> str:
+    """Name numbers, five at most."""
+    return ", ".join(map(str, numbers[:5])) + (" .." if numbers[5:] else "")
 
 
 def _stamp(task: int, data: Mapping[str, Any], holders: Sequence[Holder]) -> str:

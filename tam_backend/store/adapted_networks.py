@@ -89,6 +89,17 @@ class Figure:
     low: float
     high: float
 
+    @property
+    def gain(self) -> str:
+        """The gain with its interval, in words; that too little was judged where there is none."""
+        if not math.isfinite(self.high - self.low):
+            return f"{_points(self.after - self.before)} (too little was judged to be sure)"
+        return f"{_points(self.after - self.before)} ({_points(self.low)} to {_points(self.high)})"
+
+
+def _points(gain: float) -> str:
+    return f"{round(gain, 1) + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0: no minus before what is nothing
+
 
 @dataclass(frozen=True)
 class Findings:

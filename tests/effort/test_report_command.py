@@ -122,7 +122,7 @@ def test_networks_that_learnt_from_the_project_are_counted(studio: Studio, tmp_p
     made = adapted.add("3", base, "", Findings("Better."), {"tracker": b"weights"})
     adapted.add("4", base, "", Findings("Better."), {"tracker": b"weights"})
     said = report(studio, data=str(tmp_path)).stdout
-    assert f"Networks learnt from the project 2 times, 1 times for the better; {made.name} serves." in said
+    assert f"Networks learnt from the project twice, once for the better; {made.name} serves." in said
     assert "learnt" not in report(studio).stdout
 
 

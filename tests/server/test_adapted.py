@@ -153,6 +153,13 @@ def test_what_is_not_there_is_told(client: FlaskClient, pictured: FakeBackend, p
     assert "<b>" not in reply.text or reply.mimetype == "application/json"
 
 
+def test_the_page_of_a_version_has_its_figures(client: FlaskClient, learnt: FakeBackend) -> None:
+    del learnt
+    page = client.get(f"/networks/{KEY.project}/2").text
+    for cell in (FIGURE.name, "60.0", "66.5", "+6.5 (+3.0 to +10.0)"):
+        assert f">{cell}</td>" in page
+
+
 def test_a_version_without_pictures_has_a_page_that_says_so(client: FlaskClient, learnt: FakeBackend) -> None:
     del learnt
     page = client.get(f"/networks/{KEY.project}/3").text

@@ -31,6 +31,19 @@ def adapted(database: Database) -> AdaptedNetworks:
     return AdaptedNetworks(database, keep=2, keep_figures=5)
 
 
+@pytest.mark.parametrize(
+    ("figure", "says"),
+    [
+        (Figure("tracker", 60.0, 66.5, 3.0, 10.0), "+6.5 (+3.0 to +10.0)"),
+        (Figure("tracker", 91.02, 91.0, -0.04, 0.01), "+0.0 (+0.0 to +0.0)"),
+        (Figure("tracker", 71.6, 74.2, -math.inf, math.inf), "+2.6 (too little was judged to be sure)"),
+    ],
+    ids=["a gain", "nothing has no minus", "no interval"],
+)
+def test_a_gain_is_told_with_its_interval(figure: Figure, says: str) -> None:
+    assert figure.gain == says
+
+
 def add(adapted: AdaptedNetworks, weights: bytes = b"", project: str = "7", base: str = BASE) -> AdaptedVersion:
     return adapted.add(project, base, "stamp", FINDINGS, {"tracker": weights} if weights else {})
 
