@@ -74,6 +74,12 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
         adapt("--rollback")
 
 
+def test_two_things_at_once_are_refused_before_anything_is_taken_back(studio: AnnotatedStudio) -> None:
+    del studio
+    with pytest.raises(InvalidInputError, match="--list and --rollback"):
+        adapt("--list", "--rollback")
+
+
 def test_a_version_that_is_no_better_changes_nothing(studio: AnnotatedStudio, monkeypatch: pytest.MonkeyPatch) -> None:
     del studio
     monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.no_better))

@@ -21,7 +21,7 @@ from tam_backend.cli.common import (
     settings_with,
     told_when_stopped,
 )
-from tam_backend.errors import printable
+from tam_backend.errors import InvalidInputError, printable
 from tam_backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def adapt(
     from tam_backend.service.parts import Parts
     from tam_backend.service.project_learning import cannot_learn
 
+    if dry_run + rollback + list_ > 1:
+        raise InvalidInputError("--dry-run, --list and --rollback are three different things.", "Ask for one of them.")
     settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key, "adapt_minutes": minutes})
     if not zoo.is_adaptable(settings.profile):
         raise cannot_learn(settings.profile)
