@@ -6,10 +6,8 @@ import sys
 
 import typer
 
-from tam_backend.cli.common import Stopped, say, say_error
+from tam_backend.cli.common import say_error
 from tam_backend.errors import TamError
-
-_BY_CTRL_C = 130  # what shells take for it
 
 app = typer.Typer(
     name="tam-backend",
@@ -29,9 +27,6 @@ def main() -> None:
     except TamError as error:
         say_error(error.message, error.remedy)
         sys.exit(2)
-    except Stopped as stop:
-        say(f"Stopped. {stop}")
-        sys.exit(_BY_CTRL_C)
     except OSError as error:
         say_error(
             f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the path, and who may write there."

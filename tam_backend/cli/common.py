@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Everything for people goes to stderr; stdout is for what other programs read.
 console = Console(stderr=True)
 
+_BY_CTRL_C = 130  # what shells take for it
+
 Profile = Annotated[str | None, typer.Option(help="Networks and weights; see `tam-backend profiles`.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files of the same names in --out that we did not write.")
@@ -53,10 +55,6 @@ def say_note(note: str) -> None:
     console.print(printable(note), highlight=False, soft_wrap=True, markup=False)
 
 
-class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """Somebody pressed Ctrl-C; the message says what was done, what is left, and how to go on."""
-
-
 @contextmanager
 def told_when_stopped(tell: Callable[[], str]) -> Iterator[None]:
     """Say on Ctrl-C what became of what runs in a `with` block.
@@ -65,12 +63,13 @@ def told_when_stopped(tell: Callable[[], str]) -> Iterator[None]:
         tell: returns what was done, what is left, and how to go on; called then.
 
     Raises:
-        Stopped: Ctrl-C was pressed.
+        typer.Exit: Ctrl-C was pressed, and it is said.
     """
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(tell()) from None
+        say(f"Stopped. {tell()}")
+        raise typer.Exit(_BY_CTRL_C) from None
 
 
 class Counted:
