@@ -105,3 +105,10 @@ def test_without_the_backends_database_all_are_not_begun_and_none_is_made(
     assert any("Nothing is stored in" in " ".join(row) for row in printed)
     assert [row[2] for row in printed if row[0] in ("11", "12", "13")] == ["not begun", "not begun", "submitted"]
     assert not (tmp_path / "tam.sqlite").exists()
+
+
+def test_a_project_without_tasks_is_told_in_a_sentence(studio: AnnotatedStudio) -> None:
+    studio.tasks.clear()
+    done = CliRunner().invoke(app, ["suggest", "--project", "3"], env={"COLUMNS": "200"})
+    assert "Project 3 has no tasks" in done.output
+    assert "Mends" not in done.output

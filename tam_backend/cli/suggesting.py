@@ -50,6 +50,9 @@ def suggest(
             ((task, stored.session(task)) for task in progress.track(list(people), task_id=bar)),
             submitted={task for task, each in people.items() if each.submitted},
         )
+    if not people:
+        say_note(f"Project {project} has no tasks: `tam-backend import` makes some.")
+        return
     table = Table(title=f"Project {project}: what to open next", title_justify="left")
     table.add_column("Task", justify="right")
     table.add_column("Mends", justify="right")
