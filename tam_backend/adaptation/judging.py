@@ -92,14 +92,11 @@ def clicked(network: ClickNetwork, labeled: LabeledVideo, stop: Stop) -> dict[in
     Raises:
         MediaError: a frame cannot be read.
     """
-    segmenter = CompactSegmenter(network, "judged", _CPU)
     shown = [at for at in sorted(labeled.masks) if labeled.masks[at].any()]
     scores: dict[int, float] = {}
-    for at in evenly(shown, _MOST_CLICKED_FRAMES):
-        stop()
-        truth, embedding = labeled.masks[at], segmenter.encode(labeled.video[at])
-        objects = _objects(truth)[:_MOST_CLICKED_OBJECTS]
-        scores[at] = float(np.mean([_after_clicks(segmenter, embedding, truth == each) for each in objects]))
+    for at, found in _clicking(network, labeled, evenly(shown, _MOST_CLICKED_FRAMES), _CLICKS, stop):
+        truth = labeled.masks[at]
+        scores[at] = float(np.mean([_after_clicks(answers, truth == each) for each, answers in found.items()]))
     return scores
 
 
@@ -111,14 +108,22 @@ def clicked_on(
     Raises:
         MediaError: a frame cannot be read.
     """
+    return {
+        at: {each: answers[0] for each, answers in found.items()}
+        for at, found in _clicking(network, labeled, frames, 1, stop)
+    }
+
+
+def _clicking(
+    network: ClickNetwork, labeled: LabeledVideo, frames: Collection[int], clicks: int, stop: Stop
+) -> Iterator[tuple[int, dict[int, list[BoolMask]]]]:
+    """Click into objects, and yield every frame with each object's mask after each click."""
     segmenter = CompactSegmenter(network, "judged", _CPU)
-    found: dict[int, dict[int, BoolMask]] = {}
     for at in frames:
         stop()
         truth, embedding = labeled.masks[at], segmenter.encode(labeled.video[at])
         objects = _objects(truth)[:_MOST_CLICKED_OBJECTS]
-        found[at] = {each: _answers(segmenter, embedding, truth == each, 1)[0] for each in objects}
-    return found
+        yield at, {each: _answers(segmenter, embedding, truth == each, clicks) for each in objects}
 
 
 def iou(mask: BoolMask, truth: BoolMask) -> float:
@@ -156,9 +161,8 @@ def _plan(labeled: LabeledVideo) -> tuple[list[int], set[int]]:
     return sorted(passed | set(judged)), set(judged)
 
 
-def _after_clicks(segmenter: CompactSegmenter, embedding: FrameEmbedding, truth: BoolMask) -> float:
-    found = [iou(answer, truth) for answer in _answers(segmenter, embedding, truth, _CLICKS)]
-    return float(np.mean([found[count - 1] for count in _JUDGED_CLICKS]))
+def _after_clicks(answers: Sequence[BoolMask], truth: BoolMask) -> float:
+    return float(np.mean([iou(answers[count - 1], truth) for count in _JUDGED_CLICKS]))
 
 
 def _answers(segmenter: CompactSegmenter, embedding: FrameEmbedding, truth: BoolMask, clicks: int) -> list[BoolMask]:
