@@ -13,7 +13,7 @@ from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from typer.testing import CliRunner
 
 from tam_backend.cli import app
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, NotFoundError, TamError
+from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioError, NotFoundError, TamError
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
@@ -41,9 +41,9 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Annotate
         yield served
 
 
-def adapt(*options: str) -> str:
+def adapt(*options: str, project: int = 3) -> str:
     """Return what it says; raise the error that it ends with."""
-    done = CliRunner().invoke(app, ["adapt", "--project", "3", *options], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(app, ["adapt", "--project", str(project), *options], env={"COLUMNS": "200"})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return " ".join(done.output.split())
@@ -103,6 +103,16 @@ def test_who_has_no_way_to_label_studio_is_told(studio: AnnotatedStudio, options
     del studio
     with pytest.raises(InvalidInputError, match=says):
         adapt(*options)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_project_that_is_not_there_is_told_before_a_job_is_made(
+    studio: AnnotatedStudio, database: Database, options: tuple[str, ...]
+) -> None:
+    del studio
+    with pytest.raises(LabelStudioError, match="projects/4"):
+        adapt(*options, project=4)
+    assert JobStore(database).all() == []
 
 
 def test_a_project_that_learns_already_is_left_alone(studio: AnnotatedStudio, database: Database) -> None:

@@ -62,7 +62,7 @@ def adapt(
     elif rollback:
         _roll_back(Parts.of(settings), project, base)
     else:
-        label_studio(settings)  # says what is missing before anything is begun
+        label_studio(settings).get_project(project)  # says what is missing, or wrong, before anything is begun
         parts = Parts.of(settings)
         if dry_run:
             _say_what_there_is(settings, parts, project)
