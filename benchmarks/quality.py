@@ -161,7 +161,7 @@ def track_all(tam: TrackAnything, clips: Sequence[AnnotatedClip], options: argpa
     """Track all clips in all ways that the command's options name."""
     tracked = Tracked()
     for clip in clips:
-        for start in options.starts.split(","):
+        for start in filter(None, options.starts.split(",")):
             clicks = 0 if start == "mask" else int(start)
             method = "first mask given" if clicks == 0 else f"{clicks} click{'s' if clicks > 1 else ''}"
             for refine in options.refine or ("",):
@@ -208,7 +208,9 @@ def _options(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--size", type=int, help="shorter side of tracked frames; default: the profile's")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--starts", default="mask,1,3", help="how tracking starts: mask, or a number of clicks; comma")
+    parser.add_argument(
+        "--starts", default="mask,1,3", help="how tracking starts: mask, or so many clicks; comma; empty: not at all"
+    )
     parser.add_argument(
         "--refine",
         choices=("on", "off"),

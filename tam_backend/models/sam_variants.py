@@ -61,8 +61,9 @@ def _mobile_sam() -> Sam:
     return sam_around(TinyVit())
 
 
-# None of these files could be downloaded where this was written (no internet). Sizes and SHA-256 are those that many
-# independent projects print, all alike; the digits in the names of SAM's own three begin their MD5, not their SHA-256.
+# Where this was written only MobileSAM's file could be had (it lies in a package on PyPI: tests/e2e). Sizes and SHA-256
+# of the others are those that many independent projects print, all alike; the digits in the names of SAM's own three
+# begin their MD5, not their SHA-256.
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
 
 _ROWS = (
