@@ -25,6 +25,9 @@ from tam_backend.types import BoolMask, Point, RgbFrame
 
 # Measured on 24 masks of 3 real clips (model card): 384 beats 320 and 256 after 1, 3 and 5 clicks.
 SHORTER_SIDE = 384
+# A thing that fills more of the frame than this is larger, at that size, than most that the network learned from, and
+# one click then finds a part of it: the first click is answered at a smaller size, too (training/NOTES.md, inference).
+LARGE_SHARE, FARTHER_SIDE = 0.05, 288
 # The network was trained to be clicked one by one, each time seeing its last answer; doing the same here beats giving
 # all clicks at once. More rounds than this cost time and bring nothing.
 MAX_ROUNDS = 6
@@ -82,25 +85,33 @@ class CompactSegmenter:
         Raises:
             InvalidInputError: not such an array, or without pixels.
         """
-        size_hw = frame_size_hw(frame)
-        input_hw = _input_size(size_hw)
-        method = cv2.INTER_AREA if input_hw[0] < size_hw[0] else cv2.INTER_LINEAR
+        frame_size_hw(frame)
         pixels = np.array(frame, order="C")  # a copy: the caller may write to the frame before it is looked at again
+        seen = self._encoded(pixels, SHORTER_SIDE)
+        features = {**_as_features(seen.encoded), _PIXELS: torch.from_numpy(pixels)}
+        return FrameEmbedding(seen.size_hw, seen.input_hw, features)
+
+    def _encoded(self, pixels: RgbFrame, shorter_side: int) -> _Frame:
+        """Encode (H, W, 3) uint8 pixels, scaled to a shorter side."""
+        size_hw = pixels.shape[0], pixels.shape[1]
+        input_hw = _input_size(size_hw, shorter_side)
+        method = cv2.INTER_AREA if input_hw[0] < size_hw[0] else cv2.INTER_LINEAR
         resized = cv2.resize(pixels, (input_hw[1], input_hw[0]), interpolation=method)
         image = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None].float() / 255  # 1 x 3 x h x w
         padding = Padding.to_stride(input_hw, ClickNetwork.STRIDE)
         with fast_precision(self._device):
             encoded = self._network.encode(padding.add(self._network.backbone.normalise(image)))
-        return FrameEmbedding(size_hw, input_hw, {**_as_features(encoded), _PIXELS: torch.from_numpy(pixels)})
+        return _Frame(size_hw, input_hw, padding, encoded)
 
     @torch.inference_mode()
     def segment(self, embedding: FrameEmbedding, prompts: SegmenterPrompts) -> Segmentation:
         """Answer prompts on an encoded frame.
 
         Clicks are given to the network one after the other, the first positive one first, and all of them once more
-        with the answer to the last. A box becomes clicks and a prior (see box_prompts), and nothing outside of it is
-        answered. A small thing that was clicked is looked at a second time, enlarged (see closer_look), which costs
-        about as much as encoding a square frame.
+        with the answer to the last. Where the first one finds something large, it is answered from farther away, too
+        (`LARGE_SHARE`); a small thing that was clicked is looked at a second time, enlarged (see closer_look). Either
+        costs about as much as encoding a square frame. A box becomes clicks and a prior (see box_prompts), and
+        nothing outside of it is answered.
 
         Raises:
             InvalidPromptError: neither a positive point, nor a box, nor a mask.
@@ -110,7 +121,7 @@ class CompactSegmenter:
                 "These prompts do not say where the object is.", "Give a positive point, a box or a mask."
             )
         frame = _frame_of(embedding)
-        probability = self._answer(frame, prompts)  # 1 x 1 x padded h x w
+        probability = self._answer(frame, embedding.features[_PIXELS], prompts)  # 1 x 1 x padded h x w
         inner = frame.padding.remove(probability)
         full = _resized(inner, frame.size_hw)[0, 0].cpu().numpy()
         if prompts.box is None and prompts.mask_logits is None:
@@ -141,7 +152,7 @@ class CompactSegmenter:
         window = window_around(first, points)
         if window is None:
             return None
-        frame = _frame_of(self.encode(pixels.numpy()[window.pixels]))
+        frame = self._encoded(np.ascontiguousarray(pixels.numpy()[window.pixels]), SHORTER_SIDE)
         earlier = _resized(torch.from_numpy(probability[window.pixels])[None, None], frame.input_hw)
         clicks = window.within(_first_positive_first(points))
         answer = self._decode(frame, clicks, frame.padding.add(earlier.to(self._device)))
@@ -150,7 +161,7 @@ class CompactSegmenter:
         merged[window.pixels] = (merged[window.pixels] + second) / 2
         return merged
 
-    def _answer(self, frame: _Frame, prompts: SegmenterPrompts) -> Tensor:
+    def _answer(self, frame: _Frame, pixels: Tensor, prompts: SegmenterPrompts) -> Tensor:
         """Return (1, 1, padded h, padded w) probabilities."""
         clicks = _first_positive_first(prompts.points)
         if prompts.mask_logits is not None:
@@ -163,10 +174,25 @@ class CompactSegmenter:
             around = box_clicks(prompts.box, frame.size_hw)
             probability = self._decode(frame, around, probability)
             return self._decode(frame, (*around, *clicks), probability) if clicks else probability
-        for count in _rounds(len(clicks)):
-            probability = self._decode(frame, clicks[:count], probability)
-        # Where nothing was known before, the network sees its own answer once more (measured in training/NOTES.md).
-        return self._decode(frame, clicks, probability) if prompts.mask_logits is None else probability
+        if prompts.mask_logits is not None:
+            for count in _rounds(len(clicks)):
+                probability = self._decode(frame, clicks[:count], probability)
+            return probability
+        farther: _Frame | None = None
+        # At last the network sees its own answer once more (measured in training/NOTES.md).
+        for count in (*_rounds(len(clicks)), len(clicks)):
+            answer = self._decode(frame, clicks[:count], probability)
+            if count == 1 and float((frame.padding.remove(answer) > 0.5).float().mean()) > LARGE_SHARE:
+                farther = farther or self._encoded(pixels.numpy(), FARTHER_SIDE)
+                answer = (answer + self._decode_farther(frame, farther, clicks[:1], probability)) / 2
+            probability = answer
+        return probability
+
+    def _decode_farther(self, frame: _Frame, farther: _Frame, clicks: Sequence[Point], earlier: Tensor) -> Tensor:
+        """Answer at another size of the frame; `earlier` and the answer are (1, 1, padded h, padded w) of `frame`."""
+        seen = farther.padding.add(_resized(frame.padding.remove(earlier), farther.input_hw))
+        answer = farther.padding.remove(self._decode(farther, clicks, seen))
+        return frame.padding.add(_resized(answer, frame.input_hw))
 
     def _decode(self, frame: _Frame, clicks: Sequence[Point], earlier: Tensor) -> Tensor:
         """Return (1, 1, padded h, padded w) probabilities."""
@@ -184,9 +210,9 @@ class CompactSegmenter:
         return frame.padding.add(_resized(probability, frame.input_hw))
 
 
-def _input_size(size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Scale the shorter side to `SHORTER_SIDE`; a very long side is held at 4 times that."""
-    scale = min(SHORTER_SIDE / min(size_hw), 4 * SHORTER_SIDE / max(size_hw))
+def _input_size(size_hw: tuple[int, int], shorter_side: int) -> tuple[int, int]:
+    """Scale the shorter side; a very long side is held at 4 times that."""
+    scale = min(shorter_side / min(size_hw), 4 * shorter_side / max(size_hw))
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 

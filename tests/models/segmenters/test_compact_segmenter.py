@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tam_backend.errors import InvalidInputError, InvalidPromptError
 from tam_backend.models.padding import Padding
-from tam_backend.models.protocols import FrameEmbedding, Models, SegmenterPrompts
+from tam_backend.models.protocols import FrameEmbedding, Models, Segmentation, SegmenterPrompts
 from tam_backend.models.segmenters.box_prompts import box_clicks, box_prior, inside_box
 from tam_backend.models.segmenters.click_network import ClickNetwork, EncodedFrames
 from tam_backend.models.segmenters.clicks import DISC_RADIUS_PX, click_discs, connected_to_clicks, honour_clicks
@@ -71,20 +71,52 @@ def test_mask_given_without_clicks_is_taken_as_the_earlier_mask(
     assert iou(seen, ball[1]) > iou(blank, ball[1])
 
 
+class Spied:
+    """A click network that answers the same logit everywhere, and tells what it was asked.
+
+    Args:
+        logits: its answers, one after the other.
+    """
+
+    def __init__(self, *logits: float) -> None:
+        self._logits = iter(logits)
+        self.network = ClickNetwork().eval()
+        self.network.decode = self._decode  # type: ignore[method-assign, assignment]
+        self.clicks: list[int] = []
+        self.earlier: list[float] = []
+        self.widths: list[int] = []
+
+    def _decode(self, frames: EncodedFrames, positive: Tensor, negative: Tensor, earlier: Tensor) -> Tensor:
+        self.clicks.append(int(positive.sum() > 0) + int(negative.sum() > 0))
+        self.earlier.append(float(earlier.max()))
+        self.widths.append(positive.shape[-1])
+        return torch.full((1, 1, *frames.stride4.shape[-2:]), next(self._logits))
+
+    def click(self, *points: Point) -> Segmentation:
+        """Click into a black frame."""
+        segmenter = CompactSegmenter(self.network, "spied on", torch.device("cpu"))
+        return segmenter.segment(segmenter.encode(np.zeros((64, 64, 3), np.uint8)), SegmenterPrompts(points=points))
+
+
 def test_network_sees_its_answer_to_the_last_click_once_more() -> None:
-    network, seen = ClickNetwork().eval(), []
+    spied = Spied(-1.0, -2.0, -3.0)
+    spied.click(Point(30, 30), Point(50, 50, False))
+    assert spied.clicks == [1, 2, 2]
+    assert spied.earlier == pytest.approx([0.0, *torch.sigmoid(torch.tensor([-1.0, -2.0])).tolist()])
 
-    def answer(frames: EncodedFrames, positive: Tensor, negative: Tensor, earlier: Tensor) -> Tensor:
-        seen.append((int(positive.sum() > 0) + int(negative.sum() > 0), float(earlier.max())))
-        return torch.full((1, 1, frames.stride4.shape[2], frames.stride4.shape[3]), float(len(seen)))
 
-    network.decode = answer  # type: ignore[method-assign, assignment]
-    segmenter = CompactSegmenter(network, "spied on", torch.device("cpu"))
-    frame = segmenter.encode(np.zeros((64, 64, 3), np.uint8))
-    segmenter.segment(frame, SegmenterPrompts(points=(Point(30, 30), Point(50, 50, False))))
-    told, earlier = zip(*seen, strict=True)
-    assert told == (1, 2, 2)
-    assert earlier == pytest.approx([0.0, *torch.sigmoid(torch.tensor([1.0, 2.0])).tolist()])
+def test_large_answer_to_the_first_click_is_the_mean_with_one_from_farther_away() -> None:
+    spied = Spied(1.0, 3.0, 0.5, 0.5)
+    spied.click(Point(30, 30), Point(50, 50, False))
+    assert list(zip(spied.clicks, spied.widths, strict=True)) == [(1, 384), (1, 288), (2, 384), (2, 384)]
+    near, farther = torch.sigmoid(torch.tensor([1.0, 3.0])).tolist()
+    assert spied.earlier[:3] == pytest.approx([0.0, 0.0, (near + farther) / 2])
+
+
+def test_first_click_alone_is_answered_from_both_sizes_twice() -> None:
+    spied = Spied(1.0, 1.0, 1.0, -3.0)
+    assert not spied.click(Point(30, 30)).mask[:16].any()
+    assert spied.widths == [384, 288, 384, 288]
 
 
 def test_nothing_outside_a_box_is_answered(compact: Models, embedding: FrameEmbedding) -> None:
