@@ -85,7 +85,7 @@ class CompactSegmenter:
         Raises:
             InvalidInputError: not such an array, or without pixels.
         """
-        frame_size_hw(frame)
+        frame_size_hw(frame)  # refuses what is no frame
         pixels = np.array(frame, order="C")  # a copy: the caller may write to the frame before it is looked at again
         seen = self._encoded(pixels, SHORTER_SIDE)
         features = {**_as_features(seen.encoded), _PIXELS: torch.from_numpy(pixels)}
