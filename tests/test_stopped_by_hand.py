@@ -178,6 +178,7 @@ def test_suggest(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -
     assert "Nothing was changed. The same command begins anew." in said
 
 
+@pytest.mark.usefixtures("no_label_studio")
 def test_adapt(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     def learns(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
