@@ -26,11 +26,10 @@ def tam() -> TrackAnything:
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_of_the_shell() -> Iterator[None]:
     """Settings are what a test says: whoever runs the tests may have a Label Studio's address in the environment."""
-    names = {f"TAM_{name}" for name in Settings.model_fields}
+    known = {f"TAM_{name}".upper() for name in Settings.model_fields}
     for field in Settings.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
-            names.update(str(each) for each in field.validation_alias.choices)
-    known = {name.upper() for name in names}
+            known.update(str(each).upper() for each in field.validation_alias.choices)
     with pytest.MonkeyPatch.context() as patch:
         for name in [each for each in os.environ if each.upper() in known]:
             patch.delenv(name)

@@ -298,8 +298,6 @@ def test_options_of_a_config_that_is_not_written_are_named(tmp_path: Path, monke
 def test_an_import_a_report_or_a_server_that_cannot_be_is_refused_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
-    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TAM_DATA_DIR", str(tmp_path))
     get_settings.cache_clear()
     done = run(*arguments)

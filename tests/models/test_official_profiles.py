@@ -38,7 +38,6 @@ NAMES = ("sam-vit-h+xmem", "sam-vit-l+xmem", "sam-vit-b+xmem", "mobile-sam+xmem"
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TAM_DATA_DIR", str(tmp_path))
-    monkeypatch.delenv("TAM_WEIGHTS_DIR", raising=False)
     get_settings.cache_clear()
     yield tmp_path
     get_settings.cache_clear()

@@ -85,15 +85,14 @@ class CompactSegmenter:
         Raises:
             InvalidInputError: not such an array, or without pixels.
         """
-        frame_size_hw(frame)  # refuses what is no frame
         pixels = np.array(frame, order="C")  # a copy: the caller may write to the frame before it is looked at again
         seen = self._encoded(pixels, SHORTER_SIDE)
         features = {**_as_features(seen.encoded), _PIXELS: torch.from_numpy(pixels)}
         return FrameEmbedding(seen.size_hw, seen.input_hw, features)
 
     def _encoded(self, pixels: RgbFrame, shorter_side: int) -> _Frame:
-        """Encode (H, W, 3) uint8 pixels, scaled to a shorter side."""
-        size_hw = pixels.shape[0], pixels.shape[1]
+        """Encode (H, W, 3) uint8 pixels, scaled to a shorter side. Raises InvalidInputError: they are not such."""
+        size_hw = frame_size_hw(pixels)
         input_hw = _input_size(size_hw, shorter_side)
         method = cv2.INTER_AREA if input_hw[0] < size_hw[0] else cv2.INTER_LINEAR
         resized = cv2.resize(pixels, (input_hw[1], input_hw[0]), interpolation=method)
@@ -120,12 +119,12 @@ class CompactSegmenter:
             raise InvalidPromptError(
                 "These prompts do not say where the object is.", "Give a positive point, a box or a mask."
             )
-        frame = _frame_of(embedding)
-        probability = self._answer(frame, embedding.features[_PIXELS], prompts)  # 1 x 1 x padded h x w
+        frame, pixels = _frame_of(embedding), embedding.features[_PIXELS].numpy()
+        probability = self._answer(frame, pixels, prompts)  # 1 x 1 x padded h x w
         inner = frame.padding.remove(probability)
         full = _resized(inner, frame.size_hw)[0, 0].cpu().numpy()
         if prompts.box is None and prompts.mask_logits is None:
-            closer = self._closer(embedding.features[_PIXELS], full, prompts.points)
+            closer = self._closer(pixels, full, prompts.points)
             if closer is not None:
                 full = closer
                 inner = functional.interpolate(torch.from_numpy(full)[None, None], frame.input_hw, mode="area")
@@ -139,7 +138,7 @@ class CompactSegmenter:
         return Segmentation(mask=mask, logits=logits.float(), predicted_iou=_soft_iou(full, mask))
 
     def _closer(
-        self, pixels: Tensor, probability: NDArray[np.float32], points: Sequence[Point]
+        self, pixels: RgbFrame, probability: NDArray[np.float32], points: Sequence[Point]
     ) -> NDArray[np.float32] | None:
         """Return (H, W) probabilities, averaged with those of a second look, or None where the thing is not small.
 
@@ -152,7 +151,7 @@ class CompactSegmenter:
         window = window_around(first, points)
         if window is None:
             return None
-        frame = self._encoded(np.ascontiguousarray(pixels.numpy()[window.pixels]), SHORTER_SIDE)
+        frame = self._encoded(pixels[window.pixels], SHORTER_SIDE)
         earlier = _resized(torch.from_numpy(probability[window.pixels])[None, None], frame.input_hw)
         clicks = window.within(_first_positive_first(points))
         answer = self._decode(frame, clicks, frame.padding.add(earlier.to(self._device)))
@@ -161,7 +160,7 @@ class CompactSegmenter:
         merged[window.pixels] = (merged[window.pixels] + second) / 2
         return merged
 
-    def _answer(self, frame: _Frame, pixels: Tensor, prompts: SegmenterPrompts) -> Tensor:
+    def _answer(self, frame: _Frame, pixels: RgbFrame, prompts: SegmenterPrompts) -> Tensor:
         """Return (1, 1, padded h, padded w) probabilities."""
         clicks = _first_positive_first(prompts.points)
         if prompts.mask_logits is not None:
@@ -174,16 +173,15 @@ class CompactSegmenter:
             around = box_clicks(prompts.box, frame.size_hw)
             probability = self._decode(frame, around, probability)
             return self._decode(frame, (*around, *clicks), probability) if clicks else probability
-        if prompts.mask_logits is not None:
-            for count in _rounds(len(clicks)):
-                probability = self._decode(frame, clicks[:count], probability)
-            return probability
+        only_clicks = prompts.mask_logits is None
+        rounds = _rounds(len(clicks))
+        if only_clicks:
+            rounds.append(len(clicks))  # the network sees its own answer once more (measured in training/NOTES.md)
         farther: _Frame | None = None
-        # At last the network sees its own answer once more (measured in training/NOTES.md).
-        for count in (*_rounds(len(clicks)), len(clicks)):
+        for count in rounds:
             answer = self._decode(frame, clicks[:count], probability)
-            if count == 1 and float((frame.padding.remove(answer) > 0.5).float().mean()) > LARGE_SHARE:
-                farther = farther or self._encoded(pixels.numpy(), FARTHER_SIDE)
+            if only_clicks and count == 1 and _share(frame, answer) > LARGE_SHARE:
+                farther = farther or self._encoded(pixels, FARTHER_SIDE)
                 answer = (answer + self._decode_farther(frame, farther, clicks[:1], probability)) / 2
             probability = answer
         return probability
@@ -214,6 +212,11 @@ def _input_size(size_hw: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     """Scale the shorter side; a very long side is held at 4 times that."""
     scale = min(shorter_side / min(size_hw), 4 * shorter_side / max(size_hw))
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+def _share(frame: _Frame, probability: Tensor) -> float:
+    """Return the share of the frame that (1, 1, padded h, padded w) probabilities fill."""
+    return float((frame.padding.remove(probability) > 0.5).float().mean())
 
 
 def _resized(planes: Tensor, size_hw: tuple[int, int]) -> Tensor:
