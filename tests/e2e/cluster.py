@@ -53,8 +53,13 @@ class Cluster:
 
     def worker_process(self, name: str) -> int:
         """Return the process that a worker is now: after a restart it is another one."""
-        workers = requests.get(f"{self.proxy.replicas[0]}/workers", timeout=10).json()["workers"]
-        return next(int(each["process"]) for each in workers if each["name"] == name)
+        return self._processes()[name]
+
+    def worker_of(self, task: int) -> str:
+        """Return the worker that holds a task's session."""
+        held = "SELECT owner FROM sessions WHERE task = %s ORDER BY owned_until DESC LIMIT 1"
+        process = Holder.parse(self._one(held, str(task))).process
+        return next(name for name, number in self._processes().items() if number == process)
 
     def frames_stored(self, task: int) -> int:
         """Return on how many frames of a task there are masks in the database."""
@@ -65,6 +70,10 @@ class Cluster:
         """Return which of the replicas has a job."""
         process = Holder.parse(self._one("SELECT owner FROM jobs WHERE id = %s", job_id)).process
         return next(number for number, each in enumerate(self.replicas) if process in _family(each.process.pid))
+
+    def _processes(self) -> dict[str, int]:
+        workers = requests.get(f"{self.proxy.replicas[0]}/workers", timeout=10).json()["workers"]
+        return {each["name"]: int(each["process"]) for each in workers}
 
     def _one(self, query: str, value: str) -> Any:
         with closing(psycopg.connect(self.env["TAM_DATABASE_URL"].replace("+psycopg", ""))) as connection:
