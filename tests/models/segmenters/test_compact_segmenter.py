@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tam_backend.errors import InvalidInputError, InvalidPromptError
 from tam_backend.models.padding import Padding
@@ -71,38 +72,72 @@ def test_mask_given_without_clicks_is_taken_as_the_earlier_mask(
     assert iou(seen, ball[1]) > iou(blank, ball[1])
 
 
+# A frame of which both inputs are padded, and how large they are before that.
+PADDED_HW, NEAR_HW, FARTHER_HW = (640, 650), (384, 390), (288, 292)
+
+
 class Spied:
-    """A click network that answers the same logit everywhere, and tells what it was asked.
+    """A click network that gives the answers that it is told to, and tells what it was asked.
 
     Args:
-        logits: its answers, one after the other.
+        answers: one after the other: a logit for all cells, or the logits of (1, 1, padded h / 4, padded w / 4) cells.
     """
 
-    def __init__(self, *logits: float) -> None:
-        self._logits = iter(logits)
+    def __init__(self, *answers: float | Tensor) -> None:
+        self._answers = iter(answers)
         self.network = ClickNetwork().eval()
-        self.network.decode = self._decode  # type: ignore[method-assign, assignment]
+        self._encode_really = self.network.encode
+        self.network.encode = self._encode  # type: ignore[method-assign]
+        self.network.decode = self._decode  # type: ignore[method-assign]
+        self.encoded: list[int] = []
         self.clicks: list[int] = []
-        self.earlier: list[float] = []
+        self.earlier: list[Tensor] = []
         self.widths: list[int] = []
+
+    @property
+    def most_earlier(self) -> list[float]:
+        """Return the largest probability of each earlier mask that it saw."""
+        return [float(each.max()) for each in self.earlier]
+
+    def _encode(self, image: Tensor) -> EncodedFrames:
+        self.encoded.append(image.shape[-1])
+        return self._encode_really(image)
 
     def _decode(self, frames: EncodedFrames, positive: Tensor, negative: Tensor, earlier: Tensor) -> Tensor:
         self.clicks.append(int(positive.sum() > 0) + int(negative.sum() > 0))
-        self.earlier.append(float(earlier.max()))
+        self.earlier.append(earlier)
         self.widths.append(positive.shape[-1])
-        return torch.full((1, 1, *frames.stride4.shape[-2:]), next(self._logits))
+        answer = next(self._answers)
+        return answer if isinstance(answer, Tensor) else torch.full((1, 1, *frames.stride4.shape[-2:]), answer)
 
-    def click(self, *points: Point) -> Segmentation:
+    def click(
+        self, *points: Point, size_hw: tuple[int, int] = (64, 64), mask_logits: Tensor | None = None
+    ) -> Segmentation:
         """Click into a black frame."""
         segmenter = CompactSegmenter(self.network, "spied on", torch.device("cpu"))
-        return segmenter.segment(segmenter.encode(np.zeros((64, 64, 3), np.uint8)), SegmenterPrompts(points=points))
+        embedding = segmenter.encode(np.zeros((*size_hw, 3), np.uint8))
+        return segmenter.segment(embedding, SegmenterPrompts(points=points, mask_logits=mask_logits))
+
+
+def left_part(share: float, input_hw: tuple[int, int], beside: float = -9.0) -> Tensor:
+    """Return logits of the cells of a padded input: 9 in the left part of the frame, -9 in the rest.
+
+    Args:
+        share: of the frame that the left part is.
+        input_hw: of the frame before padding.
+        beside: the logits of the padding.
+    """
+    padding = Padding.to_stride(input_hw, ClickNetwork.STRIDE)
+    plane = torch.full((1, 1, *input_hw), -9.0)
+    plane[..., : round(share * input_hw[1])] = 9
+    return functional.avg_pool2d(padding.add(plane - beside) + beside, 4)
 
 
 def test_network_sees_its_answer_to_the_last_click_once_more() -> None:
     spied = Spied(-1.0, -2.0, -3.0)
     spied.click(Point(30, 30), Point(50, 50, False))
     assert spied.clicks == [1, 2, 2]
-    assert spied.earlier == pytest.approx([0.0, *torch.sigmoid(torch.tensor([-1.0, -2.0])).tolist()])
+    assert spied.most_earlier == pytest.approx([0.0, *torch.sigmoid(torch.tensor([-1.0, -2.0])).tolist()])
 
 
 def test_large_answer_to_the_first_click_is_the_mean_with_one_from_farther_away() -> None:
@@ -110,13 +145,45 @@ def test_large_answer_to_the_first_click_is_the_mean_with_one_from_farther_away(
     spied.click(Point(30, 30), Point(50, 50, False))
     assert list(zip(spied.clicks, spied.widths, strict=True)) == [(1, 384), (1, 288), (2, 384), (2, 384)]
     near, farther = torch.sigmoid(torch.tensor([1.0, 3.0])).tolist()
-    assert spied.earlier[:3] == pytest.approx([0.0, 0.0, (near + farther) / 2])
+    assert spied.most_earlier[:3] == pytest.approx([0.0, 0.0, (near + farther) / 2])
 
 
 def test_first_click_alone_is_answered_from_both_sizes_twice() -> None:
-    spied = Spied(1.0, 1.0, 1.0, -3.0)
+    spied = Spied(1.0, 3.0, 1.0, -3.0)
     assert not spied.click(Point(30, 30)).mask[:16].any()
     assert spied.widths == [384, 288, 384, 288]
+    assert spied.encoded == [384, 288]
+    near, farther = torch.sigmoid(torch.tensor([1.0, 3.0])).tolist()
+    assert spied.most_earlier == pytest.approx([0.0, 0.0, *2 * [(near + farther) / 2]])
+
+
+@pytest.mark.parametrize(("share", "sizes"), [(0.04, {416}), (0.06, {416, 320})])
+def test_an_answer_is_large_that_fills_a_twentieth_of_the_frame(share: float, sizes: set[int]) -> None:
+    near = left_part(share, NEAR_HW)
+    spied = Spied(*(5 * [near] if len(sizes) == 1 else 2 * [near, left_part(share, FARTHER_HW)]))
+    spied.click(Point(5, 320), size_hw=PADDED_HW)
+    assert set(spied.widths) == sizes
+
+
+def test_what_is_answered_beside_the_frame_makes_nothing_large() -> None:
+    spied = Spied(*3 * [left_part(0, NEAR_HW, beside=9.0)])
+    spied.click(Point(320, 320), Point(600, 20), size_hw=PADDED_HW)  # too far apart to be looked at again
+    assert spied.widths == [416, 416, 416]
+
+
+def test_answer_from_farther_away_lies_where_the_thing_is() -> None:
+    spied = Spied(*2 * [0.1, left_part(0.25, FARTHER_HW)])
+    mask = spied.click(Point(5, 320), size_hw=PADDED_HW).mask
+    assert spied.widths == [416, 320, 416, 320]
+    assert mask.sum(1) == pytest.approx(np.full(PADDED_HW[0], 0.25 * PADDED_HW[1]), abs=4)  # in every row
+    seen = Padding.to_stride(FARTHER_HW, ClickNetwork.STRIDE).remove(spied.earlier[-1])[0, 0] > 0.5
+    assert seen.sum(1).numpy() == pytest.approx(np.full(FARTHER_HW[0], 0.25 * FARTHER_HW[1]), abs=2)
+
+
+def test_where_a_mask_is_given_the_first_click_is_answered_at_one_size() -> None:
+    spied = Spied(1.0)
+    spied.click(Point(30, 30), mask_logits=torch.full((8, 8), 5.0))
+    assert spied.widths == [384]
 
 
 def test_nothing_outside_a_box_is_answered(compact: Models, embedding: FrameEmbedding) -> None:
