@@ -21,12 +21,13 @@ _SURE = 0.9
 _WORTH_A_LOOK = 0.2
 # Frames nearer than this show the same: one of them is enough to see what is wrong.
 _APART = 5
-# So many frames from what a human settled, a frame tells two thirds of what one far away would.
-_NOVEL = 4
+# So many frames from what a human settled, a frame tells two thirds of what one far away would: nearer, the mask is
+# mostly right still, and a look at it costs a click for nothing (this and `_CARRIES` are measured: docs/loop.md).
+_NOVEL = 10
 # A correction mends about so much of the doubt that it reaches: what is tracked from it is not perfect either.
 _MENDED = 0.4
-# What is tracked from a frame is still a third of it so many frames away; most gaps are shorter.
-_CARRIES = 100
+# What is tracked from a frame is still a third of it so many frames away.
+_CARRIES = 30
 # Of longer gaps so many frames are weighed, each for those around it: the work grows with their square.
 _MOST_PLACES = 256
 
