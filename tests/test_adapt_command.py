@@ -10,6 +10,7 @@ import pytest
 import stand_in_adaptations as stand_in
 from annotated_studio import TOKEN, AnnotatedStudio, serving
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tam_backend.cli import app
@@ -70,8 +71,17 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     assert said.endswith("/networks/3/1")
     assert "+p3.1 is taken back; compact-" in adapt("--rollback")
     assert "rolled back" in adapt("--list")
-    with pytest.raises(NotFoundError, match="no networks of its own"):
+    with pytest.raises(NotFoundError, match="nothing to take back"):
         adapt("--rollback")
+
+
+def test_a_damaged_version_is_told_as_such(studio: AnnotatedStudio, database: Database) -> None:
+    del studio
+    adapt()
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": b"none"})
+    assert "damaged: the package's networks serve" in adapt("--list")
+    assert "+p3.1 is taken back; compact-" in adapt("--rollback")
 
 
 def test_two_things_at_once_are_refused_before_anything_is_taken_back(studio: AnnotatedStudio) -> None:

@@ -54,6 +54,15 @@ def test_the_status_page_shows_before_and_after_of_every_project(client: FlaskCl
     assert "Too few videos to compare: 1 with the package&#39;s networks, 0 with the project&#39;s own" in page
 
 
+def test_damaged_weights_are_told_where_a_version_would_serve(client: FlaskClient, learnt: FakeBackend) -> None:
+    learnt.is_damaged = True
+    told = '<span class="state failed">damaged: the package&#39;s networks serve</span>'
+    page = client.get("/").text
+    assert told in page
+    assert ">serves<" not in page
+    assert told in client.get(f"/networks/{KEY.project}/2").text
+
+
 def test_a_tasks_page_shows_those_of_its_own_project(client: FlaskClient, learnt: FakeBackend) -> None:
     page = client.get(f"/tasks/{KEY.project}/{KEY.task}").text
     assert f"fake-1+p{KEY.project}.2" in page

@@ -12,7 +12,7 @@ from databases import KINDS, empty_database
 from sqlalchemy import text
 
 from tam_backend.errors import NotFoundError, StoreError, WeightsError
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote, Serving
 from tam_backend.store.database import Database
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.unlearnt_videos import UnlearntVideos
@@ -84,9 +84,12 @@ def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: 
     assert adapted.served("7", BASE) == first
     adapted.roll_back("7", BASE)
     assert adapted.served("7", BASE) is None
-    with pytest.raises(NotFoundError, match="no networks of its own") as told:
+    with pytest.raises(NotFoundError, match="nothing to take back") as told:
         adapted.roll_back("7", BASE)
     assert "--project 7 --list" in told.value.remedy
+    with pytest.raises(NotFoundError, match="nothing to take back") as told:
+        adapted.roll_back("999", BASE)
+    assert "--list" not in told.value.remedy, "it would show nothing"
     assert [each.state for each in adapted.versions("7")] == ["rolled back"] * 2
     assert add(adapted, b"3").number == 3
 
@@ -179,6 +182,48 @@ def test_damaged_weights_are_noticed(adapted: AdaptedNetworks, database: Databas
     with pytest.raises(WeightsError, match="damaged") as told:
         adapted.weights(made)
     assert "--rollback" in told.value.remedy
+
+
+def damage(database: Database, file: bytes = b"bettes") -> None:
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": file})
+
+
+def test_a_damaged_version_does_not_serve_until_it_is_taken_back(adapted: AdaptedNetworks, database: Database) -> None:
+    before, made = add(adapted, b"worse."), add(adapted, b"better")
+    damage(database)
+    assert adapted.serving([made, before], BASE) == Serving(damaged=made)
+    assert adapted.served("7", BASE) is None
+    assert adapted.roll_back("7", BASE).number == made.number
+
+
+def test_what_was_found_sound_is_looked_at_again_after_a_while_or_with_another_size(
+    adapted: AdaptedNetworks, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = add(adapted, b"better")
+    assert adapted.served("7", BASE) == made
+    damage(database)
+    assert adapted.served("7", BASE) == made, "pages need not read megabytes every few seconds"
+    damage(database, b"better, cut off")
+    assert adapted.served("7", BASE) is None
+    damage(database)
+    assert adapted.served("7", BASE) is None
+    damage(database, b"better")
+    assert adapted.weights(made) == {"tracker": b"better"}
+    assert adapted.served("7", BASE) == made, "somebody has mended the file"
+    damage(database)
+    monkeypatch.setattr("time.monotonic", lambda: float("inf"))
+    assert adapted.served("7", BASE) is None
+
+
+def test_where_the_version_that_would_serve_is_damaged_the_same_may_be_learnt_anew(
+    adapted: AdaptedNetworks, database: Database
+) -> None:
+    add(adapted, b"better")
+    add(adapted)
+    assert adapted.newest_stamp("7", BASE) == "stamp"
+    damage(database)
+    assert AdaptedNetworks(database).newest_stamp("7", BASE) == ""
 
 
 def test_a_version_that_cannot_be_written_whole_is_not_there(adapted: AdaptedNetworks, database: Database) -> None:

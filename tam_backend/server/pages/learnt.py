@@ -44,7 +44,7 @@ def learnt_pages_blueprint(backend: Backend) -> Blueprint:
             render_template(
                 "learnt.html",
                 project=project,
-                version=version_row(version, versions, backend.model_version, backend.learnt_pictures(project)),
+                version=version_row(version, backend.serving(versions), backend.learnt_pictures(project)),
                 findings=version.findings,
                 refresh_s=_REFRESH_S,
                 root=_UP,
