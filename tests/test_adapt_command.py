@@ -21,6 +21,7 @@ from tam_backend.jobs.store import JobStore
 from tam_backend.service import adapting_process, project_learning
 from tam_backend.service.adapting_process import Order
 from tam_backend.settings import Settings, get_settings
+from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.database import Database, sqlite_url
 
 
@@ -58,7 +59,7 @@ def database(tmp_path: Path, studio: AnnotatedStudio) -> Database:
 
 def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio, database: Database) -> None:
     del studio
-    assert "not learnt from this project yet" in adapt("--list")
+    assert "Nothing is known here of project 3" in adapt("--list")
     said = adapt("--minutes", "1")
     assert "+p3.1" in said
     assert "tracked masks, on videos kept apart: 60.0 -> 66.5, +6.5 (+3.0 to +10.0)" in said
@@ -73,6 +74,25 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     assert "rolled back" in adapt("--list")
     with pytest.raises(NotFoundError, match="nothing to take back"):
         adapt("--rollback")
+
+
+def test_of_a_project_that_nobody_worked_on_the_list_does_not_claim_that_it_is_there(
+    studio: AnnotatedStudio, database: Database
+) -> None:
+    del studio
+    said = adapt("--list", "--url", "http://127.0.0.1:9", project=999)
+    assert "Nothing is known here of project 999:" in said
+    assert "this project" not in said
+    ConnectedProjects(database).remark("5", [])
+    assert "not learnt from this project yet" in adapt("--list", project=5)
+    with pytest.raises(NotFoundError) as told:
+        adapt("--rollback", project=999)
+    assert "--list" not in told.value.remedy
+
+
+def test_help_says_what_is_taken_back(studio: AnnotatedStudio) -> None:
+    del studio
+    assert "the version that serves" in adapt("--help")
 
 
 def test_a_damaged_version_is_told_as_such(studio: AnnotatedStudio, database: Database) -> None:
@@ -103,7 +123,7 @@ def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio
     assert said.count("2 of 6 frames to learn from") == 2
     assert "Nothing is submitted in task 13." in said
     assert JobStore(database).all() == []
-    assert "not learnt" in adapt("--list")
+    assert "no networks learnt" in adapt("--list")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +161,7 @@ def test_what_fails_is_told_and_leaves_no_version(
     with pytest.raises(kind):
         adapt()
     assert JobStore(database).all()[0].state == ("cancelled" if kind is CancelledError else "failed")
-    assert "not learnt" in adapt("--list")
+    assert "no networks learnt" in adapt("--list")
 
 
 def test_other_profiles_do_not_learn(studio: AnnotatedStudio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,12 @@ def adapt(
     minutes: Annotated[
         float | None, typer.Option(min=0.05, max=1440, help="How long they may learn; default TAM_ADAPT_MINUTES.")
     ] = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Take the newest version back; learn nothing.")] = False,
+    rollback: Annotated[
+        bool,
+        typer.Option(
+            "--rollback", help="Take back, for good, the version that serves (or is damaged), no other; learn nothing."
+        ),
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the versions that there are; learn nothing.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -82,11 +87,23 @@ def _list(settings: Settings, parts: Parts, project: str, base: str) -> None:
     versions, pictures = parts.adapted.versions(project), parts.adapted.pictures(project)
     _show(versions, parts.adapted.serving(versions, base))
     if not versions:
-        say_note("The networks have not learnt from this project yet: the package's serve.")
+        say_note(_nothing_learnt(parts, project))
     for each in versions:
         if each.number in pictures:
             where = f"{settings.connect_url}/networks/{project}/{each.number}"
             say(f"{len(pictures[each.number])} pictures of what {each.short_name} learnt: {where}")
+
+
+def _nothing_learnt(parts: Parts, project: str) -> str:
+    """Say that no networks learnt from a project; Label Studio, which knows whether there is one, may be away."""
+    from tam_backend.store.connected import ConnectedProjects
+
+    if ConnectedProjects(parts.database).is_known(project) or parts.store.work(project, 1):
+        return "The networks have not learnt from this project yet: the package's serve."
+    return (
+        f"Nothing is known here of project {project}: no networks learnt from it, no task of it was clicked in, and it "
+        "is not among those that were connected last. Whether Label Studio has it was not asked."
+    )
 
 
 def _roll_back(parts: Parts, project: int, base: str) -> None:
