@@ -115,7 +115,9 @@ def test_what_is_no_better_is_thrown_away_and_its_figures_are_kept(make_backend:
     backend = make_backend(stand_in.no_better)
     before = version_told(backend)
     backend.webhook(TRAIN)
-    assert "noise" in ended(backend).message
+    message = ended(backend).message
+    assert message.startswith("Refused: ")
+    assert "noise" in message
     [made] = versions(backend)
     assert (made.state, dict(made.fingerprints), made.findings.figures[0].after) == ("refused", {}, 60.2)
     assert version_told(backend) == before
