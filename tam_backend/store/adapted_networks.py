@@ -131,6 +131,20 @@ class PictureNote:
     before: float
     after: float
 
+    @property
+    def told(self) -> str:
+        """What changed there, for people.
+
+        >>> PictureNote("the tracker", "largest loss", "a.mp4", 4, 85.04, 84.96).told
+        'No change of the tracker: 85.0 %'
+        """
+        before, after = f"{self.before:.1f}", f"{self.after:.1f}"
+        if before != after:
+            return f"{self.choice.capitalize()} of {self.network}: {before} \N{RIGHTWARDS ARROW} {after} %"
+        if self.choice == "median":
+            return f"Median of {self.network}: {before} %, no change"
+        return f"No change of {self.network}: {before} %"
+
 
 @dataclass(frozen=True)
 class AdaptedVersion:

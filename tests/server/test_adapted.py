@@ -135,7 +135,7 @@ def test_pictures_before_and_after_are_shown_with_their_version(
     own = [(source, words) for source, words in sources if "99" not in source]
     assert len(own) == 2
     assert own[0][1] == "Frame 4 of &lt;i&gt;.mp4 with the masks of the tracker before, after, and of people"
-    assert "60 → 40&nbsp;%" in shown
+    assert "60.4 → 40.0 %" in shown
     for place, name in enumerate(("<i>.mp4", "b.mp4")):
         reply = client.get(urljoin(f"http://localhost{page}", own[place][0]))
         assert (reply.status_code, reply.mimetype, reply.text) == (200, "image/jpeg", name)
@@ -167,6 +167,17 @@ def test_the_page_of_a_version_has_its_figures(client: FlaskClient, learnt: Fake
     page = client.get(f"/networks/{KEY.project}/2").text
     for cell in (FIGURE.name, "60.0", "66.5", "+6.5 (+3.0 to +10.0)"):
         assert f">{cell}</td>" in page
+
+
+def test_the_page_of_a_version_leads_to_the_others_and_to_the_status_page(
+    client: FlaskClient, learnt: FakeBackend
+) -> None:
+    learnt.adapted[1] = version(2, findings=Findings("Better.", seconds=350.0))
+    page = client.get(f"/networks/{KEY.project}/2").text
+    assert 'href="../../">Status of the backend</a>' in page
+    for number in (3, 1):
+        assert f'<a href="{number}">p{KEY.project}.{number}</a>' in page
+    assert "took 5.8 min" in page
 
 
 def test_a_version_without_pictures_has_a_page_that_says_so(client: FlaskClient, learnt: FakeBackend) -> None:

@@ -152,6 +152,21 @@ def note(frame: int) -> PictureNote:
     return PictureNote("the tracker", "largest loss", "<b>.mp4", frame, 60.5, 40.25)
 
 
+@pytest.mark.parametrize(
+    ("choice", "before", "after", "says"),
+    [
+        ("largest gain", 84.6, 85.4, "Largest gain of the tracker: 84.6 → 85.4 %"),
+        ("largest loss", 85.02, 84.98, "No change of the tracker: 85.0 %"),
+        ("largest gain", 85.0, 85.0, "No change of the tracker: 85.0 %"),
+        ("median", 85.0, 85.0, "Median of the tracker: 85.0 %, no change"),
+    ],
+)
+def test_a_caption_names_a_gain_or_loss_only_where_it_shows_one(
+    choice: str, before: float, after: float, says: str
+) -> None:
+    assert PictureNote("the tracker", choice, "a.mp4", 4, before, after).told == says
+
+
 def test_pictures_are_kept_with_their_version_promoted_or_refused(adapted: AdaptedNetworks) -> None:
     adapted.add("7", BASE, "", FINDINGS, {"tracker": b"1"}, [(note(1), b"one"), (note(2), b"two")])
     adapted.add("7", BASE, "", FINDINGS, {}, [(note(3), b"three")])
