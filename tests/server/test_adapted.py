@@ -162,6 +162,17 @@ def test_what_is_not_there_is_told(client: FlaskClient, pictured: FakeBackend, p
     assert "<b>" not in reply.text or reply.mimetype == "application/json"
 
 
+@pytest.mark.parametrize("path", ["1/9", "7/99999999999", "<b>/1"])
+def test_a_browser_is_told_in_a_page_what_is_not_there_and_nobody_else(
+    client: FlaskClient, pictured: FakeBackend, path: str
+) -> None:
+    reply = client.get(f"/networks/{path}", headers={"Accept": "text/html,application/xml;q=0.9,*/*;q=0.8"})
+    assert (reply.status_code, reply.mimetype) == (404, "text/html")
+    assert "Not there" in reply.text
+    assert "<b>" not in reply.text
+    assert pictured.problems.recent() == []
+
+
 def test_the_page_of_a_version_has_its_figures(client: FlaskClient, learnt: FakeBackend) -> None:
     del learnt
     page = client.get(f"/networks/{KEY.project}/2").text
