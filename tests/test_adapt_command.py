@@ -10,6 +10,7 @@ import pytest
 import stand_in_adaptations as stand_in
 from annotated_studio import TOKEN, AnnotatedStudio, serving
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tam_backend.cli import app
@@ -20,6 +21,7 @@ from tam_backend.jobs.store import JobStore
 from tam_backend.service import adapting_process, project_learning
 from tam_backend.service.adapting_process import Order
 from tam_backend.settings import Settings, get_settings
+from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.database import Database, sqlite_url
 
 
@@ -57,7 +59,7 @@ def database(tmp_path: Path, studio: AnnotatedStudio) -> Database:
 
 def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio, database: Database) -> None:
     del studio
-    assert "not learnt from this project yet" in adapt("--list")
+    assert "Nothing is known here of project 3" in adapt("--list")
     said = adapt("--minutes", "1")
     assert "+p3.1" in said
     assert "tracked masks, on videos kept apart: 60.0 -> 66.5, +6.5 (+3.0 to +10.0)" in said
@@ -70,8 +72,36 @@ def test_a_better_version_serves_until_it_is_rolled_back(studio: AnnotatedStudio
     assert said.endswith("/networks/3/1")
     assert "+p3.1 is taken back; compact-" in adapt("--rollback")
     assert "rolled back" in adapt("--list")
-    with pytest.raises(NotFoundError, match="no networks of its own"):
+    with pytest.raises(NotFoundError, match="nothing to take back"):
         adapt("--rollback")
+
+
+def test_of_a_project_that_nobody_worked_on_the_list_does_not_claim_that_it_is_there(
+    studio: AnnotatedStudio, database: Database
+) -> None:
+    del studio
+    said = adapt("--list", "--url", "http://127.0.0.1:9", project=999)
+    assert "Nothing is known here of project 999:" in said
+    assert "this project" not in said
+    ConnectedProjects(database).remark("5", [])
+    assert "not learnt from this project yet" in adapt("--list", project=5)
+    with pytest.raises(NotFoundError) as told:
+        adapt("--rollback", project=999)
+    assert "--list" not in told.value.remedy
+
+
+def test_help_says_what_is_taken_back(studio: AnnotatedStudio) -> None:
+    del studio
+    assert "the version that serves" in adapt("--help")
+
+
+def test_a_damaged_version_is_told_as_such(studio: AnnotatedStudio, database: Database) -> None:
+    del studio
+    adapt()
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": b"none"})
+    assert "damaged: the package's networks serve" in adapt("--list")
+    assert "+p3.1 is taken back; compact-" in adapt("--rollback")
 
 
 def test_two_things_at_once_are_refused_before_anything_is_taken_back(studio: AnnotatedStudio) -> None:
@@ -93,7 +123,7 @@ def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio
     assert said.count("2 of 6 frames to learn from") == 2
     assert "Nothing is submitted in task 13." in said
     assert JobStore(database).all() == []
-    assert "not learnt" in adapt("--list")
+    assert "no networks learnt" in adapt("--list")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +161,7 @@ def test_what_fails_is_told_and_leaves_no_version(
     with pytest.raises(kind):
         adapt()
     assert JobStore(database).all()[0].state == ("cancelled" if kind is CancelledError else "failed")
-    assert "not learnt" in adapt("--list")
+    assert "no networks learnt" in adapt("--list")
 
 
 def test_other_profiles_do_not_learn(studio: AnnotatedStudio, monkeypatch: pytest.MonkeyPatch) -> None:

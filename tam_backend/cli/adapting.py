@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tam_backend.jobs.registry import Job, JobRegistry
     from tam_backend.service.parts import Parts
     from tam_backend.service.project_learning import Learn
-    from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion
+    from tam_backend.store.adapted_networks import AdaptedVersion, Serving
     from tam_backend.types import VideoSource
 
 _SHOW_S = 0.5
@@ -41,7 +41,12 @@ def adapt(
     minutes: Annotated[
         float | None, typer.Option(min=0.05, max=1440, help="How long they may learn; default TAM_ADAPT_MINUTES.")
     ] = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Take the newest version back; learn nothing.")] = False,
+    rollback: Annotated[
+        bool,
+        typer.Option(
+            "--rollback", help="Take back, for good, the version that serves (or is damaged), no other; learn nothing."
+        ),
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show the versions that there are; learn nothing.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
@@ -58,7 +63,7 @@ def adapt(
         raise cannot_learn(settings.profile)
     base = zoo.profile(settings.profile).version
     if list_:
-        _list(settings, Parts.of(settings).adapted, str(project), base)
+        _list(settings, Parts.of(settings), str(project), base)
     elif rollback:
         _roll_back(Parts.of(settings), project, base)
     else:
@@ -70,24 +75,35 @@ def adapt(
             _learn(settings, parts, project)
 
 
-def _show(versions: list[AdaptedVersion], base: str) -> None:
-    serving = next((each.number for each in versions if each.can_serve and each.base == base), None)
+def _show(versions: list[AdaptedVersion], serving: Serving) -> None:
     for each in versions:
         made = datetime.fromtimestamp(each.made_at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        typer.echo(f"{each.name}  {made}  {'serves' if each.number == serving else each.state}")
+        typer.echo(f"{each.name}  {made}  {serving.state_of(each)}")
         for figure in each.findings.figures:
             typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {figure.gain}")
+
+
+def _list(settings: Settings, parts: Parts, project: str, base: str) -> None:
+    versions, pictures = parts.adapted.versions(project), parts.adapted.pictures(project)
+    _show(versions, parts.adapted.serving(versions, base))
     if not versions:
-        say_note("The networks have not learnt from this project yet: the package's serve.")
-
-
-def _list(settings: Settings, adapted: AdaptedNetworks, project: str, base: str) -> None:
-    versions, pictures = adapted.versions(project), adapted.pictures(project)
-    _show(versions, base)
+        say_note(_nothing_learnt(parts, project))
     for each in versions:
         if each.number in pictures:
             where = f"{settings.connect_url}/networks/{project}/{each.number}"
             say(f"{len(pictures[each.number])} pictures of what {each.short_name} learnt: {where}")
+
+
+def _nothing_learnt(parts: Parts, project: str) -> str:
+    """Say that no networks learnt from a project; Label Studio, which knows whether there is one, may be away."""
+    from tam_backend.store.connected import ConnectedProjects
+
+    if ConnectedProjects(parts.database).is_known(project) or parts.store.work(project, 1):
+        return "The networks have not learnt from this project yet: the package's serve."
+    return (
+        f"Nothing is known here of project {project}: no networks learnt from it, no task of it was clicked in, and it "
+        "is not among those that were connected last. Whether Label Studio has it was not asked."
+    )
 
 
 def _roll_back(parts: Parts, project: int, base: str) -> None:
@@ -140,7 +156,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     if made is not None:
         for note in made.findings.notes:
             say_note(note)
-        _show([made], made.base)
+        _show([made], parts.adapted.serving([made], made.base))
         say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
 
 

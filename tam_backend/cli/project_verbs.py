@@ -201,15 +201,17 @@ def _what_was_learnt(settings: Settings, project: int) -> tuple[list[str], list[
         return [], [], []
     try:
         database = database_of(settings)
-        work, versions = SessionStore(database).work(str(project)), AdaptedNetworks(database).versions(str(project))
+        adapted, work = AdaptedNetworks(database), SessionStore(database).work(str(project))
+        versions = adapted.versions(str(project))
         may_serve = versions and zoo.is_adaptable(settings.profile)
         base = zoo.profile(settings.profile).version if may_serve else ""
+        own = adapted.serving(versions, base).version if base else None
     except (StoreError, WeightsError) as error:  # all else is in Label Studio
         say_note(f"What was clicked, and what networks learnt from the project, is left out: {error}")
         return [], [], []
     if not base:
         return [], work, turns_of(versions)
-    serving = next((each.name for each in versions if each.can_serve and each.base == base), "the package's version")
+    serving = "the package's version" if own is None else own.name
     promoted = sum(each.state == "promoted" for each in versions)
     how_often = f"{_times(len(versions))}, {_times(promoted)} for the better"
     learnt = f"Networks learnt from the project {how_often}; {serving} serves."

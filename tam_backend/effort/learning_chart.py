@@ -72,8 +72,11 @@ def _chart(curve: LearningCurve, measure: _Measure) -> Chart:
             parts.append(Text(x, bottom + 13, _short(each.name, letters), 11, INK, "middle"))
     parts += [*_stages(curve.stages, step, measure, _PLOT / most), *numbers]
     entries = [(BASE, "with the package's networks"), (OWN, "with the project's own")]
+    across = f"across: the median of {LEAST_VIDEOS} videos or more"
     if curve.turns:
-        entries.append((TURN, f"other networks from here on; across: the median of {LEAST_VIDEOS} videos or more"))
+        entries.append((TURN, f"other networks from here on; {across}"))
+    elif any(measure.median(stage) is not None for stage in curve.stages):
+        entries.append((TURN, across))
     parts += legend(_LEFT, bottom + _BELOW - 22.0, entries)
     return Chart(_WIDTH, bottom + _BELOW, tuple(parts), _in_words(curve, measure))
 

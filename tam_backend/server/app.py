@@ -23,11 +23,12 @@ Who must show a password is told in auth.py, what errors look like in replies.py
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from tam_backend import __version__
@@ -42,7 +43,7 @@ from tam_backend.server.metrics import Metrics
 from tam_backend.server.pages.learnt import learnt_pages_blueprint
 from tam_backend.server.pages.status import pages_blueprint
 from tam_backend.server.pages.task import task_pages_blueprint
-from tam_backend.server.replies import error_reply
+from tam_backend.server.replies import error_reply, html_reply
 from tam_backend.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -143,6 +144,17 @@ def _add_error_replies(app: Flask, settings: Settings, backend: Backend, metrics
         metrics.failed(problem.type)
         return error_reply(problem)
 
+    @app.errorhandler(NotFoundError)
+    def not_there(error: NotFoundError) -> Response:
+        # Who looks for a page in a browser sees what is not there; whoever runs the backend has nothing to mend.
+        if request.method != "GET" or request.accept_mimetypes.best != "text/html":
+            return reply_to(error)
+        nonce = secrets.token_urlsafe(16)
+        reply = html_reply(render_template("not_there.html", error=error, nonce=nonce, refresh_s=3600), nonce)
+        reply.status_code = 404
+        metrics.failed(type(error).__name__)
+        return reply
+
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         return reply_to(error)
@@ -162,7 +174,7 @@ def _add_error_replies(app: Flask, settings: Settings, backend: Backend, metrics
             known = payloads.too_large(settings.max_payload_mb)
         else:
             known = HttpError(error.code or 500, f"{error.name}: {error.description}")
-        reply = reply_to(known)
+        reply = not_there(known) if isinstance(known, NotFoundError) else reply_to(known)
         if isinstance(error, MethodNotAllowed):
             reply.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         return reply

@@ -42,7 +42,7 @@ from tam_backend.service.propagate import answer_propagate
 from tam_backend.service.read_task import ReadTask
 from tam_backend.service.readiness import Readiness
 from tam_backend.settings import Settings
-from tam_backend.store.adapted_networks import AdaptedVersion, PictureNote
+from tam_backend.store.adapted_networks import AdaptedVersion, PictureNote, Serving
 from tam_backend.store.connected import ConnectedProjects
 from tam_backend.store.sessions import SessionKey
 from tam_backend.store.task_memory import TaskMemories
@@ -197,6 +197,14 @@ class Backend:
         except StoreError as error:
             self.problems.failed("the networks that learnt", error)
             return []
+
+    def serving(self, versions: Sequence[AdaptedVersion]) -> Serving:
+        """Return which networks serve a project, of whose versions these are, newest first."""
+        try:
+            return self._parts.adapted.serving(versions, self.model_version)
+        except StoreError as error:
+            self.problems.failed("the networks that learnt", error)
+            return Serving()
 
     def learnt_pictures(self, project: str) -> Mapping[int, Sequence[PictureNote]]:
         """Return number of a version of a project's networks -> what its pictures show."""

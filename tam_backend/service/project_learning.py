@@ -115,7 +115,7 @@ class Learning:
         made = self._keep(project, base, learnt, learnt.outcome)
         self._unlearnt.learnt(project, noted)
         job.measured(100, 100)
-        job.to("running", f"{made.name} {made.state}: {made.findings.reason}")
+        job.to("running", f"{made.state.capitalize()}: {made.name}. {made.findings.reason}")
         shutil.rmtree(order.folder, ignore_errors=True)
         return made
 

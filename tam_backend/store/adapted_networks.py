@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
@@ -34,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy import cast as cast_to
 
 from tam_backend.errors import DamagedWeightsError, NotFoundError, WeightsError
+from tam_backend.store.adapted_weights import AdaptedWeights
 from tam_backend.store.database import Database, metadata, now, one_at_a_time
 from tam_backend.store.sessions import uses_weights
 
@@ -52,15 +52,6 @@ _versions = Table(
     Column("about", Text, nullable=False),  # JSON of `Findings`
     Column("made_at", Double, nullable=False),
     Column("taken_back_at", Double),
-)
-_weights = Table(
-    "adapted_weights",
-    metadata,
-    Column("project", String(64), primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("network", String(16), primary_key=True),
-    Column("sha256", String(64), nullable=False),
-    Column("file", LargeBinary, nullable=False),
 )
 _pictures = Table(
     "adapted_pictures",
@@ -140,6 +131,20 @@ class PictureNote:
     before: float
     after: float
 
+    @property
+    def told(self) -> str:
+        """What changed there, for people.
+
+        >>> PictureNote("the tracker", "largest loss", "a.mp4", 4, 85.04, 84.96).told
+        'No change of the tracker: 85.0 %'
+        """
+        before, after = f"{self.before:.1f}", f"{self.after:.1f}"
+        if before != after:
+            return f"{self.choice.capitalize()} of {self.network}: {before} \N{RIGHTWARDS ARROW} {after} %"
+        if self.choice == "median":
+            return f"Median of {self.network}: {before} %, no change"
+        return f"No change of {self.network}: {before} %"
+
 
 @dataclass(frozen=True)
 class AdaptedVersion:
@@ -181,6 +186,35 @@ class AdaptedVersion:
         return self.state == "promoted" and bool(self.fingerprints)
 
 
+@dataclass(frozen=True)
+class Serving:
+    """Which networks serve a project.
+
+    Args:
+        version: those of this version; None: the package's.
+        damaged: the version that would serve, were its weights not damaged.
+    """
+
+    version: AdaptedVersion | None = None
+    damaged: AdaptedVersion | None = None
+
+    def state_of(self, version: AdaptedVersion) -> str:
+        """Say of a version of the project what becomes of it."""
+        if version == self.version:
+            return "serves"
+        return "damaged: the package's networks serve" if version == self.damaged else version.state
+
+
+def newest_that_may_serve(versions: Sequence[AdaptedVersion], base: str) -> AdaptedVersion | None:
+    """Return the version whose turn it is, unless its weights are damaged; None: that of the package.
+
+    Args:
+        versions: of a project, newest first.
+        base: the version of the package's networks.
+    """
+    return next((each for each in versions if each.can_serve and each.base == base), None)
+
+
 class AdaptedNetworks:
     """All versions of all projects. Thread-safe.
 
@@ -197,6 +231,7 @@ class AdaptedNetworks:
         self._keep = keep
         self._keep_pictures = keep_pictures
         self._keep_figures = keep_figures
+        self._weights = AdaptedWeights(database)
 
     def add(
         self,
@@ -228,9 +263,7 @@ class AdaptedNetworks:
             number = (connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one() or 0) + 1
             row = {"number": number, "base": base, "state": state, "stamp": stamp, "made_at": now()}
             connection.execute(insert(_versions).values(project=project, about=_written(findings), **row))
-            for network, file in weights.items():
-                told = {"network": network, "sha256": sha256(file).hexdigest(), "file": file}
-                connection.execute(insert(_weights).values(project=project, number=number, **told))
+            self._weights.keep(connection, project, number, weights)
             for place, (note, jpeg) in enumerate(pictures):
                 shown = {"place": place, "about": json.dumps(asdict(note)), "jpeg": jpeg}
                 connection.execute(insert(_pictures).values(project=project, number=number, **shown))
@@ -246,7 +279,26 @@ class AdaptedNetworks:
         Raises:
             StoreError: the database refuses.
         """
-        return next((each for each in self.versions(project) if each.can_serve and each.base == base), None)
+        return self.serving(self.versions(project), base).version
+
+    def serving(self, versions: Sequence[AdaptedVersion], base: str) -> Serving:
+        """Tell which networks serve a project; whether weights are damaged is looked at anew every few minutes.
+
+        Args:
+            versions: of the project, newest first.
+            base: the version of the package's networks.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        newest = newest_that_may_serve(versions, base)
+        if newest is not None and self.is_damaged(newest):
+            return Serving(damaged=newest)
+        return Serving(newest)
+
+    def is_damaged(self, version: AdaptedVersion) -> bool:
+        """Tell whether a version's weights are not what was written; see `serving`. Raises StoreError."""
+        return bool(self._weights.damaged(version.project, version.number))
 
     def versions(self, project: str) -> list[AdaptedVersion]:
         """Return what is known of a project's versions, newest first. Raises StoreError."""
@@ -257,28 +309,40 @@ class AdaptedNetworks:
         return self._read(None)
 
     def newest_stamp(self, project: str, base: str) -> str:
-        """Return the stamp of what was learnt from last; "" where nothing was. Raises StoreError."""
-        query = select(_versions.c.stamp).where(_versions.c.project == project, _versions.c.base == base)
+        """Return the stamp of what was learnt from last; "" where nothing was, or what would serve is damaged.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        versions = [each for each in self.versions(project) if each.base == base]
+        if not versions or self.serving(versions, base).damaged:
+            return ""
+        number = max(each.number for each in versions)
+        query = select(_versions.c.stamp).where(_versions.c.project == project, _versions.c.number == number)
         with self._database.reading() as connection:
-            return str(connection.execute(query.order_by(_versions.c.number.desc()).limit(1)).scalar() or "")
+            return str(connection.execute(query).scalar() or "")
 
     def roll_back(self, project: str, base: str) -> AdaptedVersion:
-        """Take back the version that serves a project, and return it; the one before serves again, or the package's.
+        """Take back the version that serves a project, or would but for its damaged weights, and return it.
+
+        The one before serves again, or the package's. Nothing brings it back: the project has to learn anew.
 
         Raises:
             NotFoundError: none does.
             StoreError: the database refuses.
         """
-        served = self.served(project, base)
-        if served is None:
+        versions = self.versions(project)
+        newest = newest_that_may_serve(versions, base)
+        if newest is None:
+            shown = f" `tam-backend adapt --project {project} --list` shows what became of each version."
             raise NotFoundError(
-                f"Project {project} has no networks of its own to roll back.",
-                f"`tam-backend adapt --project {project} --list` shows them.",
+                f"There is nothing to take back: no networks serve that learnt from a project {project}.",
+                f"The package's networks serve.{shown if versions else ' Nothing was learnt yet.'}",
             )
-        here = and_(_versions.c.project == project, _versions.c.number == served.number)
+        here = and_(_versions.c.project == project, _versions.c.number == newest.number)
         with self._database.transaction() as connection:
             connection.execute(update(_versions).where(here).values(state="rolled back", taken_back_at=now()))
-        return next(each for each in self.versions(project) if each.number == served.number)
+        return next(each for each in self.versions(project) if each.number == newest.number)
 
     def weights(self, version: AdaptedVersion) -> dict[str, bytes]:
         """Return network -> the bytes of its file; those of the package serve for a network that is not named.
@@ -288,18 +352,16 @@ class AdaptedNetworks:
             WeightsError: they were dropped meanwhile.
             StoreError: the database refuses.
         """
-        here = and_(_weights.c.project == version.project, _weights.c.number == version.number)
-        with self._database.reading() as connection:
-            rows = connection.execute(select(_weights).where(here)).all()
-        if not rows:
+        files, damaged = self._weights.read(version.project, version.number)
+        if not files:
             raise WeightsError(f"The weights of {version.name} are not there any more.", "A newer version serves.")
-        for row in rows:
-            if sha256(row.file).hexdigest() != row.sha256:
-                raise DamagedWeightsError(
-                    f"The weights of {version.name} ({row.network}) are damaged in the database: the package's serve.",
-                    f"Adapt again (`tam-backend adapt --project {version.project}`), or take them back (--rollback).",
-                )
-        return {row.network: bytes(row.file) for row in rows}
+        if damaged:
+            raise DamagedWeightsError(
+                f"The weights of {version.name} ({damaged}) are damaged in the database: the package's serve.",
+                f"Adapt again (Start training, or `tam-backend adapt --project {version.project}`), or take them back "
+                "(--rollback).",
+            )
+        return files
 
     def pictures(self, project: str) -> dict[int, tuple[PictureNote, ...]]:
         """Return number of a version -> what its pictures show, in their order. Raises StoreError."""
@@ -333,14 +395,11 @@ class AdaptedNetworks:
 
     def _read(self, where: Any) -> list[AdaptedVersion]:
         query = select(_versions).order_by(_versions.c.made_at.desc(), _versions.c.number.desc())
-        prints = select(_weights.c.project, _weights.c.number, _weights.c.network, _weights.c.sha256)
         if where is not None:
             query = query.where(where)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-            found: dict[tuple[str, int], dict[str, str]] = {}
-            for each in connection.execute(prints):
-                found.setdefault((each.project, each.number), {})[each.network] = each.sha256
+            found = self._weights.fingerprints(connection)
         return [_version(row, found.get((row.project, row.number), {})) for row in rows]
 
     def _prune(self, connection: Connection, project: str, base: str) -> None:
@@ -351,7 +410,7 @@ class AdaptedNetworks:
         name = literal(_name(base, project, "")).concat(cast_to(_versions.c.number, String))
         in_use = may_serve.where(uses_weights(project, name))
         kept = {*connection.execute(newest_few).scalars(), *connection.execute(in_use).scalars()}
-        connection.execute(delete(_weights).where(_weights.c.project == project, _weights.c.number.not_in(kept)))
+        self._weights.keep_only(connection, project, kept)
         newest = connection.execute(select(func.max(_versions.c.number)).where(here)).scalar_one()
         old = and_(here, _versions.c.number <= newest - self._keep_figures, _versions.c.number.not_in(kept))
         connection.execute(delete(_versions).where(old))

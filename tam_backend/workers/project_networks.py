@@ -13,7 +13,7 @@ from tam_backend.errors import BusyError, DamagedWeightsError, StoreError, Weigh
 from tam_backend.models import zoo
 from tam_backend.models.weights import record_fingerprint
 from tam_backend.problems import ProblemLog
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, newest_that_may_serve
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.workers.networks import Networks
 
@@ -83,20 +83,22 @@ class ProjectNetworks:
     def _version(self, session: SessionKey) -> AdaptedVersion | None:
         if not zoo.is_adaptable(self._networks.profile):
             return None
-        versions = self._adapted.versions(session.project)
-        there = [each for each in versions if each.can_serve and each.base == self._networks.version]
-        if not there:
+        versions = [each for each in self._adapted.versions(session.project) if each.base == self._networks.version]
+        newest = newest_that_may_serve(versions, self._networks.version)
+        if newest is None:
             return None
         begun_with = self._store.weights_of_masks(session)
         if begun_with == self._networks.version:
             return None
-        return next((each for each in there if each.name == begun_with), there[0])
+        return next((each for each in versions if each.can_serve and each.name == begun_with), newest)
 
     def _adapted_to(self, version: AdaptedVersion, base: TrackAnything) -> TrackAnything:
         with self._lock:  # two tasks of a project that are opened at once load them once
-            if version.name in self._loaded:
+            # Whether they are damaged is the same question for all: what pages tell, and what is in memory here.
+            if version.name in self._loaded and not self._adapted.is_damaged(version):
                 self._loaded.move_to_end(version.name)
                 return self._loaded[version.name]
+            self._loaded.pop(version.name, None)
             loaded = self._loaded[version.name] = self._load(version, base)
             while len(self._loaded) > self._most:
                 self._loaded.popitem(last=False)

@@ -54,6 +54,13 @@ def test_a_median_is_drawn_across_the_videos_of_a_stage_and_none_of_too_few() ->
     assert (median.x < first.x, median.x + median.width > third.x + third.width) == (True, True)
 
 
+def test_a_median_is_explained_also_where_networks_never_changed() -> None:
+    [chart] = learning_charts(learning_curve(videos(3), []))
+    assert "across: the median of 3 videos or more" in texts(chart)
+    [chart] = learning_charts(learning_curve(videos(2), []))
+    assert not any("median" in each for each in texts(chart)), "none is drawn"
+
+
 def test_working_time_has_a_chart_of_its_own_where_it_is_known() -> None:
     clicks, time = learning_charts(learning_curve(videos(3, seconds=90.0), []))
     assert texts(clicks)[0].startswith("Clicks")

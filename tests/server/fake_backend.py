@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,13 @@ from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
 from tam_backend.problems import ProblemLog
 from tam_backend.settings import Settings
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, PictureNote
+from tam_backend.store.adapted_networks import (
+    AdaptedNetworks,
+    AdaptedVersion,
+    PictureNote,
+    Serving,
+    newest_that_may_serve,
+)
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.types import RgbFrame
@@ -37,6 +43,7 @@ class FakeBackend:
         self.is_cluster = False
         self.failure = ""
         self.adapted: list[AdaptedVersion] = []
+        self.is_damaged = False
         self.networks = AdaptedNetworks(database)
         self.events: list[str] = []
         self.secrets: list[str] = []
@@ -76,6 +83,10 @@ class FakeBackend:
 
     def adapted_versions(self, project: str | None = None) -> list[AdaptedVersion]:
         return [each for each in self.adapted if project in (None, each.project)]
+
+    def serving(self, versions: Sequence[AdaptedVersion]) -> Serving:
+        newest = newest_that_may_serve(versions, self.model_version)
+        return Serving(damaged=newest) if self.is_damaged else Serving(newest)
 
     def learnt_pictures(self, project: str) -> dict[int, tuple[PictureNote, ...]]:
         return self.networks.pictures(project)

@@ -54,6 +54,15 @@ def test_the_status_page_shows_before_and_after_of_every_project(client: FlaskCl
     assert "Too few videos to compare: 1 with the package&#39;s networks, 0 with the project&#39;s own" in page
 
 
+def test_damaged_weights_are_told_where_a_version_would_serve(client: FlaskClient, learnt: FakeBackend) -> None:
+    learnt.is_damaged = True
+    told = '<span class="state failed">damaged: the package&#39;s networks serve</span>'
+    page = client.get("/").text
+    assert told in page
+    assert ">serves<" not in page
+    assert told in client.get(f"/networks/{KEY.project}/2").text
+
+
 def test_a_tasks_page_shows_those_of_its_own_project(client: FlaskClient, learnt: FakeBackend) -> None:
     page = client.get(f"/tasks/{KEY.project}/{KEY.task}").text
     assert f"fake-1+p{KEY.project}.2" in page
@@ -126,7 +135,7 @@ def test_pictures_before_and_after_are_shown_with_their_version(
     own = [(source, words) for source, words in sources if "99" not in source]
     assert len(own) == 2
     assert own[0][1] == "Frame 4 of &lt;i&gt;.mp4 with the masks of the tracker before, after, and of people"
-    assert "60 → 40&nbsp;%" in shown
+    assert "60.4 → 40.0 %" in shown
     for place, name in enumerate(("<i>.mp4", "b.mp4")):
         reply = client.get(urljoin(f"http://localhost{page}", own[place][0]))
         assert (reply.status_code, reply.mimetype, reply.text) == (200, "image/jpeg", name)
@@ -153,11 +162,33 @@ def test_what_is_not_there_is_told(client: FlaskClient, pictured: FakeBackend, p
     assert "<b>" not in reply.text or reply.mimetype == "application/json"
 
 
+@pytest.mark.parametrize("path", ["1/9", "7/99999999999", "<b>/1"])
+def test_a_browser_is_told_in_a_page_what_is_not_there_and_nobody_else(
+    client: FlaskClient, pictured: FakeBackend, path: str
+) -> None:
+    reply = client.get(f"/networks/{path}", headers={"Accept": "text/html,application/xml;q=0.9,*/*;q=0.8"})
+    assert (reply.status_code, reply.mimetype) == (404, "text/html")
+    assert "Not there" in reply.text
+    assert "<b>" not in reply.text
+    assert pictured.problems.recent() == []
+
+
 def test_the_page_of_a_version_has_its_figures(client: FlaskClient, learnt: FakeBackend) -> None:
     del learnt
     page = client.get(f"/networks/{KEY.project}/2").text
     for cell in (FIGURE.name, "60.0", "66.5", "+6.5 (+3.0 to +10.0)"):
         assert f">{cell}</td>" in page
+
+
+def test_the_page_of_a_version_leads_to_the_others_and_to_the_status_page(
+    client: FlaskClient, learnt: FakeBackend
+) -> None:
+    learnt.adapted[1] = version(2, findings=Findings("Better.", seconds=350.0))
+    page = client.get(f"/networks/{KEY.project}/2").text
+    assert 'href="../../">Status of the backend</a>' in page
+    for number in (3, 1):
+        assert f'<a href="{number}">p{KEY.project}.{number}</a>' in page
+    assert "took 5.8 min" in page
 
 
 def test_a_version_without_pictures_has_a_page_that_says_so(client: FlaskClient, learnt: FakeBackend) -> None:

@@ -15,6 +15,7 @@ from annotated_studio import TOKEN, AnnotatedStudio, serving
 from colour_models import ColourModels
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from fake_backend import make_settings
+from sqlalchemy import text
 
 from tam_backend.adaptation.outcome import AdaptationOutcome
 from tam_backend.engine import TrackAnything
@@ -114,7 +115,9 @@ def test_what_is_no_better_is_thrown_away_and_its_figures_are_kept(make_backend:
     backend = make_backend(stand_in.no_better)
     before = version_told(backend)
     backend.webhook(TRAIN)
-    assert "noise" in ended(backend).message
+    message = ended(backend).message
+    assert message.startswith("Refused: ")
+    assert "noise" in message
     [made] = versions(backend)
     assert (made.state, dict(made.fingerprints), made.findings.figures[0].after) == ("refused", {}, 60.2)
     assert version_told(backend) == before
@@ -133,6 +136,25 @@ def test_nothing_is_learnt_twice_from_the_same(
     backend.webhook(TRAIN)
     ended(backend)
     assert [each.number for each in versions(backend)] == [2, 1]
+
+
+def test_where_weights_are_damaged_label_studio_is_told_so_and_the_button_learns_anew(
+    make_backend: MakeBackend,
+) -> None:
+    backend = make_backend(stand_in.better)
+    before = version_told(backend)
+    backend.webhook(TRAIN)
+    ended(backend)
+    backend.close()
+    damage = text("UPDATE adapted_weights SET file = :file")
+    with Database(sqlite_url(backend.settings.data_dir / "tam.sqlite")).transaction() as connection:
+        connection.execute(damage, {"file": b"none"})
+    again = make_backend(stand_in.better)
+    assert version_told(again) == before
+    [job] = [job for job in again.jobs.all() if job.is_adaptation]
+    again.webhook(TRAIN)
+    wait_for(again, lambda newest: newest.id != job.id and newest.ended_at is not None)
+    assert version_told(again) == f"{before}+p3.2"
 
 
 def test_a_project_learns_once_at_a_time_in_a_process_of_low_priority_and_can_be_stopped(

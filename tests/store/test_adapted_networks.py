@@ -12,7 +12,7 @@ from databases import KINDS, empty_database
 from sqlalchemy import text
 
 from tam_backend.errors import NotFoundError, StoreError, WeightsError
-from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote
+from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote, Serving
 from tam_backend.store.database import Database
 from tam_backend.store.sessions import SessionKey, SessionStore
 from tam_backend.store.unlearnt_videos import UnlearntVideos
@@ -84,9 +84,12 @@ def test_rolling_back_brings_back_the_version_before_then_the_packages(adapted: 
     assert adapted.served("7", BASE) == first
     adapted.roll_back("7", BASE)
     assert adapted.served("7", BASE) is None
-    with pytest.raises(NotFoundError, match="no networks of its own") as told:
+    with pytest.raises(NotFoundError, match="nothing to take back") as told:
         adapted.roll_back("7", BASE)
     assert "--project 7 --list" in told.value.remedy
+    with pytest.raises(NotFoundError, match="nothing to take back") as told:
+        adapted.roll_back("999", BASE)
+    assert "--list" not in told.value.remedy, "it would show nothing"
     assert [each.state for each in adapted.versions("7")] == ["rolled back"] * 2
     assert add(adapted, b"3").number == 3
 
@@ -149,6 +152,21 @@ def note(frame: int) -> PictureNote:
     return PictureNote("the tracker", "largest loss", "<b>.mp4", frame, 60.5, 40.25)
 
 
+@pytest.mark.parametrize(
+    ("choice", "before", "after", "says"),
+    [
+        ("largest gain", 84.6, 85.4, "Largest gain of the tracker: 84.6 → 85.4 %"),
+        ("largest loss", 85.02, 84.98, "No change of the tracker: 85.0 %"),
+        ("largest gain", 85.0, 85.0, "No change of the tracker: 85.0 %"),
+        ("median", 85.0, 85.0, "Median of the tracker: 85.0 %, no change"),
+    ],
+)
+def test_a_caption_names_a_gain_or_loss_only_where_it_shows_one(
+    choice: str, before: float, after: float, says: str
+) -> None:
+    assert PictureNote("the tracker", choice, "a.mp4", 4, before, after).told == says
+
+
 def test_pictures_are_kept_with_their_version_promoted_or_refused(adapted: AdaptedNetworks) -> None:
     adapted.add("7", BASE, "", FINDINGS, {"tracker": b"1"}, [(note(1), b"one"), (note(2), b"two")])
     adapted.add("7", BASE, "", FINDINGS, {}, [(note(3), b"three")])
@@ -179,6 +197,48 @@ def test_damaged_weights_are_noticed(adapted: AdaptedNetworks, database: Databas
     with pytest.raises(WeightsError, match="damaged") as told:
         adapted.weights(made)
     assert "--rollback" in told.value.remedy
+
+
+def damage(database: Database, file: bytes = b"bettes") -> None:
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE adapted_weights SET file = :file"), {"file": file})
+
+
+def test_a_damaged_version_does_not_serve_until_it_is_taken_back(adapted: AdaptedNetworks, database: Database) -> None:
+    before, made = add(adapted, b"worse."), add(adapted, b"better")
+    damage(database)
+    assert adapted.serving([made, before], BASE) == Serving(damaged=made)
+    assert adapted.served("7", BASE) is None
+    assert adapted.roll_back("7", BASE).number == made.number
+
+
+def test_what_was_found_sound_is_looked_at_again_after_a_while_or_with_another_size(
+    adapted: AdaptedNetworks, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = add(adapted, b"better")
+    assert adapted.served("7", BASE) == made
+    damage(database)
+    assert adapted.served("7", BASE) == made, "pages need not read megabytes every few seconds"
+    damage(database, b"better, cut off")
+    assert adapted.served("7", BASE) is None
+    damage(database)
+    assert adapted.served("7", BASE) is None
+    damage(database, b"better")
+    assert adapted.weights(made) == {"tracker": b"better"}
+    assert adapted.served("7", BASE) == made, "somebody has mended the file"
+    damage(database)
+    monkeypatch.setattr("time.monotonic", lambda: float("inf"))
+    assert adapted.served("7", BASE) is None
+
+
+def test_where_the_version_that_would_serve_is_damaged_the_same_may_be_learnt_anew(
+    adapted: AdaptedNetworks, database: Database
+) -> None:
+    add(adapted, b"better")
+    add(adapted)
+    assert adapted.newest_stamp("7", BASE) == "stamp"
+    damage(database)
+    assert AdaptedNetworks(database).newest_stamp("7", BASE) == ""
 
 
 def test_a_version_that_cannot_be_written_whole_is_not_there(adapted: AdaptedNetworks, database: Database) -> None:

@@ -123,6 +123,46 @@ def test_damaged_weights_are_told_and_the_packages_serve(house: House, damage: s
     assert problem.type == ("DamagedWeightsError" if damage == "bytes" else "WeightsError")
 
 
+def flip_a_byte(house: House, name: str) -> None:
+    """Damage what is stored of a version, as long as before."""
+    number = int(name.rsplit(".", 1)[1])
+    with house.database.transaction() as connection:
+        stored = connection.execute(text("SELECT file FROM adapted_weights WHERE number = :number"), {"number": number})
+        file = bytearray(stored.scalar_one())
+        file[-1] ^= 1
+        told = {"file": bytes(file), "number": number}
+        connection.execute(text("UPDATE adapted_weights SET file = :file WHERE number = :number"), told)
+
+
+def test_pages_tell_of_damaged_weights_what_tasks_are_opened_with(house: House) -> None:
+    """Where they are found damaged first, by a page or by a click, makes no difference; nor what is in memory."""
+    version = house.networks.version
+    house.learn()
+    name = house.learn(change=0.25)
+    assert house.version_of() == name
+    flip_a_byte(house, name)
+    pages = AdaptedNetworks(house.database)
+    assert pages.served("7", version) is None, "the package's serve, not the version before"
+    assert [pages.serving(pages.versions("7"), version).state_of(each) for each in pages.versions("7")] == [
+        "damaged: the package's networks serve",
+        "promoted",
+    ]
+    house.own = ProjectNetworks(house.networks, pages, house.store, house.problems)
+    assert house.version_of() == version
+
+
+def test_networks_in_memory_serve_no_longer_than_what_is_stored_of_them_is_sound(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = house.learn()
+    assert house.version_of() == name
+    flip_a_byte(house, name)
+    monkeypatch.setattr("time.monotonic", lambda: float("inf"))
+    assert house.adapted.served("7", house.networks.version) is None
+    assert house.version_of() == house.networks.version
+    assert house.problems.recent()[0].type == "DamagedWeightsError"
+
+
 def test_a_database_that_refuses_keeps_nobody_from_working(house: House) -> None:
     with house.database.transaction() as connection:
         connection.execute(text("DROP TABLE adapted_versions"))

@@ -14,7 +14,7 @@ from tam_backend.effort.chart import as_svg
 from tam_backend.effort.learning_chart import learning_charts
 from tam_backend.effort.learning_curve import stage_rows, what_changed
 from tam_backend.service.project_curve import curve_of
-from tam_backend.store.adapted_networks import AdaptedVersion, Figure, PictureNote
+from tam_backend.store.adapted_networks import AdaptedVersion, Figure, PictureNote, Serving
 
 if TYPE_CHECKING:
     from tam_backend.service.backend import Backend
@@ -37,6 +37,7 @@ class VersionRow:
     name: str
     state: str
     serves: bool
+    is_damaged: bool
     reason: str
     figures: tuple[Figure, ...]
     videos: int
@@ -79,24 +80,22 @@ def adapted_projects(versions: Sequence[AdaptedVersion], backend: Backend) -> li
 
 def version_row(
     version: AdaptedVersion,
-    versions: Sequence[AdaptedVersion],
-    base: str,
+    serving: Serving,
     pictures: Mapping[int, Sequence[PictureNote]],
 ) -> VersionRow:
     """Return what is shown of a version.
 
     Args:
-        version: one of `versions`.
-        versions: of its project, newest first.
-        base: the version of the package's networks.
+        version: any.
+        serving: which networks serve its project.
         pictures: number of a version -> what its pictures show.
     """
-    serving = next((each.number for each in versions if each.can_serve and each.base == base), None)
     page = f"networks/{quote(version.project, safe='')}/{version.number}"
     return VersionRow(
         version.name,
-        version.state,
-        version.number == serving,
+        serving.state_of(version),
+        version == serving.version,
+        version == serving.damaged,
         version.findings.reason,
         version.findings.figures,
         len(version.findings.learnt_from) + len(version.findings.held_out),
@@ -107,8 +106,8 @@ def version_row(
 
 
 def _project(project: str, versions: Sequence[AdaptedVersion], backend: Backend) -> AdaptedProject:
-    pictures = backend.learnt_pictures(project)
-    rows = tuple(version_row(each, versions, backend.model_version, pictures) for each in versions[:_VERSIONS])
+    pictures, serving = backend.learnt_pictures(project), backend.serving(versions)
+    rows = tuple(version_row(each, serving, pictures) for each in versions[:_VERSIONS])
     curve = curve_of(project, backend.store.work(project, _VIDEOS), versions)
     charts = tuple(Markup(as_svg(each)) for each in learning_charts(curve))  # noqa: S704 - as_svg escapes all texts
     return AdaptedProject(

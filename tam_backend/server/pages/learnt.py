@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, render_template
 
+from tam_backend.effort.durations import duration
 from tam_backend.errors import NotFoundError
 from tam_backend.server.pages.adapted import version_row
 from tam_backend.server.replies import html_reply
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _UP = "../../"
 """From such a page to the status page."""
 _REFRESH_S = 3600
+_OTHERS = 20
 _LARGEST = 2**31 - 1  # that a database's integer holds
 
 
@@ -44,8 +46,10 @@ def learnt_pages_blueprint(backend: Backend) -> Blueprint:
             render_template(
                 "learnt.html",
                 project=project,
-                version=version_row(version, versions, backend.model_version, backend.learnt_pictures(project)),
+                version=version_row(version, backend.serving(versions), backend.learnt_pictures(project)),
+                others=[(each.short_name, each.number) for each in versions if each.number != number][:_OTHERS],
                 findings=version.findings,
+                took=duration(version.findings.seconds),
                 refresh_s=_REFRESH_S,
                 root=_UP,
                 nonce=nonce,
