@@ -22,7 +22,7 @@ from tam_backend.adaptation.general import MEASURED, PRACTISED, general_clips
 from tam_backend.adaptation.judging import Scores, score_all
 from tam_backend.adaptation.kept_video import KeptVideo, keep, newest
 from tam_backend.adaptation.labeled import LabeledVideo
-from tam_backend.adaptation.learning import Spell, writing
+from tam_backend.adaptation.learning import CHECKPOINT, Spell, write_whole, writing
 from tam_backend.adaptation.outcome import (
     AdaptationLimits,
     AdaptationOutcome,
@@ -175,7 +175,7 @@ class _Adaptation:
             iterations=self._limits.iterations,
             rate=course.rate,
             batch=course.batch,
-            checkpoint=self._folder / f"{course.file}.learning",
+            checkpoint=self._folder / f"{course.file}{CHECKPOINT}",
             key=self._plan.key,
         )
         doing = f"teaching {course.what}"
@@ -229,10 +229,8 @@ class _Adaptation:
 
     def _write(self, file: str, weights: Mapping[str, Tensor]) -> Path:
         path = self._folder / file
-        partial = path.with_suffix(".part")
+        write_whole(path, save(dict(weights)))
         with writing(path):
-            partial.write_bytes(save(dict(weights)))
-            partial.replace(path)
             record_fingerprint(path, fingerprint(path))
         return path
 
@@ -298,10 +296,7 @@ class _Plan:
             "measuring_s": self.measuring_s,
             "spent_s": self.spent_before_s,
         }
-        partial = self._path.with_suffix(".part")
-        with writing(self._path):
-            partial.write_text(json.dumps(state), encoding="utf-8")
-            partial.replace(self._path)
+        write_whole(self._path, json.dumps(state).encode())
 
 
 def _with(course: Course, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -15,7 +15,6 @@ from labeled_discs import labeled_discs
 from torch import nn
 
 from tam_backend.adaptation import adapt as adapt_module
-from tam_backend.adaptation import learning
 from tam_backend.adaptation.adapt import adapt
 from tam_backend.adaptation.courses import SEGMENTER, TRACKER, Course
 from tam_backend.adaptation.labeled import LabeledVideo
@@ -161,10 +160,29 @@ def test_a_full_disk_is_said_and_nothing_is_promoted(tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(learning.torch, "save", full)
-    with pytest.raises(OutputError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="the disk is full"):
         adapted(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_learnt_weights_are_written_is_said_with_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt_module, "SEGMENTER", scored(SEGMENTER, here=0.2, elsewhere=0.0))
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "compact_segmenter.part":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="the disk is full") as error:
+        adapted(tmp_path)
+    assert "it goes on from its last checkpoint" in error.value.remedy
     assert not list(tmp_path.glob("*.safetensors"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
