@@ -186,7 +186,7 @@ class Learner:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write beside a file and move it there, so that a kill or a full disk in between loses nothing, and leaves nothing.
+    """Write beside a file and move it there, so that neither a kill nor a full disk in between loses it.
 
     Raises:
         OutputError: the disk says no.
