@@ -84,7 +84,9 @@ def test_a_version_that_is_no_better_changes_nothing(studio: AnnotatedStudio, mo
     del studio
     monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.no_better))
     assert "This version is thrown away; nothing has changed." in adapt()
-    assert "refused" in adapt("--list")
+    listed = adapt("--list")
+    assert "refused" in listed
+    assert "On c tracking went from 60.0 to 60.2: noise." in listed, "why, with the steps that were learnt"
 
 
 def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio, database: Database) -> None:
@@ -117,9 +119,11 @@ def test_a_project_that_is_not_there_is_told_before_a_job_is_made(
 
 def test_a_project_that_learns_already_is_left_alone(studio: AnnotatedStudio, database: Database) -> None:
     del studio
-    JobRegistry(JobStore(database)).enqueue(Intent.to_adapt("3", 60, only_if_new=False), stage="adapt")
-    with pytest.raises(BusyError, match="learning already"):
+    job = JobRegistry(JobStore(database)).enqueue(Intent.to_adapt("3", 60, only_if_new=False), stage="adapt")
+    with pytest.raises(BusyError, match="learning already") as told:
         adapt()
+    assert "it goes on by itself" in told.value.remedy
+    assert told.value.remedy.endswith(f"curl -X DELETE http://localhost:9090/jobs/{job}")
 
 
 @pytest.mark.parametrize(("fails", "kind"), [(stand_in.disk_full, TamError), (stand_in.interrupted, CancelledError)])

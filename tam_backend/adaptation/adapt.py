@@ -99,6 +99,7 @@ class _Adaptation:
         self._base = {SEGMENTER.file: base.segmenter, TRACKER.file: base.tracker}
         self._limits, self._folder, self._progress, self._cancelled = limits, folder, progress, cancelled
         self._notes: list[str] = []
+        self._learning_spent_s = 0.0
         self._pictures: list[ComparedFrame] = []
         self._plan = _Plan(folder / _PLAN)
 
@@ -118,6 +119,7 @@ class _Adaptation:
         verdicts, weights = {}, {}
         for course in (SEGMENTER, TRACKER):
             verdicts[course.file], weights[course.file] = self._learn(course, samples, before[course.file], judged_on)
+        self._note_time()
         return self._outcome(chosen, verdicts, weights)
 
     def _read(self) -> list[KeptVideo]:
@@ -162,6 +164,13 @@ class _Adaptation:
             left = self._limits.seconds - self._spent_s - _MEASURED_AGAIN * self._plan.measuring_s
             self._plan.keep_learning(max(_LEAST_LEARNING * self._limits.seconds, left) / 2)
 
+    def _note_time(self) -> None:
+        self._notes.append(
+            f"It took {self._spent_s:.0f} s and was given {self._limits.seconds:.0f}: {self._plan.measuring_s:.0f} s "
+            f"to measure what was there before, {self._learning_spent_s:.0f} s to learn, the others mostly to measure "
+            "what was learnt."
+        )
+
     def _learn(
         self,
         course: Course,
@@ -180,12 +189,15 @@ class _Adaptation:
         )
         doing = f"teaching {course.what}"
         learner = course.learnt(self._base[course.file], *samples, spell, lambda _: self._stop(doing))
+        self._learning_spent_s += learner.seconds
         base = course.loaded(self._base[course.file])
         candidates = []
         for share in SHARES:
             weights = part_of_the_way(base, learner.average, share)
             after = self._measure(course, weights, *judged_on)
-            found = verdict(course.what, (before[0], after[0]), (before[1], after[1]), learner.iterations)
+            scores = (before[0], after[0]), (before[1], after[1])
+            short = learner.iterations < spell.iterations
+            found = verdict(course.what, *scores, learner.iterations, time_was_short=short)
             candidates.append((found, weights, after[0]))
         best = max(candidates, key=lambda each: (each[0].promote, each[0].held_out.gain if each[0].held_out else 0.0))
         self._show(course, base, best[1], (before[0], best[2]), judged_on[0])

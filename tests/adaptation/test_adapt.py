@@ -68,6 +68,17 @@ def test_nothing_is_promoted_where_nothing_is_better(tmp_path: Path) -> None:
     assert {"teaching the segmenter", "teaching the tracker"} <= {each.doing for each in told}
 
 
+@pytest.mark.parametrize(("limits", "hurried"), [(LIMITS, True), (replace(LIMITS, seconds=600, iterations=1), False)])
+def test_steps_and_time_are_told_and_where_there_was_too_little_of_it(
+    tmp_path: Path, limits: AdaptationLimits, hurried: bool
+) -> None:
+    outcome = adapted(tmp_path, limits=limits)
+    for found in (outcome.segmenter, outcome.tracker):
+        assert f"{found.iterations} step" in found.reason
+        assert ("give it more (--minutes" in found.reason) is hurried
+    assert f"was given {limits.seconds:.0f}: 0 s to measure what was there before" in outcome.notes[-1]
+
+
 def test_frames_that_tell_are_drawn_of_both_networks_though_they_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +135,7 @@ def test_empty_masks_are_left_out_and_said(tmp_path: Path) -> None:
     masks = {at: np.zeros_like(mask) for at, mask in empty.masks.items()}
     videos = [labeled_discs("one"), labeled_discs("two"), LabeledVideo("empty", empty.video, masks)]
     outcome = adapted(tmp_path, videos=videos)
-    assert outcome.notes == ("empty was left out: all its masks are empty.",)
+    assert outcome.notes[0] == "empty was left out: all its masks are empty."
     assert "empty" not in (*outcome.learnt_from, *outcome.held_out)
 
 
