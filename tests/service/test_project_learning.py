@@ -145,6 +145,10 @@ def test_a_project_learns_once_at_a_time_in_a_process_of_low_priority_and_can_be
     assert job.frames_done == 25
     backend.webhook(TRAIN)
     assert len(backend.jobs.all()) == 1
+    told = backend.problems.recent()[0]
+    assert (told.where, told.type) == ("project 3, start training", "Note"), "Label Studio shows nothing"
+    assert "learning already" in told.message
+    assert told.remedy.endswith(f"curl -X DELETE {backend.settings.own_url}/jobs/{job.id}")
     backend.jobs.cancel(job.id)
     assert ended(backend).state == "cancelled"
     process = int(job.message.split()[3])
