@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tam_backend.adaptation.kept_video import older_left_out
 from tam_backend.adaptation.labeled import LabeledVideo
-from tam_backend.errors import CancelledError, InvalidInputError, MediaError
+from tam_backend.errors import CancelledError, InvalidInputError, MediaError, TooLittleError
 from tam_backend.export.trust import is_confirmed
 from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader, first_few
 from tam_backend.labelstudio.annotated_pages import OpenMedia, opened_pages
@@ -101,7 +101,7 @@ def submitted_videos(
         unless_stamp: where that is the stamp of what there is, none is opened.
 
     Raises:
-        InvalidInputError: too little to learn from; the sentence says what is missing.
+        TooLittleError: too little to learn from; the sentence says what is missing.
         LabelStudioError: Label Studio is away, refuses the key, or knows no such project.
         CancelledError: `cancelled` said so.
     """
@@ -184,7 +184,7 @@ def _require_enough(project: int, videos: list[LabeledVideo], left_out: list[str
     there = f"one of them ({enough[0]})" if enough else "none"
     another = "another video" if enough else "two videos"
     why = "".join(f" {each}" for each in left_out[:_NAMED])
-    raise InvalidInputError(
+    raise TooLittleError(
         f"Project {project} has too little to learn from: it takes two videos with two frames each on which people "
         f"drew, corrected or clicked a mask and submitted it; there is {there}.{why}",
         f"Label and submit {another}: one is learnt from, the other shows whether that helped.",

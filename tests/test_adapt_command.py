@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in_adaptations as stand_in
@@ -12,8 +13,17 @@ from annotated_studio import TOKEN, AnnotatedStudio, serving
 from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from typer.testing import CliRunner
 
+from tam_backend.adaptation.outcome import Progress
 from tam_backend.cli import app
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioError, NotFoundError, TamError
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    LabelStudioError,
+    NotFoundError,
+    TamError,
+    TooLittleError,
+)
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
@@ -143,3 +153,27 @@ def test_other_profiles_do_not_learn(studio: AnnotatedStudio, monkeypatch: pytes
     monkeypatch.setattr("tam_backend.cli.common.get_settings", lambda: Settings(profile="sam-vit-b+xmem"))
     with pytest.raises(InvalidInputError, match="do not learn"):
         adapt()
+
+
+def test_too_little_to_learn_from_is_told_and_is_no_failure(studio: AnnotatedStudio, database: Database) -> None:
+    del studio.tasks[max(studio.tasks)]
+    with pytest.raises(TooLittleError, match="it takes two videos"):
+        adapt()
+    [job] = JobStore(database).all()
+    assert job.state == "done"
+    assert "it takes two videos" in job.message
+
+
+def test_a_job_that_was_stopped_says_so_and_not_what_it_was_at(
+    studio: AnnotatedStudio, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del studio
+
+    def ctrl_c(*given: Any) -> None:
+        given[4](Progress(0.5, "measuring the tracker on 0-2"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=ctrl_c))
+    assert "Stopped." in adapt()
+    [job] = JobStore(database).all()
+    assert (job.state, job.message) == ("cancelled", adapting_process.STOPPED)
