@@ -45,6 +45,7 @@ _PLAN = "plan.json"
 _LEAST_LEARNING = 0.25
 # Each candidate is measured as the base was; some is left for pictures, and what else there is to do.
 _MEASURED_AGAIN = len(SHARES) + 0.5
+_WHEN = {1.0: "after it learnt", 0.5: "halfway to what it learnt"}
 
 
 def adapt(
@@ -99,7 +100,7 @@ class _Adaptation:
         self._base = {SEGMENTER.file: base.segmenter, TRACKER.file: base.tracker}
         self._limits, self._folder, self._progress, self._cancelled = limits, folder, progress, cancelled
         self._notes: list[str] = []
-        self._learning_spent_s = 0.0
+        self._learning_spent_s = self._share = 0.0
         self._pictures: list[ComparedFrame] = []
         self._plan = _Plan(folder / _PLAN)
 
@@ -138,7 +139,8 @@ class _Adaptation:
         known = self._plan.scores(course.file)
         if known is None:
             began = time.monotonic()
-            known = self._measure(course, course.loaded(self._base[course.file]).state_dict(), held_out, general)
+            base = course.loaded(self._base[course.file]).state_dict()
+            known = self._measure(course, base, "before it learns", held_out, general)
             self._plan.keep_scores(course.file, known, time.monotonic() - began)
         return known
 
@@ -146,13 +148,14 @@ class _Adaptation:
         self,
         course: Course,
         weights: Mapping[str, Tensor],
+        when: str,
         held_out: Sequence[LabeledVideo],
         general: Sequence[LabeledVideo],
     ) -> tuple[Scores, Scores]:
         network = _with(course, weights)
 
         def score(labeled: LabeledVideo) -> Mapping[int, float]:
-            doing = f"measuring {course.what} on {labeled.name}"
+            doing = f"measuring {course.what} {when}, on {labeled.name}"
             self._stop(doing)
             return course.score(network, labeled, lambda: self._stop(doing))
 
@@ -194,7 +197,7 @@ class _Adaptation:
         candidates = []
         for share in SHARES:
             weights = part_of_the_way(base, learner.average, share)
-            after = self._measure(course, weights, *judged_on)
+            after = self._measure(course, weights, _WHEN[share], *judged_on)
             scores = (before[0], after[0]), (before[1], after[1])
             short = learner.iterations < spell.iterations
             found = verdict(course.what, *scores, learner.iterations, time_was_short=short)
@@ -255,7 +258,15 @@ class _Adaptation:
         if self._cancelled():
             self._plan.keep_spent(self._spent_s)
             raise CancelledError("The adaptation was cancelled.", "Start it again, and it goes on from here.")
-        self._progress(Progress(min(0.99, self._spent_s / self._limits.seconds), doing))
+        self._share = max(self._share, min(0.99, self._spent_s / self._expected_s))
+        self._progress(Progress(self._share, doing))
+
+    @property
+    def _expected_s(self) -> float:
+        """How long all of it takes; a guess until it is known how long measuring takes, of which more is to come."""
+        if self._plan.learning_s is None:
+            return max(self._limits.seconds, (1 + _MEASURED_AGAIN) * self._spent_s)
+        return max(self._limits.seconds, (1 + _MEASURED_AGAIN) * self._plan.measuring_s + 2 * self._plan.learning_s)
 
 
 class _Plan:

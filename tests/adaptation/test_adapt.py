@@ -65,7 +65,12 @@ def test_nothing_is_promoted_where_nothing_is_better(tmp_path: Path) -> None:
     assert sorted((*outcome.learnt_from, *outcome.held_out)) == ["one", "three", "two"]
     assert outcome.segmenter.iterations > 0
     assert all(0 <= each.share < 1 for each in told)
-    assert {"teaching the segmenter", "teaching the tracker"} <= {each.doing for each in told}
+    doing = list(dict.fromkeys(each.doing for each in told))
+    assert {"teaching the segmenter", "teaching the tracker"} <= set(doing)
+    for when in ("before it learns", "after it learnt", "halfway to what it learnt"):
+        assert f"measuring the segmenter {when}, on cup" in doing
+    shares = [each.share for each in told]
+    assert shares == sorted(shares), "it never goes back"
 
 
 @pytest.mark.parametrize(("limits", "hurried"), [(LIMITS, True), (replace(LIMITS, seconds=600, iterations=1), False)])
@@ -164,7 +169,9 @@ def test_a_cancelled_adaptation_goes_on_when_it_is_started_again(tmp_path: Path)
     outcome = adapted(tmp_path, progress=again.append)
     assert outcome.segmenter.iterations > 0
     assert "teaching the segmenter" not in {each.doing for each in again}
-    assert "measuring the tracker on cup" in {each.doing for each in again}  # the candidates; not the base again
+    assert "measuring the tracker after it learnt, on cup" in {
+        each.doing for each in again
+    }  # the candidates; not the base again
 
 
 def test_a_full_disk_is_said_and_nothing_is_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
