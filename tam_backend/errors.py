@@ -4,6 +4,7 @@ TamError
 ├── InvalidInputError            400  something in the request or the call is wrong
 │   ├── InvalidPromptError       400  a prompt that cannot be understood (no content, NaN, unknown object)
 │   │   └── PromptOffFrameError  400  a point or box lies outside the frame
+│   ├── TooLittleError           400  too little to learn from: nothing failed, there is nothing to do yet
 │   ├── FrameOutOfRangeError     400  no such frame in this video (also an IndexError)
 │   ├── LabelConfigError         400  the labeling config offers nothing that can be predicted
 │   ├── PayloadError             400  malformed JSON, or missing keys
@@ -98,6 +99,10 @@ class InvalidPromptError(InvalidInputError):
 
 class PromptOffFrameError(InvalidPromptError):
     """A point or a box lies outside the frame."""
+
+
+class TooLittleError(InvalidInputError):
+    """There is too little to learn from: nothing failed, there is nothing to do yet."""
 
 
 class FrameOutOfRangeError(InvalidInputError, IndexError):

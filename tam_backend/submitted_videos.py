@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 
 from tam_backend.adaptation.kept_video import older_left_out
 from tam_backend.adaptation.labeled import LabeledVideo
-from tam_backend.errors import CancelledError, InvalidInputError, MediaError
+from tam_backend.errors import CancelledError, InvalidInputError, MediaError, TooLittleError
 from tam_backend.export.trust import is_confirmed
 from tam_backend.labelstudio.annotated import AnnotatedVideo, ProjectReader, first_few
 from tam_backend.labelstudio.annotated_pages import OpenMedia, opened_pages
 from tam_backend.labelstudio.client import LabelStudioClient
 from tam_backend.labelstudio.config import MediaKind
 from tam_backend.labelstudio.config_xml import read_config
-from tam_backend.labelstudio.labelled import labelled
+from tam_backend.labelstudio.labelled import Labelled, labelled
 from tam_backend.labelstudio.submitted import Choice
 from tam_backend.types import EncodedMask
 from tam_backend.video.joined import JoinedVideo
 
 _NAMED = 3
 _NOTHING = "nobody drew, corrected or clicked a mask on it."
+_EMPTY = "all its masks are empty."
+_OF_PEOPLE_EMPTY = "all masks that people drew, corrected or clicked on it are empty."
 # Of one alone nobody can tell whether it was learnt, or learnt by heart.
 _LEAST_VIDEOS, _LEAST_MASKS = 2, 2
 
@@ -99,7 +101,7 @@ def submitted_videos(
         unless_stamp: where that is the stamp of what there is, none is opened.
 
     Raises:
-        InvalidInputError: too little to learn from; the sentence says what is missing.
+        TooLittleError: too little to learn from; the sentence says what is missing.
         LabelStudioError: Label Studio is away, refuses the key, or knows no such project.
         CancelledError: `cancelled` said so.
     """
@@ -119,7 +121,7 @@ def submitted_videos(
             try:
                 videos.append(_labeled(each, open_media, until_learnt))
             except (InvalidInputError, MediaError) as error:  # the others shall be learnt
-                left_out.append(f"{each.video.name} is left out: {error}")
+                left_out.append(f"{each.video.name} was left out: {error}")
             else:
                 opened.append(each)
         _require_enough(project, videos, left_out)
@@ -150,7 +152,7 @@ def _confirmed_videos(
             try:
                 masks = _confirmed(video)
             except InvalidInputError as error:  # noqa: PERF203 - the others shall be learnt
-                left_out.append(f"{video.name} is left out: {error}")
+                left_out.append(f"{video.name} was left out: {error}")
             else:
                 found += 1
                 newest.append(_Confirmed(replace(video, regions=()), masks, read.stamp))
@@ -182,7 +184,7 @@ def _require_enough(project: int, videos: list[LabeledVideo], left_out: list[str
     there = f"one of them ({enough[0]})" if enough else "none"
     another = "another video" if enough else "two videos"
     why = "".join(f" {each}" for each in left_out[:_NAMED])
-    raise InvalidInputError(
+    raise TooLittleError(
         f"Project {project} has too little to learn from: it takes two videos with two frames each on which people "
         f"drew, corrected or clicked a mask and submitted it; there is {there}.{why}",
         f"Label and submit {another}: one is learnt from, the other shows whether that helped.",
@@ -231,12 +233,20 @@ def _confirmed(video: AnnotatedVideo) -> dict[int, dict[int, EncodedMask]]:
             there[frame.index] = masks
     numbers = {number: place for place, number in enumerate(_best_known(there), 1)}
     if not there:
-        raise InvalidInputError(_NOTHING)
+        raise InvalidInputError(_why_nothing(found))
     return {
         frame: {place: masks[number] for number, place in numbers.items()}
         for frame, masks in there.items()
         if masks.keys() >= numbers.keys()
     }
+
+
+def _why_nothing(found: Labelled) -> str:
+    """Return why nothing of a video is confirmed."""
+    masks = [each for frame in found.by_frame.values() for _, each in frame if each.runs is not None]
+    if not any(each.origin != "prediction" or each.source == "prompt" for each in masks):
+        return _NOTHING
+    return _OF_PEOPLE_EMPTY if any(each.runs is not None and each.runs.area for each in masks) else _EMPTY
 
 
 def _best_known(there: Mapping[int, Mapping[int, EncodedMask]]) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in_adaptations as stand_in
@@ -13,8 +14,17 @@ from exported_discs import CONFIG, DISCS, RED, mask_region, write_pictures
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from tam_backend.adaptation.outcome import Progress
 from tam_backend.cli import app
-from tam_backend.errors import BusyError, CancelledError, InvalidInputError, LabelStudioError, NotFoundError, TamError
+from tam_backend.errors import (
+    BusyError,
+    CancelledError,
+    InvalidInputError,
+    LabelStudioError,
+    NotFoundError,
+    TamError,
+    TooLittleError,
+)
 from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import JobRegistry
 from tam_backend.jobs.store import JobStore
@@ -114,7 +124,9 @@ def test_a_version_that_is_no_better_changes_nothing(studio: AnnotatedStudio, mo
     del studio
     monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=stand_in.no_better))
     assert "This version is thrown away; nothing has changed." in adapt()
-    assert "refused" in adapt("--list")
+    listed = adapt("--list")
+    assert "refused" in listed
+    assert "On c tracking went from 60.0 to 60.2: noise." in listed, "why, with the steps that were learnt"
 
 
 def test_a_dry_run_says_what_there_is_and_learns_nothing(studio: AnnotatedStudio, database: Database) -> None:
@@ -147,9 +159,11 @@ def test_a_project_that_is_not_there_is_told_before_a_job_is_made(
 
 def test_a_project_that_learns_already_is_left_alone(studio: AnnotatedStudio, database: Database) -> None:
     del studio
-    JobRegistry(JobStore(database)).enqueue(Intent.to_adapt("3", 60, only_if_new=False), stage="adapt")
-    with pytest.raises(BusyError, match="learning already"):
+    job = JobRegistry(JobStore(database)).enqueue(Intent.to_adapt("3", 60, only_if_new=False), stage="adapt")
+    with pytest.raises(BusyError, match="learning already") as told:
         adapt()
+    assert "it goes on by itself" in told.value.remedy
+    assert told.value.remedy.endswith(f"curl -X DELETE http://localhost:9090/jobs/{job}")
 
 
 @pytest.mark.parametrize(("fails", "kind"), [(stand_in.disk_full, TamError), (stand_in.interrupted, CancelledError)])
@@ -169,3 +183,27 @@ def test_other_profiles_do_not_learn(studio: AnnotatedStudio, monkeypatch: pytes
     monkeypatch.setattr("tam_backend.cli.common.get_settings", lambda: Settings(profile="sam-vit-b+xmem"))
     with pytest.raises(InvalidInputError, match="do not learn"):
         adapt()
+
+
+def test_too_little_to_learn_from_is_told_and_is_no_failure(studio: AnnotatedStudio, database: Database) -> None:
+    del studio.tasks[max(studio.tasks)]
+    with pytest.raises(TooLittleError, match="it takes two videos"):
+        adapt()
+    [job] = JobStore(database).all()
+    assert job.state == "done"
+    assert "it takes two videos" in job.message
+
+
+def test_a_job_that_was_stopped_says_so_and_not_what_it_was_at(
+    studio: AnnotatedStudio, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del studio
+
+    def ctrl_c(*given: Any) -> None:
+        given[4](Progress(0.5, "measuring the tracker on 0-2"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(project_learning, "Order", partial(Order, adapt=ctrl_c))
+    assert "Stopped." in adapt()
+    [job] = JobStore(database).all()
+    assert (job.state, job.message) == ("cancelled", adapting_process.STOPPED)

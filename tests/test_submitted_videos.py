@@ -35,6 +35,10 @@ def by_hand(*frames: int, disc: int = RED) -> list[dict[str, Any]]:
     return [mask_region(frame, DISCS.truth(frame, disc), label, f"hand-{label}-{frame}") for frame in frames]
 
 
+def emptied(*frames: int) -> list[dict[str, Any]]:
+    return [mask_region(frame, DISCS.truth(frame) & False, "Red", f"empty-{frame}") for frame in frames]
+
+
 def read(studio: AnnotatedStudio, pictures: list[str], **more: Any) -> SubmittedVideos:
     fetcher = MediaFetcher(Settings(media_dirs=(Path(pictures[0]).parent,), data_dir=Path(pictures[0]).parent / "data"))
 
@@ -119,9 +123,17 @@ def test_other_models_predictions_that_were_made_annotations_in_bulk_are_not_lea
         ([by_hand(0, 1)], "there is one of them", "another video"),
         ([by_hand(0, 1), by_hand(2)], "there is one of them", "another video"),
         ([by_hand(0, 1), disc_regions(range(1, 6))], "nobody drew, corrected or clicked", "another video"),
-        ([[mask_region(0, DISCS.truth(0) & False, "Red", "empty")]] * 2, "there is none", "two videos"),
+        ([emptied(0, 1)] * 2, r"discs_0-11 was left out: all its masks are empty\.", "two videos"),
+        ([by_hand(0, 1), [*disc_regions(range(1, 3)), *emptied(4, 5)]], "people drew, .* are empty", "another video"),
     ],
-    ids=["nothing", "one video", "one mask on the second", "tracked only", "empty masks"],
+    ids=[
+        "nothing",
+        "one video",
+        "one mask on the second",
+        "tracked only",
+        "empty masks",
+        "tracked, and emptied by people",
+    ],
 )
 def test_too_little_is_refused_with_what_is_missing(
     studio: AnnotatedStudio, pictures: list[str], regions: list[Any], says: str, missing: str

@@ -22,7 +22,7 @@ from tam_backend.adaptation.general import MEASURED, PRACTISED, general_clips
 from tam_backend.adaptation.judging import Scores, score_all
 from tam_backend.adaptation.kept_video import KeptVideo, keep, newest
 from tam_backend.adaptation.labeled import LabeledVideo
-from tam_backend.adaptation.learning import Spell, writing
+from tam_backend.adaptation.learning import CHECKPOINT, Spell, write_whole, writing
 from tam_backend.adaptation.outcome import (
     AdaptationLimits,
     AdaptationOutcome,
@@ -45,6 +45,7 @@ _PLAN = "plan.json"
 _LEAST_LEARNING = 0.25
 # Each candidate is measured as the base was; some is left for pictures, and what else there is to do.
 _MEASURED_AGAIN = len(SHARES) + 0.5
+_WHEN = {1.0: "after it learnt", 0.5: "halfway to what it learnt"}
 
 
 def adapt(
@@ -99,6 +100,7 @@ class _Adaptation:
         self._base = {SEGMENTER.file: base.segmenter, TRACKER.file: base.tracker}
         self._limits, self._folder, self._progress, self._cancelled = limits, folder, progress, cancelled
         self._notes: list[str] = []
+        self._learning_spent_s = self._share = 0.0
         self._pictures: list[ComparedFrame] = []
         self._plan = _Plan(folder / _PLAN)
 
@@ -118,6 +120,7 @@ class _Adaptation:
         verdicts, weights = {}, {}
         for course in (SEGMENTER, TRACKER):
             verdicts[course.file], weights[course.file] = self._learn(course, samples, before[course.file], judged_on)
+        self._note_time()
         return self._outcome(chosen, verdicts, weights)
 
     def _read(self) -> list[KeptVideo]:
@@ -136,7 +139,8 @@ class _Adaptation:
         known = self._plan.scores(course.file)
         if known is None:
             began = time.monotonic()
-            known = self._measure(course, course.loaded(self._base[course.file]).state_dict(), held_out, general)
+            base = course.loaded(self._base[course.file]).state_dict()
+            known = self._measure(course, base, "before it learns", held_out, general)
             self._plan.keep_scores(course.file, known, time.monotonic() - began)
         return known
 
@@ -144,13 +148,14 @@ class _Adaptation:
         self,
         course: Course,
         weights: Mapping[str, Tensor],
+        when: str,
         held_out: Sequence[LabeledVideo],
         general: Sequence[LabeledVideo],
     ) -> tuple[Scores, Scores]:
         network = _with(course, weights)
 
         def score(labeled: LabeledVideo) -> Mapping[int, float]:
-            doing = f"measuring {course.what} on {labeled.name}"
+            doing = f"measuring {course.what} {when}, on {labeled.name}"
             self._stop(doing)
             return course.score(network, labeled, lambda: self._stop(doing))
 
@@ -161,6 +166,13 @@ class _Adaptation:
         if self._plan.learning_s is None:
             left = self._limits.seconds - self._spent_s - _MEASURED_AGAIN * self._plan.measuring_s
             self._plan.keep_learning(max(_LEAST_LEARNING * self._limits.seconds, left) / 2)
+
+    def _note_time(self) -> None:
+        self._notes.append(
+            f"It took {self._spent_s:.0f} s and was given {self._limits.seconds:.0f}: {self._plan.measuring_s:.0f} s "
+            f"to measure what was there before, {self._learning_spent_s:.0f} s to learn, the others mostly to measure "
+            "what was learnt."
+        )
 
     def _learn(
         self,
@@ -175,17 +187,20 @@ class _Adaptation:
             iterations=self._limits.iterations,
             rate=course.rate,
             batch=course.batch,
-            checkpoint=self._folder / f"{course.file}.learning",
+            checkpoint=self._folder / f"{course.file}{CHECKPOINT}",
             key=self._plan.key,
         )
         doing = f"teaching {course.what}"
         learner = course.learnt(self._base[course.file], *samples, spell, lambda _: self._stop(doing))
+        self._learning_spent_s += learner.seconds
         base = course.loaded(self._base[course.file])
         candidates = []
         for share in SHARES:
             weights = part_of_the_way(base, learner.average, share)
-            after = self._measure(course, weights, *judged_on)
-            found = verdict(course.what, (before[0], after[0]), (before[1], after[1]), learner.iterations)
+            after = self._measure(course, weights, _WHEN[share], *judged_on)
+            scores = (before[0], after[0]), (before[1], after[1])
+            short = learner.iterations < spell.iterations
+            found = verdict(course.what, *scores, learner.iterations, time_was_short=short)
             candidates.append((found, weights, after[0]))
         best = max(candidates, key=lambda each: (each[0].promote, each[0].held_out.gain if each[0].held_out else 0.0))
         self._show(course, base, best[1], (before[0], best[2]), judged_on[0])
@@ -229,10 +244,8 @@ class _Adaptation:
 
     def _write(self, file: str, weights: Mapping[str, Tensor]) -> Path:
         path = self._folder / file
-        partial = path.with_suffix(".part")
+        write_whole(path, save(dict(weights)))
         with writing(path):
-            partial.write_bytes(save(dict(weights)))
-            partial.replace(path)
             record_fingerprint(path, fingerprint(path))
         return path
 
@@ -245,7 +258,15 @@ class _Adaptation:
         if self._cancelled():
             self._plan.keep_spent(self._spent_s)
             raise CancelledError("The adaptation was cancelled.", "Start it again, and it goes on from here.")
-        self._progress(Progress(min(0.99, self._spent_s / self._limits.seconds), doing))
+        self._share = max(self._share, min(0.99, self._spent_s / self._expected_s))
+        self._progress(Progress(self._share, doing))
+
+    @property
+    def _expected_s(self) -> float:
+        """How long all of it takes; a guess until it is known how long measuring takes, of which more is to come."""
+        if self._plan.learning_s is None:
+            return max(self._limits.seconds, (1 + _MEASURED_AGAIN) * self._spent_s)
+        return max(self._limits.seconds, (1 + _MEASURED_AGAIN) * self._plan.measuring_s + 2 * self._plan.learning_s)
 
 
 class _Plan:
@@ -298,10 +319,7 @@ class _Plan:
             "measuring_s": self.measuring_s,
             "spent_s": self.spent_before_s,
         }
-        partial = self._path.with_suffix(".part")
-        with writing(self._path):
-            partial.write_text(json.dumps(state), encoding="utf-8")
-            partial.replace(self._path)
+        write_whole(self._path, json.dumps(state).encode())
 
 
 def _with(course: Course, weights: Mapping[str, Tensor]) -> nn.Module:

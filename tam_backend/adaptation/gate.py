@@ -17,6 +17,8 @@ LEAST_GAIN = 0.5
 """Points that a network must gain on held-out videos; less is not worth another version."""
 MOST_HARM = 1.0
 """Points that it may lose on the general validation set."""
+FEW_STEPS = 40
+"""With fewer a network that is refused may only have had too little time; docs/adaptation.md, "What it brings"."""
 
 # Two candidates are tried on the same videos, so that each is held to half of the usual 5 %.
 _TAIL = 0.025
@@ -56,6 +58,8 @@ def verdict(
     held_out: tuple[Scores, Scores],
     general: tuple[Scores, Scores],
     iterations: int = 0,
+    *,
+    time_was_short: bool = False,
 ) -> NetworkVerdict:
     """Decide about one network.
 
@@ -64,12 +68,24 @@ def verdict(
         held_out: scores before and after, on videos that it did not learn from.
         general: the same on the general validation set.
         iterations: that it learnt.
+        time_was_short: whether it would have learnt more, had there been the time.
     """
     here, elsewhere = compare(*held_out), compare(*general)
     by_video = {name: compare({name: held_out[0][name]}, {name: held_out[1].get(name, {})}) for name in held_out[0]}
     videos = tuple((name, each.gain) for name, each in by_video.items() if each is not None)
     promote, reason = _decided(what, here, elsewhere)
+    reason += _said_of_steps(iterations, in_haste=not promote and time_was_short and iterations < FEW_STEPS)
     return NetworkVerdict(promote, reason, here, elsewhere, videos, iterations)
+
+
+def _said_of_steps(iterations: int, *, in_haste: bool) -> str:
+    steps = f"{iterations} step" if iterations == 1 else f"{iterations} steps"
+    if not in_haste:
+        return f" It learnt {steps}."
+    return (
+        f" It learnt only {steps} before the time was over, and with fewer than {FEW_STEPS} a network may be worse than"
+        " with none: give it more (--minutes, TAM_ADAPT_MINUTES)."
+    )
 
 
 def _decided(what: str, here: Comparison | None, elsewhere: Comparison | None) -> tuple[bool, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,9 @@ _WARMUP, _FALLS_OVER = 20, 0.6
 # Of the running average of the weights, an iteration; shorter at the beginning.
 _AVERAGE = 0.98
 _CHECKPOINT_EVERY_S = 20.0
+
+CHECKPOINT = ".learning"
+"""How the names of checkpoints end."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,8 @@ class Learner:
                     self.seconds += time.monotonic() - started
                     tell(self.progress)
                     if self.seconds - saved_at > _CHECKPOINT_EVERY_S:
+                        saved_at = self.seconds  # also where it fails: at once again it would fail again
                         self._save()
-                        saved_at = self.seconds
         finally:
             self.network.eval()
             if self.seconds > saved_at:
@@ -151,9 +156,6 @@ class Learner:
                 self.average[name].lerp_(value, 1 - decay)
 
     def _save(self) -> None:
-        """Write beside the checkpoint and move it there, so that a kill in between loses nothing."""
-        path = self._spell.checkpoint
-        partial = path.with_suffix(".part")
         state = {
             "key": self._spell.key,
             "network": self.network.state_dict(),
@@ -162,9 +164,10 @@ class Learner:
             "iterations": self.iterations,
             "seconds": self.seconds,
         }
-        with writing(path):
-            torch.save(state, partial)
-            partial.replace(path)
+        # Into memory first: where the disk says no, torch's own writer says nothing that people understand.
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_whole(self._spell.checkpoint, content.getbuffer())
 
     def _resume(self) -> None:
         path = self._spell.checkpoint
@@ -182,13 +185,34 @@ class Learner:
         self.iterations, self.seconds = state["iterations"], state["seconds"]
 
 
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write beside a file and move it there, so that neither a kill nor a full disk in between loses it.
+
+    Raises:
+        OutputError: the disk says no.
+    """
+    partial = path.with_suffix(".part")
+    with writing(path):
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)  # what is half there would keep the disk full
+            raise
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Write a file in this context: what the disk says against it becomes an OutputError."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # PyTorch's writer says RuntimeError where the disk says no
-        raise OutputError(
-            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.",
-            "Make room on the disk; the adaptation goes on from its last checkpoint.",
-        ) from error
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if is_full else error.strerror or error
+        first = "Make room on it" if is_full else "See that the folder can be written to"
+        then = "goes on from its last checkpoint" if _has_checkpoint(path.parent) else "begins anew"
+        raise OutputError(f"{path} cannot be written: {why}.", f"{first}, and start it again: it {then}.") from error
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return any(folder.glob(f"*{CHECKPOINT}"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tam_backend.adaptation.gate import LEAST_JUDGED
 from tam_backend.adaptation.kept_video import KeptVideo
-from tam_backend.errors import InvalidInputError
+from tam_backend.errors import TooLittleError
 
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.3, 4
 
@@ -24,7 +24,7 @@ def usable(videos: Sequence[KeptVideo], notes: list[str]) -> list[KeptVideo]:
     """Return the videos that something can be learnt from; of the others `notes` gets a sentence.
 
     Raises:
-        InvalidInputError: fewer than two are left.
+        TooLittleError: fewer than two are left.
     """
     good = []
     for video in videos:
@@ -36,7 +36,7 @@ def usable(videos: Sequence[KeptVideo], notes: list[str]) -> list[KeptVideo]:
             good.append(video)
     if len(good) < 2:
         having = f"only {good[0].name} has" if good else "no video has"
-        raise InvalidInputError(
+        raise TooLittleError(
             f"To learn from one video and judge on another it takes two, and {having} corrected or confirmed masks"
             f" on two frames. {' '.join(notes)}".rstrip(),
             "Label a second video." if good else "Label two videos.",

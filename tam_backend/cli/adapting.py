@@ -39,7 +39,8 @@ def adapt(
     project: Project,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to learn from.")] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0.05, max=1440, help="How long they may learn; default TAM_ADAPT_MINUTES.")
+        float | None,
+        typer.Option(min=0.05, max=1440, help="How long it may take, with measuring; default TAM_ADAPT_MINUTES."),
     ] = None,
     rollback: Annotated[
         bool,
@@ -81,6 +82,7 @@ def _show(versions: list[AdaptedVersion], serving: Serving) -> None:
         typer.echo(f"{each.name}  {made}  {serving.state_of(each)}")
         for figure in each.findings.figures:
             typer.echo(f"  {figure.name}: {figure.before:.1f} -> {figure.after:.1f}, {figure.gain}")
+        typer.echo(f"  {printable(each.findings.reason)}")
 
 
 def _list(settings: Settings, parts: Parts, project: str, base: str) -> None:
@@ -138,7 +140,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
     from tam_backend.service.project_learning import Learning
     from tam_backend.store.unlearnt_videos import UnlearntVideos
 
-    jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s))
+    jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s, backend_url=settings.own_url))
     intent = Intent.to_adapt(str(project), 60 * settings.adapt_minutes, only_if_new=False)
     unlearnt = UnlearntVideos(parts.database)
     with (
@@ -157,7 +159,7 @@ def _learn(settings: Settings, parts: Parts, project: int) -> None:
         for note in made.findings.notes:
             say_note(note)
         _show([made], parts.adapted.serving([made], made.base))
-        say(f"{made.findings.reason} {_WHAT_FOLLOWS[made.state]}")
+        say(_WHAT_FOLLOWS[made.state])
 
 
 _WHAT_FOLLOWS = {

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tam_backend.errors import CancelledError, StoreError, TamError
+from tam_backend.errors import CancelledError, StoreError, TamError, TooLittleError
 from tam_backend.jobs.records import Intent, JobState, JobView, Outlook, Progress, Stage, TakenJob
 from tam_backend.jobs.store import LOST, NEWER, STOPPED, JobStore
 
@@ -32,7 +32,7 @@ class Job:
         self._frames: set[int] = set()  # that this job did
         self.frame: int | None = None
         self.state: JobState = state
-        self.message = ""
+        self.message = self._why = ""
         self.pause_s: float | None = None
         self.has_ended = False
         self.written = self.progress
@@ -66,7 +66,8 @@ class Job:
             if self.is_over:
                 return
             self._cancel.set()
-            self.message = message or self.message
+            self._why = message or self._why
+            self.message = self._why or self.message
             if self.state == "queued":
                 self._ended()
                 self.state = "cancelled"
@@ -105,7 +106,9 @@ class Job:
                 return
             self._ended()
             if isinstance(error, CancelledError):
-                self.state, self.message = "cancelled", self.message or error.message
+                self.state, self.message = "cancelled", self._why or error.message  # not what it was at
+            elif isinstance(error, TooLittleError):
+                self.state, self.message = "done", str(error)
             elif isinstance(error, TamError):
                 self.state, self.message = "failed", str(error)
             elif isinstance(error, Exception):

@@ -56,11 +56,18 @@ class JobStore:
         lease_s: how long a process that says nothing keeps its jobs from others; one that is seen to be dead keeps
             nothing.
         keep: how many that ended are still seen.
+        backend_url: where people reach the status page and the jobs; "" = it is not known.
     """
 
     def __init__(
-        self, database: Database, holders: Holders | None = None, lease_s: float = LEASE_S, keep: int = 100
+        self,
+        database: Database,
+        holders: Holders | None = None,
+        lease_s: float = LEASE_S,
+        keep: int = 100,
+        backend_url: str = "",
     ) -> None:
+        self._backend_url = backend_url
         self._database = database
         self._holders = holders or Holders()
         self._keep = keep
@@ -86,7 +93,7 @@ class JobStore:
             "owned_until": now() + self.lease_s,
             "taking": 1,
         }
-        return taken, self._database.change(lambda connection: _add(connection, taken, row))
+        return taken, self._database.change(lambda connection: _add(connection, taken, row, self._backend_url))
 
     def enqueue(self, intent: Intent, frames_total: int, stage: Stage) -> tuple[str, list[str]]:
         """Keep a job that nobody waits for, for any process to take.
@@ -103,7 +110,7 @@ class JobStore:
         task_id = None if intent.is_adaptation else intent.task_id
         job = TakenJob(secrets.token_hex(6), 0, task_id, intent.project, intent, stage, 0, frames_total)
         row = {"waited_for": False, "state": "queued", "frames_done": 0, "taking": 0, **_nobodys}
-        return job.id, self._database.change(lambda connection: _add(connection, job, row))
+        return job.id, self._database.change(lambda connection: _add(connection, job, row, self._backend_url))
 
     def look(self) -> Outlook:
         """Tell what there is to do; what belonged to a process that is gone is anybody's from then on."""
@@ -254,7 +261,8 @@ class JobStore:
             NotFoundError: see `get`.
         """
         named, idle = jobs.c.id == job_id, jobs.c.state.in_(("queued", "waiting"))
-        said = {"message": message or jobs.c.message, "cancel_requested": True}
+        kept = case((jobs.c.cancel_requested, jobs.c.message), else_="")  # not what it was at: that is no reason
+        said = {"message": message or kept, "cancel_requested": True}
 
         def write(connection: Connection) -> None:
             if connection.execute(select(jobs.c.number).where(named).with_for_update()).one_or_none() is None:
@@ -344,12 +352,12 @@ class JobStore:
         return and_(jobs.c.id == job.id, jobs.c.owner == self._me, jobs.c.taking == job.taking, _lives)
 
 
-def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[str]:
+def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any], backend_url: str) -> list[str]:
     """Insert a job, and end those whose place it takes; return their ids."""
     task, whose, overtaken = "" if job.task_id is None else str(job.task_id), "", []
     if job.stage == "adapt":
         whose = "adaptation"  # no request takes the place of one
-        _require_room(connection, job.project, waited_for=row["waited_for"])
+        _require_room(connection, job.project, backend_url, waited_for=row["waited_for"])
     elif job.intent is not None:
         whose = job.intent.whose
         one_at_a_time(connection, "job", job.project, task, whose)
@@ -379,7 +387,7 @@ def _add(connection: Connection, job: TakenJob, row: Mapping[str, Any]) -> list[
     return overtaken
 
 
-def _require_room(connection: Connection, project: str, *, waited_for: bool) -> None:
+def _require_room(connection: Connection, project: str, backend_url: str, *, waited_for: bool) -> None:
     """Raise BusyError where a project is being adapted already, or too many wait for it."""
     one_at_a_time(connection, "adaptations")
     adaptations = and_(_lives, jobs.c.stage == "adapt")
@@ -387,7 +395,8 @@ def _require_room(connection: Connection, project: str, *, waited_for: bool) -> 
     if (other := connection.execute(there).scalars().first()) is not None:
         raise BusyError(
             f"The networks of project {project} are learning already: job {other}.",
-            f"Wait for it, or stop it: DELETE /jobs/{other}.",
+            "Wait for it: it goes on by itself while a backend runs. Or stop it, with the button on the status page or "
+            f"curl -X DELETE {backend_url or 'http://BACKEND'}/jobs/{other}",
         )
     queued = select(func.count()).select_from(jobs).where(adaptations, jobs.c.owner == "")
     if not waited_for and connection.execute(queued).scalar_one() >= _MOST_QUEUED_ADAPTATIONS:

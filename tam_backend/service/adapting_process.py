@@ -32,6 +32,10 @@ from tam_backend.submitted_videos import submitted_videos
 _NICE = 10
 _LOOK_S = 0.5
 _STOPS_WITHIN_S = 3.0
+STOPPED = (
+    "It was stopped. Started again it goes on with what it has measured and learnt so far, but for the last seconds at "
+    "times, unless what people submitted has changed."
+)
 # Not multiprocessing's: that runs the main module of whoever starts it once more, and with it a second backend.
 _PROGRAM = """
 import sys
@@ -123,7 +127,7 @@ def learn_elsewhere(order: Order, progress: Callable[[Progress], None], cancelle
     try:
         while True:
             if cancelled():
-                raise CancelledError("It was cancelled; what it has learnt so far is kept for the next time.")
+                raise CancelledError(STOPPED)
             if not line.poll(_LOOK_S):
                 continue
             said = line.recv()

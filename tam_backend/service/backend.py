@@ -82,7 +82,7 @@ class Backend:
         self._parts = parts = Parts.of(settings)
         self.store, self.library = parts.store, parts.library
         self._label_studio = parts.label_studio
-        self.jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s))
+        self.jobs = JobRegistry(JobStore(parts.database, parts.holders, settings.lease_s, backend_url=settings.own_url))
         self.problems = parts.problems
         self._memories = TaskMemories(parts.database)
         self._version = zoo.profile(settings.profile).version
@@ -253,7 +253,7 @@ class Backend:
         logger.info("Event %s%s", action, "" if secret else ", without the secret")
         if (project := events.training_of(payload)) is not None:  # comes without the secret: the button is not ours
             if secret or self._projects.is_known(project):
-                self._begin_to_learn(self._learning.asked_for(project))
+                self._begin_to_learn(self._learning.asked_for(project), asked_by=f"project {project}, start training")
             else:
                 self.problems.note("start training", *_UNKNOWN_PROJECT)
             return
@@ -266,12 +266,16 @@ class Backend:
         for each in intents if self._loop.can_push else ():
             self._loop.add(each)
 
-    def _begin_to_learn(self, intent: Intent | None) -> None:
+    def _begin_to_learn(self, intent: Intent | None, asked_by: str = "") -> None:
+        """Have networks learn; where they do already, whoever pressed a button for it is told on the status page."""
         try:
             if intent is not None:
                 self._loop.add(intent)
         except BusyError as error:
-            logger.info("%s", error.message)
+            if asked_by:  # Label Studio shows them nothing
+                self.problems.note(asked_by, error.message, error.remedy)
+            else:
+                logger.info("%s", error.message)
 
     def propagate_later(self, intent: Intent) -> None:
         """Have a task tracked as a job, and a prediction stored."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError
+from tam_backend.errors import BusyError, CancelledError, LabelStudioError, LabelStudioRefusedError, TooLittleError
 from tam_backend.jobs.at_work import AtWork
 from tam_backend.jobs.executor import Executor
 from tam_backend.jobs.records import Intent, Stage
@@ -216,7 +216,7 @@ class Loop:
             self._jobs.put_back(job, "waiting", said, pause_s)
         except BusyError:
             self._jobs.put_back(job, "queued", "", _BUSY_PAUSE_S)
-        except CancelledError as error:
+        except (CancelledError, TooLittleError) as error:  # nothing failed
             self._jobs.end(job, error)
         except Exception as error:  # whatever it is, it stands on the status page, and in the log with its traceback
             self._fail(job, error)

@@ -13,7 +13,7 @@ from tam_backend.jobs.records import Intent
 from tam_backend.jobs.registry import Job
 from tam_backend.models import zoo
 from tam_backend.problems import ProblemLog
-from tam_backend.service.adapting_process import Learnt, Order
+from tam_backend.service.adapting_process import STOPPED, Learnt, Order
 from tam_backend.settings import Settings
 from tam_backend.store.adapted_networks import AdaptedNetworks, AdaptedVersion, Figure, Findings, PictureNote
 from tam_backend.store.unlearnt_videos import UnlearntVideos
@@ -107,7 +107,11 @@ class Learning:
             job.to("running", progress.doing)
 
         job.to("running", "starting")
-        learnt = self._learn(order, told, lambda: job.cancel_requested)
+        try:
+            learnt = self._learn(order, told, lambda: job.cancel_requested)
+        except KeyboardInterrupt:  # Ctrl-C on the command line
+            job.cancel(STOPPED)
+            raise
         if learnt.outcome is None:
             self._unlearnt.learnt(project, noted)
             job.to("running", "Nothing was submitted since the last time.")

@@ -15,7 +15,6 @@ from labeled_discs import labeled_discs
 from torch import nn
 
 from tam_backend.adaptation import adapt as adapt_module
-from tam_backend.adaptation import learning
 from tam_backend.adaptation.adapt import adapt
 from tam_backend.adaptation.courses import SEGMENTER, TRACKER, Course
 from tam_backend.adaptation.labeled import LabeledVideo
@@ -66,7 +65,23 @@ def test_nothing_is_promoted_where_nothing_is_better(tmp_path: Path) -> None:
     assert sorted((*outcome.learnt_from, *outcome.held_out)) == ["one", "three", "two"]
     assert outcome.segmenter.iterations > 0
     assert all(0 <= each.share < 1 for each in told)
-    assert {"teaching the segmenter", "teaching the tracker"} <= {each.doing for each in told}
+    doing = list(dict.fromkeys(each.doing for each in told))
+    assert {"teaching the segmenter", "teaching the tracker"} <= set(doing)
+    for when in ("before it learns", "after it learnt", "halfway to what it learnt"):
+        assert f"measuring the segmenter {when}, on cup" in doing
+    shares = [each.share for each in told]
+    assert shares == sorted(shares), "it never goes back"
+
+
+@pytest.mark.parametrize(("limits", "hurried"), [(LIMITS, True), (replace(LIMITS, seconds=600, iterations=1), False)])
+def test_steps_and_time_are_told_and_where_there_was_too_little_of_it(
+    tmp_path: Path, limits: AdaptationLimits, hurried: bool
+) -> None:
+    outcome = adapted(tmp_path, limits=limits)
+    for found in (outcome.segmenter, outcome.tracker):
+        assert f"{found.iterations} step" in found.reason
+        assert ("give it more (--minutes" in found.reason) is hurried
+    assert f"was given {limits.seconds:.0f}: 0 s to measure what was there before" in outcome.notes[-1]
 
 
 def test_frames_that_tell_are_drawn_of_both_networks_though_they_are_refused(
@@ -125,7 +140,7 @@ def test_empty_masks_are_left_out_and_said(tmp_path: Path) -> None:
     masks = {at: np.zeros_like(mask) for at, mask in empty.masks.items()}
     videos = [labeled_discs("one"), labeled_discs("two"), LabeledVideo("empty", empty.video, masks)]
     outcome = adapted(tmp_path, videos=videos)
-    assert outcome.notes == ("empty was left out: all its masks are empty.",)
+    assert outcome.notes[0] == "empty was left out: all its masks are empty."
     assert "empty" not in (*outcome.learnt_from, *outcome.held_out)
 
 
@@ -154,17 +169,38 @@ def test_a_cancelled_adaptation_goes_on_when_it_is_started_again(tmp_path: Path)
     outcome = adapted(tmp_path, progress=again.append)
     assert outcome.segmenter.iterations > 0
     assert "teaching the segmenter" not in {each.doing for each in again}
-    assert "measuring the tracker on cup" in {each.doing for each in again}  # the candidates; not the base again
+    assert "measuring the tracker after it learnt, on cup" in {
+        each.doing for each in again
+    }  # the candidates; not the base again
 
 
 def test_a_full_disk_is_said_and_nothing_is_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(learning.torch, "save", full)
-    with pytest.raises(OutputError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="the disk is full"):
         adapted(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_learnt_weights_are_written_is_said_with_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt_module, "SEGMENTER", scored(SEGMENTER, here=0.2, elsewhere=0.0))
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "compact_segmenter.part":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="the disk is full") as error:
+        adapted(tmp_path)
+    assert "it goes on from its last checkpoint" in error.value.remedy
     assert not list(tmp_path.glob("*.safetensors"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

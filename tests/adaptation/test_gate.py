@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tam_backend.adaptation.gate import LEAST_JUDGED, MOST_HARM, compare, verdict
+from tam_backend.adaptation.gate import FEW_STEPS, LEAST_JUDGED, MOST_HARM, compare, verdict
 from tam_backend.adaptation.judging import Scores
 
 scores = st.dictionaries(
@@ -122,3 +122,26 @@ def test_the_reason_says_what_is_missing_where_little_was_judged() -> None:
     assert not found.promote
     assert "only 2" in found.reason
     assert "confirm more frames" in found.reason
+
+
+def test_every_verdict_says_how_many_steps_were_learnt() -> None:
+    same = {"a": dict.fromkeys(range(8), 0.5)}
+    better = {"a": dict.fromkeys(range(8), 0.7)}
+    assert verdict("the tracker", (same, better), (same, same), 3).reason.endswith(
+        "(gain at least 20.0 points). It learnt 3 steps."
+    )
+    assert verdict("the tracker", (same, same), (same, same), 1).reason.endswith(" It learnt 1 step.")
+
+
+@pytest.mark.parametrize(
+    ("after", "iterations", "short", "said"),
+    [(0.5, 6, True, True), (0.5, FEW_STEPS, True, False), (0.5, 6, False, False), (0.7, 6, True, False)],
+    ids=["refused in haste", "enough steps", "asked for so few", "better all the same"],
+)
+def test_a_refusal_says_where_the_time_was_over_after_few_steps(
+    after: float, iterations: int, short: bool, said: bool
+) -> None:
+    before, then = ({"a": dict.fromkeys(range(8), value)} for value in (0.5, after))
+    reason = verdict("the tracker", (before, then), (before, before), iterations, time_was_short=short).reason
+    assert (f"It learnt only {iterations} steps before the time was over" in reason) is said
+    assert ("--minutes" in reason) is said

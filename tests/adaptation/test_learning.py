@@ -24,7 +24,7 @@ class Killed(BaseException):
 
 def learner(course: Course, folder: Path, key: str = "key", seconds: float = 1000.0, iterations: int = 1000) -> Learner:
     samples = Samples([keep(labeled_discs("discs", discs=2), 2**30, [])], 64)
-    spell = Spell(seconds, iterations, course.rate, batch=1, checkpoint=folder / "learning", key=key)
+    spell = Spell(seconds, iterations, course.rate, batch=1, checkpoint=folder / "discs.learning", key=key)
     network = course.loaded(EMBEDDED_DIR / course.file)
     return Learner(network, course.lesson(), lambda rng: course.draw(samples, rng), spell)
 
@@ -78,26 +78,59 @@ def test_a_checkpoint_of_other_labels_is_not_gone_on_with(tmp_path: Path) -> Non
 
 
 def test_a_damaged_checkpoint_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "learning").write_bytes(b"half a file")
+    (tmp_path / "discs.learning").write_bytes(b"half a file")
     one = learner(TRACKER, tmp_path)
     assert one.iterations == 0
     teach(one, 1)
     assert learner(TRACKER, tmp_path).iterations == 1
 
 
-def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    teach(learner(TRACKER, tmp_path), 1)
+def fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk take a part of what is written, and then no more."""
+    whole = Path.write_bytes
 
-    def full(*_: object) -> None:
+    def full(path: Path, content: bytes) -> int:
+        whole(path, bytes(content[: len(content) // 2]))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(learning.torch, "save", full)
-    one = learner(TRACKER, tmp_path, seconds=1000)
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+
+def full_disk_met(one: Learner, monkeypatch: pytest.MonkeyPatch) -> OutputError:
+    fill(monkeypatch)
     monkeypatch.setattr(learning, "_CHECKPOINT_EVERY_S", -1.0)
-    with pytest.raises(OutputError, match="No space left") as error:
+    with pytest.raises(OutputError, match="the disk is full") as error:
         one.run(lambda _: None)
-    assert "Make room" in error.value.remedy
+    return error.value
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(learner(TRACKER, tmp_path), 1)
+    error = full_disk_met(learner(TRACKER, tmp_path), monkeypatch)
+    assert error.remedy == "Make room on it, and start it again: it goes on from its last checkpoint."
+    assert [each.name for each in tmp_path.iterdir()] == ["discs.learning"], "what is half written is removed"
     assert learner(TRACKER, tmp_path).iterations == 1
+
+
+def test_where_the_disk_is_full_before_the_first_checkpoint_none_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = full_disk_met(learner(TRACKER, tmp_path), monkeypatch)
+    assert error.remedy == "Make room on it, and start it again: it begins anew."
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here that is always full")
+def test_what_a_disk_that_is_really_full_says_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "discs.part").symlink_to("/dev/full")
+    one = learner(TRACKER, tmp_path)
+    with pytest.raises(OutputError, match=r"discs\.learning cannot be written: the disk is full\. Make room"):
+        one.run(lambda _: teach_no_more())
+    assert list(tmp_path.iterdir()) == []
+
+
+def teach_no_more() -> None:
+    raise Killed
 
 
 def test_single_steps_that_go_astray_count_little_in_the_average(tmp_path: Path) -> None:
@@ -113,9 +146,9 @@ def test_single_steps_that_go_astray_count_little_in_the_average(tmp_path: Path)
 
 def test_a_checkpoint_of_an_earlier_release_is_not_gone_on_with(tmp_path: Path) -> None:
     teach(learner(TRACKER, tmp_path), 1)
-    state = torch.load(tmp_path / "learning", weights_only=True)
+    state = torch.load(tmp_path / "discs.learning", weights_only=True)
     del state["average"]
-    torch.save(state, tmp_path / "learning")
+    torch.save(state, tmp_path / "discs.learning")
     assert learner(TRACKER, tmp_path).iterations == 0
 
 
