@@ -196,7 +196,7 @@ def test_task_holds_signed_urls_of_its_frames_in_order(library: VideoLibrary, cl
     assert set(data) == {"name", "frames"}, "no video for a folder of images, no chain for a single task"
     assert data["name"] == clip.name
     pages = parse_config(recommended_config(["Object"]))
-    assert video_name(task_id, data, pages) == f"{safe_name(clip.name)}-{task_id}", "the addresses of frames tell no name"
+    assert video_name(task_id, data, pages) == f"{safe_name(clip.name)}-{task_id}", "its frames tell none"
 
 
 def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a task's video is called wherever people read of it: in datasets, on the command line, on the pages of networks."""
+"""What a task's video is called wherever people read of it: in datasets, on the command line, on pages."""
 
 from __future__ import annotations
 
