@@ -124,3 +124,10 @@ def test_a_project_that_is_not_there_or_shows_no_video_is_refused(studio: Annota
     done = CliRunner().invoke(app, ["suggest", "--project", "3"])
     assert isinstance(done.exception, LabelConfigError)
     assert not any(call.startswith("/api/tasks") for call in studio.calls)
+
+
+def test_no_bar_is_left_above_an_error(studio: AnnotatedStudio) -> None:
+    studio.refuse_after = 1
+    done = CliRunner().invoke(app, ["suggest", "--project", "3"])
+    assert "API key" in str(done.exception)
+    assert "reading tasks" not in done.output

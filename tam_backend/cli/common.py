@@ -27,6 +27,8 @@ from tam_backend.errors import InvalidInputError, printable
 from tam_backend.settings import LEAST_ADAPT_MINUTES, MOST_ADAPT_MINUTES, Settings, get_settings, variable_of
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tam_backend.labelstudio.client import LabelStudioClient
 
 # Everything for people goes to stderr; stdout is for what other programs read.
@@ -176,9 +178,19 @@ def label_studio(settings: Settings) -> LabelStudioClient:
     return LabelStudioClient(settings.label_studio_url, key)
 
 
+class _Bar(Progress):
+    """A bar that goes away where an error is told in its place; after Ctrl-C it stays, and shows how far it came."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.transient = isinstance(error, Exception)
+        super().__exit__(kind, error, trace)
+
+
 def progress_bar() -> Progress:
     """Return a bar for things that are counted."""
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -190,7 +202,7 @@ def progress_bar() -> Progress:
 
 def transfer_bar() -> Progress:
     """Return a bar for bytes."""
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
