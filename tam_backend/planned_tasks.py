@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from tam_backend.errors import InvalidInputError
+from tam_backend.errors import InvalidInputError, printable
 from tam_backend.types import Timeline
 from tam_backend.video.library import VideoLibrary
 from tam_backend.video.video_records import VideoRecord
@@ -167,6 +167,8 @@ def task_data(
 ) -> dict[str, Any]:
     """Return a task's data: `frames`, of a video file `video` and its rate `fps`, in a chain `chain`, and its `origin`.
 
+    The address of a video tells its name, those of a folder's frames do not: of a folder there is its `name`.
+
     Args:
         task: what it shows.
         library: knows the video and signs the URLs.
@@ -178,6 +180,8 @@ def task_data(
         data["video"] = library.video_url(base_url, task.record.id)
         if task.record.fps is not None:
             data["fps"] = task.record.fps
+    else:
+        data["name"] = printable(task.record.name)
     data["frames"] = [library.frame_url(base_url, task.record.id, index) for index in task.frame_indices]
     if task.parts > 1:
         data["chain"] = {

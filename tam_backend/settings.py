@@ -6,6 +6,7 @@ LABEL_STUDIO_URL, ...) work too.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,9 @@ def _known_as(name: str) -> AliasChoices:
 # Below, an object has no cell of its own left; above, one frame takes the memory of a whole video.
 MIN_TRACKER_SIDE, MAX_TRACKER_SIDE = 96, 2160
 
+LEAST_ADAPT_MINUTES, MOST_ADAPT_MINUTES = 0.05, 1440
+
+_PREFIX = "TAM_"
 _SECRET_CHARS = 16
 
 
@@ -30,7 +34,7 @@ class Settings(BaseSettings):
 
     # A message about a password or a secret must not show it.
     model_config = SettingsConfigDict(
-        env_prefix="TAM_", populate_by_name=True, extra="ignore", hide_input_in_errors=True
+        env_prefix=_PREFIX, populate_by_name=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
     )
 
     profile: str = Field("compact", description="which segmenter, tracker and weights")
@@ -112,10 +116,16 @@ class Settings(BaseSettings):
         7, ge=0, le=30, description="how long a Propagate waits for the draft that has all that was drawn before it"
     )
     adapt: Literal["off", "asked", "auto"] = Field(
-        "asked", description="whether networks learn from a project: never; on Start training; by themselves too"
+        "asked",
+        description="whether a server's networks learn from a project: never; on Start training; by themselves too",
     )
     adapt_after: int = Field(3, ge=2, description="with TAM_ADAPT=auto: after so many newly submitted videos")
-    adapt_minutes: float = Field(10, gt=0, le=1440, description="how long the networks may learn at a time, minutes")
+    adapt_minutes: float = Field(
+        10,
+        ge=LEAST_ADAPT_MINUTES,
+        le=MOST_ADAPT_MINUTES,
+        description="how long the networks may learn at a time, minutes",
+    )
     adapt_iterations: int = Field(600, ge=1, description="how many steps each network learns at most, at a time")
     max_sessions: int = Field(16, ge=1, description="tasks whose propagation is kept to be continued")
     max_waiting: int = Field(16, ge=1, description="requests that may wait for the model")
@@ -238,6 +248,21 @@ class Settings(BaseSettings):
     def label_studio_pages(self) -> str:
         """The address that links to Label Studio begin with; "" where it is not known."""
         return self.label_studio_public_url or self.label_studio_url
+
+
+def variable_of(name: str) -> str:
+    """Return the environment's variable for a setting as an error names it: by its field, or as it was found there.
+
+    >>> variable_of("adapt_minutes"), variable_of("settings")
+    ('TAM_ADAPT_MINUTES', 'settings')
+    """
+    for field in Settings.model_fields.values():
+        known_as = field.validation_alias
+        if isinstance(known_as, AliasChoices) and name in known_as.choices:
+            # The first one is named, whichever is set; pydantic-settings takes the first that is.
+            is_set = {each.upper() for each in os.environ}
+            return next((str(each) for each in known_as.choices if str(each).upper() in is_set), name)
+    return f"{_PREFIX}{name.upper()}" if name in Settings.model_fields else name
 
 
 @lru_cache(maxsize=1)

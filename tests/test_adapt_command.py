@@ -152,7 +152,7 @@ def test_a_project_that_is_not_there_is_told_before_a_job_is_made(
     studio: AnnotatedStudio, database: Database, options: tuple[str, ...]
 ) -> None:
     del studio
-    with pytest.raises(LabelStudioError, match="projects/4"):
+    with pytest.raises(LabelStudioError, match="There is no project 4 in"):
         adapt(*options, project=4)
     assert JobStore(database).all() == []
 

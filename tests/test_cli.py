@@ -209,6 +209,39 @@ def test_a_mistake_in_the_environment_is_told_by_its_name(folder: Path, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("TAM_ADAPT", "maybe"), ("TAM_ADAPT_MINUTES", "0.01"), ("TAM_ADAPT_MINUTES", "nan"), ("PORT", "abc")],
+)
+def test_every_mistaken_setting_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    for verb in (["report", "--project", "1"], ["weights", "fetch", "compact"]):
+        get_settings.cache_clear()
+        done = run(*verb)
+        get_settings.cache_clear()
+        assert done.returncode == 2
+        assert f" {name}: " in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["adapt", "suggest", "propagate", "report", "export", "import"])
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("http://x/projects/5/", "address: 5."), ("5.0", ".../projects/N/"), ("five", ".../projects/N/"), ("-5", "N/")],
+)
+def test_what_is_no_projects_number_is_refused_with_a_hint(verb: str, given: str, hint: str) -> None:
+    done = run(verb, f"--project={given}")
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert done.returncode == 2
+    assert "is no project's number" in said and hint in said
+
+
+@pytest.mark.parametrize(("given", "says"), [("nan", "is no number"), ("x", "is no number"), ("0.01", "not from 0.05")])
+def test_minutes_that_cannot_be_are_told_apart(given: str, says: str) -> None:
+    done = run("adapt", "--project", "5", "--minutes", given)
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["track", "{folder}/images", "--prompts", "{folder}/first.png", "--out", "{folder}/first.png"], "--out"),

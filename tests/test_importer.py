@@ -23,10 +23,12 @@ from tam_backend.errors import (
     UnreadableMediaError,
 )
 from tam_backend.export import OverlayWriter
+from tam_backend.export.dataset import safe_name
 from tam_backend.importer import ImportReport, import_videos
 from tam_backend.labelstudio.config import MediaKind
 from tam_backend.labelstudio.config_xml import parse_config
 from tam_backend.labelstudio.recommended_config import recommended_config
+from tam_backend.labelstudio.video_names import video_name
 from tam_backend.planned_tasks import FrameSelection, plan_tasks
 from tam_backend.settings import Settings
 from tam_backend.types import Timeline
@@ -191,7 +193,10 @@ def test_task_holds_signed_urls_of_its_frames_in_order(library: VideoLibrary, cl
     data = client.tasks[task_id]
     assert [library.own_frame(url) for url in data["frames"]] == [(imported.record.id, index) for index in range(7)]
     assert all(url.startswith(f"{BASE}/frames/") for url in data["frames"])
-    assert set(data) == {"frames"}, "no video for a folder of images, no chain for a single task"
+    assert set(data) == {"name", "frames"}, "no video for a folder of images, no chain for a single task"
+    assert data["name"] == clip.name
+    pages = parse_config(recommended_config(["Object"]))
+    assert video_name(task_id, data, pages) == f"{safe_name(clip.name)}-{task_id}", "its frames tell none"
 
 
 def test_video_file_is_in_the_task_too(library: VideoLibrary, clip: Path, tmp_path: Path) -> None:

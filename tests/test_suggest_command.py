@@ -12,6 +12,7 @@ from exported_discs import CONFIG
 from typer.testing import CliRunner
 
 from tam_backend.cli import app
+from tam_backend.errors import LabelConfigError
 from tam_backend.settings import Settings, get_settings
 from tam_backend.store.database import Database, sqlite_url
 from tam_backend.store.known import Known
@@ -70,7 +71,9 @@ def test_tasks_come_by_what_a_look_mends_with_the_page_to_look_at(studio: Annota
 def test_no_more_are_named_than_asked_for(studio: AnnotatedStudio, tmp_path: Path) -> None:
     store(tmp_path, 13, 0.4)
     assert [row[0] for row in rows("--count", "1") if row[0] in ("11", "12", "13")] == ["12"]
-    assert [call.split("?")[0] for call in studio.calls] == ["/api/tasks"], "one list tells what is submitted"
+    assert [call.split("?")[0] for call in studio.calls] == ["/api/projects/3/", "/api/tasks"], (
+        "one list tells what is submitted"
+    )
 
 
 def test_what_was_submitted_without_us_comes_last(studio: AnnotatedStudio, tmp_path: Path) -> None:
@@ -112,3 +115,19 @@ def test_a_project_without_tasks_is_told_in_a_sentence(studio: AnnotatedStudio) 
     done = CliRunner().invoke(app, ["suggest", "--project", "3"], env={"COLUMNS": "200"})
     assert "Project 3 has no tasks" in done.output
     assert "Mends" not in done.output
+
+
+def test_a_project_that_is_not_there_or_shows_no_video_is_refused(studio: AnnotatedStudio) -> None:
+    done = CliRunner().invoke(app, ["suggest", "--project", "4"])
+    assert "There is no project 4" in str(done.exception)
+    studio.config = '<View><Text name="t" value="$text"/></View>'
+    done = CliRunner().invoke(app, ["suggest", "--project", "3"])
+    assert isinstance(done.exception, LabelConfigError)
+    assert not any(call.startswith("/api/tasks") for call in studio.calls)
+
+
+def test_no_bar_is_left_above_an_error(studio: AnnotatedStudio) -> None:
+    studio.refuse_after = 1
+    done = CliRunner().invoke(app, ["suggest", "--project", "3"])
+    assert "API key" in str(done.exception)
+    assert "reading tasks" not in done.output

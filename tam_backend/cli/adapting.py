@@ -16,6 +16,7 @@ from tam_backend.cli.common import (
     Url,
     console,
     label_studio,
+    minutes_number,
     say,
     say_note,
     settings_with,
@@ -40,7 +41,11 @@ def adapt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to learn from.")] = False,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.05, max=1440, help="How long it may take, with measuring; default TAM_ADAPT_MINUTES."),
+        typer.Option(
+            parser=minutes_number,
+            metavar="NUMBER",
+            help="How long it may take, with measuring; default TAM_ADAPT_MINUTES.",
+        ),
     ] = None,
     rollback: Annotated[
         bool,
@@ -52,7 +57,10 @@ def adapt(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Let the networks learn from a project's corrected videos. A version serves only if it is better beyond doubt."""
+    """Let the networks learn from a project's corrected videos. A version serves only if it is better beyond doubt.
+
+    TAM_ADAPT binds the server alone: also where it is off this command learns, since somebody asks for it.
+    """
     from tam_backend.models import zoo
     from tam_backend.service.parts import Parts
     from tam_backend.service.project_learning import cannot_learn

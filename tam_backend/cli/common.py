@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +24,11 @@ from rich.progress import (
 )
 
 from tam_backend.errors import InvalidInputError, printable
-from tam_backend.settings import Settings, get_settings
+from tam_backend.settings import LEAST_ADAPT_MINUTES, MOST_ADAPT_MINUTES, Settings, get_settings, variable_of
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tam_backend.labelstudio.client import LabelStudioClient
 
 # Everything for people goes to stderr; stdout is for what other programs read.
@@ -39,7 +43,35 @@ Overwrite = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Url = Annotated[str | None, typer.Option(help="Label Studio's address; default LABEL_STUDIO_URL.")]
 ApiKey = Annotated[str | None, typer.Option(help="Its access token; default LABEL_STUDIO_API_KEY.")]
-Project = Annotated[int, typer.Option(help="Label Studio's project: the number in its address.")]
+
+
+def project_number(said: str) -> int:
+    """Read a project's number. Raises typer.BadParameter: it is none, such as the project's whole address."""
+    text = str(said).strip()
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    inside = re.search(r"/projects/(\d+)", text, re.ASCII)
+    hint = f"give the number in the project's address: {inside[1] if inside else 'N of .../projects/N/'}"
+    raise typer.BadParameter(f"{text!r} is no project's number; {hint}.")
+
+
+def minutes_number(said: str) -> float:
+    """Read for how long networks may learn, in minutes. Raises typer.BadParameter: it is no number, or out of range."""
+    try:
+        minutes = float(said)
+    except ValueError:
+        minutes = math.nan
+    if math.isnan(minutes):
+        raise typer.BadParameter(f"{said!r} is no number.")
+    if not LEAST_ADAPT_MINUTES <= minutes <= MOST_ADAPT_MINUTES:
+        raise typer.BadParameter(f"{said} is not from {LEAST_ADAPT_MINUTES} to {MOST_ADAPT_MINUTES} minutes.")
+    return minutes
+
+
+ProjectOption = typer.Option(
+    help="Label Studio's project: the number in its address.", parser=project_number, metavar="NUMBER"
+)
+Project = Annotated[int, ProjectOption]
 
 
 def say_error(message: str, remedy: str) -> None:
@@ -117,11 +149,20 @@ def settings_with(given: dict[str, object]) -> Settings:
     said = {name: value for name, value in given.items() if value is not None}
     try:
         # Read here, so that a mistake in the environment is told like one on the command line.
-        return Settings.model_validate({**get_settings().model_dump(), **said})
+        read = get_settings().model_dump()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "settings"
-        raise InvalidInputError(f"{place}: {first['msg']}.") from error
+        raise _mistake(error, variable_of) from error
+    try:
+        return Settings.model_validate({**read, **said})
+    except ValidationError as error:
+        raise _mistake(error, str) from error
+
+
+def _mistake(error: ValidationError, named: Callable[[str], str]) -> InvalidInputError:
+    """Return the first mistake, told by what people call the setting."""
+    first = error.errors(include_url=False)[0]
+    name, *inside = map(str, first["loc"] or ("settings",))
+    return InvalidInputError(f"{'.'.join((named(name), *inside))}: {first['msg'].rstrip('.')}.")
 
 
 def label_studio(settings: Settings) -> LabelStudioClient:
@@ -137,9 +178,19 @@ def label_studio(settings: Settings) -> LabelStudioClient:
     return LabelStudioClient(settings.label_studio_url, key)
 
 
+class _Bar(Progress):
+    """A bar that goes away where an error is told in its place; after Ctrl-C it stays, and shows how far it came."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.transient = isinstance(error, Exception)
+        super().__exit__(kind, error, trace)
+
+
 def progress_bar() -> Progress:
     """Return a bar for things that are counted."""
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -151,7 +202,7 @@ def progress_bar() -> Progress:
 
 def transfer_bar() -> Progress:
     """Return a bar for bytes."""
-    return Progress(
+    return _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),

@@ -16,9 +16,11 @@ from tam_backend.cli.choices import ArrivalName, BoxesName, MaskFormat, Readable
 from tam_backend.cli.command_line import app
 from tam_backend.cli.common import (
     ApiKey,
+    ProjectOption,
     Url,
     console,
     label_studio,
+    project_number,
     say,
     say_error,
     say_note,
@@ -52,7 +54,7 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
         list[str] | None,
         typer.Argument(metavar="VIDEO...", help="Video files, image folders, addresses on the web; or datasets."),
     ] = None,
-    project: Annotated[int | None, typer.Option(help="Label Studio's project: the number in its address.")] = None,
+    project: Annotated[int | None, ProjectOption] = None,
     fps: Annotated[float | None, typer.Option(help="So many frames per second of the video; default all.")] = None,
     stride: Annotated[int, typer.Option(help="Every STRIDE-th frame.")] = 1,
     max_frames: Annotated[
@@ -72,7 +74,11 @@ def import_(  # noqa: PLR0917 - typer makes options of them, whatever their orde
     ] = False,
     from_project: Annotated[
         int | None,
-        typer.Option(help="Make pages of this project's <Video> tasks; without --project in a new project."),
+        typer.Option(
+            help="Make pages of this project's <Video> tasks; without --project in a new project.",
+            parser=project_number,
+            metavar="NUMBER",
+        ),
     ] = None,
     form: Annotated[
         ReadableFormatName | None,

@@ -38,10 +38,12 @@ def suggest(
     api_key: ApiKey = None,
 ) -> None:
     """Name the tasks that are worth opening next: where one more look is expected to mend most masks."""
+    from tam_backend.labelstudio.config_xml import read_config
     from tam_backend.session.tasks_by_gain import tasks_by_gain
 
     settings = settings_with({"label_studio_url": url, "label_studio_api_key": api_key})
     client = label_studio(settings)
+    read_config(str(client.get_project(project).get("label_config") or ""))  # raises where nothing can be tracked
     stored = _Stored(settings, project)
     with told_when_stopped(lambda: "Nothing was changed. The same command begins anew."), progress_bar() as progress:
         bar = progress.add_task("reading tasks", total=None)

@@ -13,8 +13,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from tam_backend.cli.command_line import app, weights_app
-from tam_backend.cli.common import console, told_when_stopped, transfer_bar
-from tam_backend.settings import get_settings
+from tam_backend.cli.common import console, settings_with, told_when_stopped, transfer_bar
 
 if TYPE_CHECKING:
     from tam_backend.models.kinds import Kind
@@ -69,7 +68,7 @@ def fetch(
     from tam_backend.models import zoo
     from tam_backend.models.weights_store import WeightsStore
 
-    settings = get_settings()
+    settings = settings_with({})
     chosen = zoo.profile(profile)
     if not chosen.fetched:
         console.print(f"Profile {chosen.name} needs {chosen.needs}.", highlight=False)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from tam_backend.errors import LabelStudioRefusedError, PayloadError, RegionError
 from tam_backend.export.dataset import safe_name
@@ -19,6 +18,7 @@ from tam_backend.labelstudio.edits import needs_parent
 from tam_backend.labelstudio.identity import Identity
 from tam_backend.labelstudio.light_regions import LightRegion, light_regions, moved
 from tam_backend.labelstudio.submitted import Choice, Holder, chosen
+from tam_backend.labelstudio.video_names import video_name
 
 _NO_PAGE = "A region lies on a page that its task does not have."
 
@@ -193,7 +193,7 @@ class ProjectReader:
         same: tuple[tuple[str, str], ...],
     ) -> Iterator[AnnotatedVideo]:
         by_whom = f"-annotator{annotator}" if annotator is not None else ""
-        name = f"{_stem(shown[0][1], self._config)}-{shown[0][0]}"
+        name = video_name(*shown[0], self._config)
         pages = [media for media in self._config.media if media.kind is not MediaKind.VIDEO]
         for media in self._config.media:
             regions = tuple(by_media.get(media.name, ()))
@@ -227,20 +227,3 @@ def _length(media: Media, data: Mapping[str, Any]) -> int:
     if media.kind is MediaKind.FRAMES:
         return len(value) if isinstance(value, list) else 0
     return int(media.kind is MediaKind.IMAGE and bool(value))
-
-
-def _stem(data: Mapping[str, Any], config: LabelingConfig) -> str:
-    """Call a video by its file."""
-    values = [data.get("video"), *(media.value(data) for media in config.media)]
-    for value in values:
-        address = value[0] if isinstance(value, list) and value else value
-        if not isinstance(address, str) or address.startswith("data:"):
-            continue
-        try:
-            parts = urlsplit(address)
-        except ValueError:
-            continue
-        path = parse_qs(parts.query).get("d", [parts.path])[0]  # of a file of Label Studio's local storage
-        stem = unquote(path).rstrip("/").rpartition("/")[2].rpartition(".")
-        return safe_name(stem[0] or stem[2])
-    return "video"

@@ -6,6 +6,7 @@ import base64
 import binascii
 import copy
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ _KEY_REMEDY = (
     "Set LABEL_STUDIO_API_KEY to a personal access token from Label Studio's Account & Settings; a legacy token works "
     "only where the organization allows legacy tokens."
 )
+
+_PROJECT = re.compile(r"(?:GET|PATCH) /api/projects/(\d+)/|POST /api/projects/(\d+)/import\?.*")
 
 # Worth asking again later: the client's own clock, too many requests, a server that is being restarted.
 _PASSING = (401, 403, 408, 425, 429)
@@ -108,7 +111,7 @@ class LabelStudioClient:
         return self._id("POST", "/api/projects/", {"title": title, "label_config": label_config})
 
     def get_project(self, project_id: int) -> dict[str, Any]:
-        """Return a project, its `label_config` included."""
+        """Return a project, its `label_config` included. Raises LabelStudioRefusedError: there is none."""
         return self._object("GET", f"/api/projects/{project_id}/")
 
     def projects_called(self, title: str) -> list[int]:
@@ -342,7 +345,8 @@ class LabelStudioClient:
         response = self._send("POST", "/api/token/refresh/", {"refresh": self._key}, {})
         if response.status_code in (401, 403):
             raise LabelStudioError(
-                f"Label Studio at {self.url} does not take the personal access token: it has expired or was revoked.",
+                f"Label Studio at {self.url} does not take the personal access token. It is not valid: "
+                "expired, revoked, or no token of this Label Studio.",
                 _KEY_REMEDY,
             )
         if not response.ok or response.is_redirect:
@@ -396,14 +400,23 @@ class LabelStudioClient:
                 "Use the key of a user who may change the project.",
             )
         if status == 404:
-            return LabelStudioRefusedError(
-                f"Label Studio knows nothing at {call}.",
-                "Check the id of the project or task, and that the user of the API key can see it.",
-            )
+            return self._nothing_there(call)
         if status < 500 and status not in _PASSING:
             said = f"Label Studio refused {call}: {_detail(response)}"
             return LabelStudioRefusedError(said, "Correct what it names.")
         return LabelStudioError(f"Label Studio failed on {call} with status {status}.", "Look at its log.")
+
+    def _nothing_there(self, call: str) -> LabelStudioRefusedError:
+        asked = _PROJECT.fullmatch(call)
+        if asked is not None:
+            return LabelStudioRefusedError(
+                f"There is no project {asked[1] or asked[2]} in the Label Studio at {self.url}.",
+                "Give the number in the project's address, .../projects/N/; the user of the API key must see it.",
+            )
+        return LabelStudioRefusedError(
+            f"Label Studio knows nothing at {call}.",
+            "Check the id of the project or task, and that the user of the API key can see it.",
+        )
 
     def _foreign(self) -> LabelStudioError:
         return LabelStudioError(

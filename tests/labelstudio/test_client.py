@@ -203,7 +203,7 @@ def refusal(studio, status, answer=None, headers=None, key=LEGACY):
 
 
 def test_a_project_that_is_not_there(studio):
-    assert "/api/projects/3/" in refusal(studio, 404)
+    assert f"There is no project 3 in the Label Studio at {studio.url}." in refusal(studio, 404)
 
 
 def test_not_allowed(studio):
@@ -250,7 +250,7 @@ def test_a_wrong_legacy_token(studio, key):
 
 def test_a_revoked_personal_access_token(studio):
     studio.revoked = True
-    assert "expired or was revoked" in refusal(studio, 200, key=REFRESH)
+    assert "not valid: expired, revoked, or no token of this Label Studio" in refusal(studio, 200, key=REFRESH)
 
 
 @pytest.mark.parametrize("answer", [(200, {}, {}), (200, b"x", {}), (200, [1], {}), (500, {}, {})])
