@@ -167,6 +167,7 @@ def test_report(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch, no
     assert "2 tasks were read, and nothing was written." in stopped("report", "--project", "3")
 
 
+@pytest.mark.usefixtures("no_label_studio")
 def test_suggest(stopped: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     def lists(*_: Any) -> Iterator[TaskProgress]:
         yield TaskProgress(1, 0, 0)

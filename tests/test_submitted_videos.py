@@ -202,7 +202,7 @@ def test_nothing_is_opened_where_the_stamp_is_known(studio: AnnotatedStudio, pic
 
 
 def test_an_unknown_project_and_a_refused_key_are_told(studio: AnnotatedStudio, pictures: list[str]) -> None:
-    with pytest.raises(LabelStudioError, match="knows nothing"):
+    with pytest.raises(LabelStudioError, match="There is no project 4"):
         read(studio, pictures, project=4)
     with pytest.raises(LabelStudioError, match="API key"):
         read(studio, pictures, key="0" * 40)

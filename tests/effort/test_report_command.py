@@ -176,7 +176,7 @@ def test_a_narrow_terminal_shows_fewer_columns_rather_than_cut_ones(studio: Stud
     ("asked", "says"),
     [
         ({"key": "0" * 40}, "does not take the API key"),
-        ({"project": 4}, "Check the id of the project"),
+        ({"project": 4}, "There is no project 4"),
         ({}, "Submit an annotation"),
     ],
 )

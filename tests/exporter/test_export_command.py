@@ -43,7 +43,7 @@ def test_the_command_line_says_what_is_in_the_dataset_and_what_is_not(studio: An
 @pytest.mark.parametrize(
     ("options", "key", "says"),
     [
-        (("4",), TOKEN, "Check the id of the project"),
+        (("4",), TOKEN, "There is no project 4"),
         (("3",), "0" * 40, "the same command goes on"),
         (("3", "--split", "half"), TOKEN, "--split"),
         (("3", "--min-quality", "7"), TOKEN, "Give 0 to 1"),

@@ -256,7 +256,7 @@ def test_a_project_that_was_deleted_in_label_studio_is_told(make_backend: MakeBa
     backend = make_backend(stand_in.better)
     connect(backend, 99)
     backend.webhook({**TRAIN, "project": {"id": 99}})
-    assert "Label Studio knows nothing" in ended(backend).message
+    assert "There is no project 99" in ended(backend).message
 
 
 def test_without_a_key_it_waits_and_says_why(make_backend: MakeBackend) -> None:
