@@ -85,6 +85,11 @@ def test_a_frame_beside_a_keyframe_tells_nothing_new() -> None:
     assert first_of(track([1.0] + [0.6] * 59), {0}).frame > 5
 
 
+@pytest.mark.parametrize("frames", [24, 40, 60])
+def test_of_even_doubt_after_a_keyframe_the_middle_is_named_and_not_what_is_near_and_mostly_right(frames: int) -> None:
+    assert frames / 3 < first_of(track([0.6] * frames), {0}).frame < 2 * frames / 3
+
+
 def test_of_two_objects_the_more_doubtful_one_is_named() -> None:
     quality = {1: track([0.8] * 40), 2: track([0.3] * 40)}
     assert suggestions(quality, {1: {0}, 2: {0}}, 1)[0].object_id == 2
