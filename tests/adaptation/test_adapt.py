@@ -143,7 +143,9 @@ def test_empty_masks_are_left_out_and_said(tmp_path: Path) -> None:
     masks = {at: np.zeros_like(mask) for at, mask in empty.masks.items()}
     videos = [labeled_discs("one"), labeled_discs("two"), LabeledVideo("empty", empty.video, masks)]
     outcome = adapted(tmp_path, videos=videos)
-    assert outcome.notes[0] == "empty was left out: all its masks are empty."
+    left_out, time_told = outcome.notes
+    assert left_out == "empty was left out: all its masks are empty."
+    assert time_told.startswith("It took ")
     assert "empty" not in (*outcome.learnt_from, *outcome.held_out)
 
 
